@@ -1,0 +1,128 @@
+"""cloaca: durable workflows as typed values, run by an embedded interpreter on SQLite.
+
+Importing it loads nothing but this file: each name is loaded when it is first used, so that a type checker's plugin
+or a script that only builds graphs never pays for SQL.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cloaca.algebra.context import TaskContext
+    from cloaca.algebra.graphs import Graph
+    from cloaca.algebra.models import Reduce
+    from cloaca.algebra.outcomes import Outcome, RunFailure, TaskFailure
+    from cloaca.algebra.retries import Retry
+    from cloaca.algebra.tasks import Task, task
+    from cloaca.contract.workflows import Workflow, WorkflowBuilder
+    from cloaca.errors import (
+        CloacaError,
+        ContractError,
+        CorruptDatabase,
+        DatabaseTooNew,
+        ForeignDatabase,
+        InvalidDatabaseUrl,
+        KeyConflict,
+        LeaseLost,
+        PayloadError,
+        PayloadTooLarge,
+        RunnerClosed,
+        RunNotFound,
+        StoreError,
+        StoreUnavailable,
+        UnknownTask,
+        UnknownWorkflow,
+        UnstablePayload,
+        Violation,
+        WrongOutput,
+    )
+    from cloaca.interpreter.histories import RunEvent, RunInfo, TaskInfo, Waiting
+    from cloaca.runner import BlockingRunHandle, BlockingRunner, RunHandle, Runner, run
+
+_HOMES = {
+    "algebra.context": ("TaskContext",),
+    "algebra.graphs": ("Graph",),
+    "algebra.models": ("Reduce",),
+    "algebra.outcomes": ("Outcome", "RunFailure", "TaskFailure"),
+    "algebra.retries": ("Retry",),
+    "algebra.tasks": ("Task", "task"),
+    "contract.workflows": ("Workflow", "WorkflowBuilder"),
+    "errors": (
+        "CloacaError",
+        "ContractError",
+        "CorruptDatabase",
+        "DatabaseTooNew",
+        "ForeignDatabase",
+        "InvalidDatabaseUrl",
+        "KeyConflict",
+        "LeaseLost",
+        "PayloadError",
+        "PayloadTooLarge",
+        "RunNotFound",
+        "RunnerClosed",
+        "StoreError",
+        "StoreUnavailable",
+        "UnknownTask",
+        "UnknownWorkflow",
+        "UnstablePayload",
+        "Violation",
+        "WrongOutput",
+    ),
+    "interpreter.histories": ("RunEvent", "RunInfo", "TaskInfo", "Waiting"),
+    "runner": ("BlockingRunHandle", "BlockingRunner", "RunHandle", "Runner", "run"),
+}
+_HOME = {name: f"cloaca.{module}" for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "BlockingRunHandle",
+    "BlockingRunner",
+    "CloacaError",
+    "ContractError",
+    "CorruptDatabase",
+    "DatabaseTooNew",
+    "ForeignDatabase",
+    "Graph",
+    "InvalidDatabaseUrl",
+    "KeyConflict",
+    "LeaseLost",
+    "Outcome",
+    "PayloadError",
+    "PayloadTooLarge",
+    "Reduce",
+    "Retry",
+    "RunEvent",
+    "RunFailure",
+    "RunHandle",
+    "RunInfo",
+    "RunNotFound",
+    "Runner",
+    "RunnerClosed",
+    "StoreError",
+    "StoreUnavailable",
+    "Task",
+    "TaskContext",
+    "TaskFailure",
+    "TaskInfo",
+    "UnknownTask",
+    "UnknownWorkflow",
+    "UnstablePayload",
+    "Violation",
+    "Waiting",
+    "Workflow",
+    "WorkflowBuilder",
+    "WrongOutput",
+    "run",
+    "task",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'cloaca' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,127 @@
+"""Every exception that cloaca raises, and the violation that a contract error carries.
+
+This module knows nothing of graphs, runs or databases: it names what can go wrong, and each class's docstring says
+whose fault it is and what to do next.
+
+::
+
+    CloacaError
+    ├── ContractError            the graph, a task's signature or an input does not fit (``.violations``)
+    ├── UnknownWorkflow          a name that no workflow of this runner has
+    ├── RunNotFound              no run has this id in this database
+    ├── UnknownTask              a run's workflow has no task of this name
+    ├── KeyConflict              an idempotency key used again with another input
+    ├── RunnerClosed             a runner used before it was entered or after it was left
+    ├── PayloadError             a value can't be stored as it is
+    │   ├── PayloadTooLarge      more bytes than ``payload_limit``
+    │   ├── UnstablePayload      its JSON can't be written, or reads back as something else
+    │   └── WrongOutput          a body returned something else than it declares
+    └── StoreError               the database
+        ├── InvalidDatabaseUrl   not a URL of a database that cloaca runs on
+        ├── StoreUnavailable     it can't be opened, read or written now
+        ├── CorruptDatabase      the file is not a database, or is damaged
+        ├── ForeignDatabase      tables with our names that are not ours
+        ├── DatabaseTooNew       written by a newer release than this one
+        └── LeaseLost            this worker was taken for dead; its work has gone to another
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One way in which a program breaks the context contract.
+
+    ``code`` is one of the codes in the reference (``missing-field``, ``field-type`` ...), ``task`` the node it is
+    about, ``field`` the context field (``""`` where none is meant), ``message`` the whole sentence for a person.
+    """
+
+    code: str
+    task: str
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.message}  [cloaca-{self.code}]"
+
+
+class CloacaError(Exception):
+    """The root: ``except CloacaError`` catches everything that cloaca itself raises."""
+
+
+class ContractError(CloacaError):
+    """A graph, a task or an input does not fit; nothing was stored or run. ``violations`` has every reason at once.
+
+    >>> error = ContractError([Violation("shared-task", "a", "", 'Both sides of ">>" contain task "a"')])
+    >>> print(error)
+    Both sides of ">>" contain task "a"  [cloaca-shared-task]
+    """
+
+    def __init__(self, violations: Iterable[Violation]) -> None:
+        self.violations = tuple(violations)
+        super().__init__("\n".join(str(violation) for violation in self.violations))
+
+
+class UnknownWorkflow(CloacaError):
+    """No workflow of this name is known here. List it in ``Runner(workflows=[...])``, or pass the workflow itself."""
+
+
+class RunNotFound(CloacaError):
+    """No run has this id in this database. Check the database URL, and that retention has not removed the run."""
+
+
+class UnknownTask(CloacaError):
+    """The run's workflow has no task of this name."""
+
+
+class KeyConflict(CloacaError):
+    """This idempotency key has started a run with another input. Use another key, or the same input."""
+
+
+class RunnerClosed(CloacaError):
+    """The runner is not open. Use it inside ``async with Runner(...)`` or ``with BlockingRunner(...)``."""
+
+
+class PayloadError(CloacaError):
+    """A value can't be stored as it is; it is never retried, since the next attempt would end the same way."""
+
+
+class PayloadTooLarge(PayloadError):
+    """A payload is larger than ``payload_limit``. Store the bulk elsewhere and pass a reference, or raise the limit."""
+
+
+class UnstablePayload(PayloadError):
+    """A model's JSON can't be written, or reads back as something else. The message has the path of the field."""
+
+
+class WrongOutput(PayloadError):
+    """A body returned something else than the model that it declares, or a value that fails that model."""
+
+
+class StoreError(CloacaError):
+    """Something about the database."""
+
+
+class InvalidDatabaseUrl(StoreError):
+    """The database URL can't be used. Examples: ``sqlite:///orders.db`` (relative), ``sqlite:////var/lib/orders.db``."""
+
+
+class StoreUnavailable(StoreError):
+    """The database can't be opened, read or written now: permissions, a full disk, a lock that stays."""
+
+
+class CorruptDatabase(StoreError):
+    """The file is not a SQLite database, or it is damaged. Restore it from a backup, or choose another file."""
+
+
+class ForeignDatabase(StoreError):
+    """The database has tables with cloaca's names that cloaca did not make. Choose another file."""
+
+
+class DatabaseTooNew(StoreError):
+    """A newer release of cloaca wrote this database. Upgrade cloaca here; the database was not touched."""
+
+
+class LeaseLost(StoreError):
+    """This worker was silent for longer than its lease, so its runs have gone to another. Nothing was written."""

@@ -1,0 +1,323 @@
+"""The protocols between the interpreter and the world: a store, a clock, an executor, a codec; and the rows they trade.
+
+It knows no implementation. Each method says what an implementation guarantees; the conformance suite holds every one
+of them to it. Times are seconds since the epoch, runs and sessions are known by integers, payloads are JSON text.
+"""
+
+from __future__ import annotations
+
+from asyncio import Future
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, Protocol
+
+from pydantic import BaseModel
+
+RunStatusName = Literal["pending", "running", "paused", "blocked", "succeeded", "failed", "cancelled"]
+
+
+class RunRow(NamedTuple):
+    """A run. ``owner`` is the session that drives it; ``crashes`` how many of its owners have died driving it.
+
+    ``plan`` is the digest of its plan, ``reason`` why it failed or is blocked where no task says so.
+    """
+
+    id: int
+    workflow: str
+    version: str
+    plan: str
+    status: str
+    input: str | None
+    key: str | None
+    owner: int | None
+    crashes: int
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    reason: str | None
+    cancel_requested: bool
+
+
+class TaskRow(NamedTuple):
+    """A node that is done: written once, never changed. ``name`` is the node's name in the plan.
+
+    ``status`` is ``succeeded`` or ``failed``; ``output`` its payload (a gate's decision: ``true`` or ``false``).
+    """
+
+    run: int
+    name: str
+    status: str
+    attempt: int
+    session: int
+    started_at: float
+    finished_at: float
+    output: str | None
+
+
+class FailureRow(NamedTuple):
+    """A failed attempt. ``retry_at`` is when the next may start, None if it was the last; ``error`` a typed error."""
+
+    run: int
+    name: str
+    attempt: int
+    session: int
+    started_at: float
+    at: float
+    exception_type: str
+    message: str
+    traceback: str
+    error: str | None
+    retry_at: float | None
+
+
+class AttemptRow(NamedTuple):
+    """An attempt that has run for a while, shown to other processes; gone once the task is done.
+
+    ``beat_at`` is when its body last called ``ctx.heartbeat()``.
+    """
+
+    run: int
+    name: str
+    attempt: int
+    session: int
+    started_at: float
+    beat_at: float | None
+
+
+class NoteRow(NamedTuple):
+    """Something rare that happened to a run and that no other row says: a recovery, an ignored result."""
+
+    run: int
+    at: float
+    kind: str
+    task: str | None
+    detail: str
+
+
+class NewRun(NamedTuple):
+    """A run to be stored. ``owner`` is the session that will drive it, None to leave it to whoever claims it."""
+
+    id: int
+    workflow: str
+    version: str
+    plan: str
+    input: str | None
+    key: str | None
+    owner: int | None
+    created_at: float
+
+
+class EndRow(NamedTuple):
+    """The end of a run."""
+
+    run: int
+    status: str
+    at: float
+    reason: str | None
+
+
+class PlanRow(NamedTuple):
+    """A plan's structure as JSON, stored once for all the runs that have it."""
+
+    digest: str
+    workflow: str
+    version: str
+    spec: str
+
+
+@dataclass(slots=True)
+class Batch:
+    """Everything that one transaction writes, for many runs at once.
+
+    ``session`` fences: if it is gone, nothing is written. ``renew_until`` renews its lease. ``replay`` says that the
+    same rows may have been committed already, by a try whose answer was lost. ``settled`` are shown attempts that have
+    ended.
+    """
+
+    session: int
+    at: float = 0.0
+    renew_until: float | None = None
+    replay: bool = False
+    plans: list[PlanRow] = field(default_factory=list)
+    runs: list[NewRun] = field(default_factory=list)
+    tasks: list[TaskRow] = field(default_factory=list)
+    failures: list[FailureRow] = field(default_factory=list)
+    attempts: list[AttemptRow] = field(default_factory=list)
+    settled: list[tuple[int, str]] = field(default_factory=list)
+    notes: list[NoteRow] = field(default_factory=list)
+    ends: list[EndRow] = field(default_factory=list)
+
+    def touched(self) -> set[int]:
+        """Return the runs that must still be this session's for their rows to count."""
+        groups: tuple[Sequence[tuple[object, ...]], ...] = (self.tasks, self.failures, self.attempts, self.ends)
+        return {row[0] for rows in groups for row in rows}  # type: ignore[misc]  # the first column is the run's id
+
+
+class Submitted(NamedTuple):
+    """What became of a new run: ``id`` is an older one's if the key was taken; ``agrees``: its input is equal."""
+
+    id: int
+    created: bool
+    agrees: bool
+
+
+class Receipt(NamedTuple):
+    """A committed batch: an answer for each new run, and the runs that were not this session's any more.
+
+    Rows of the latter were left out.
+    """
+
+    submitted: list[Submitted]
+    disowned: frozenset[int]
+
+
+class History(NamedTuple):
+    """All that is stored about one run."""
+
+    run: RunRow
+    tasks: list[TaskRow]
+    failures: list[FailureRow]
+    attempts: list[AttemptRow]
+    notes: list[NoteRow]
+
+
+class Poll(NamedTuple):
+    """What a look at the store found: whether runs wait to be claimed, leases have run out, owned runs should stop."""
+
+    claimable: bool
+    suspects: bool
+    expired: bool
+    cancelling: list[int]
+
+
+class Store(Protocol):
+    """Where runs live. Every writing method is one transaction: all of it is durable when it returns, or none.
+
+    Any method may raise ``StoreUnavailable`` (nothing was written; the same call may work later), and the fenced ones
+    ``LeaseLost`` (the session is gone for good; nothing was written).
+    """
+
+    async def open(self) -> None:
+        """Make the store ready: create it, or check that it is one of ours and not newer than this code."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of all resources. Idempotent."""
+        ...
+
+    async def open_session(self, name: str, at: float, until: float) -> int:
+        """Register a worker and return its id: positive, larger than every earlier one, never used again."""
+        ...
+
+    async def close_session(self, session: int) -> None:
+        """Remove a session in order: its running runs are pending again, at once, without counting a crash."""
+        ...
+
+    async def transact(self, batch: Batch) -> Receipt:
+        """Write a batch, fenced by its session. Rows of runs that the session does not own are left out and named."""
+        ...
+
+    async def submit(self, plan: PlanRow, run: NewRun) -> Submitted:
+        """Store one run without a session."""
+        ...
+
+    async def claim(
+        self, session: int, workflows: Sequence[str], limit: int, at: float, *, suspects: bool
+    ) -> list[History]:
+        """Take pending runs of these workflows, oldest first, for a session.
+
+        A suspect is a run that has already cost a worker its life ``SUSPECT_CRASHES`` times: they are claimed only with
+        ``suspects``, one at a time.
+        """
+        ...
+
+    async def reap(self, at: float) -> int:
+        """Remove sessions whose lease has run out, or whose process is known to be dead.
+
+        Their running runs are pending again, with one crash more and a note. Returns how many runs that were.
+        """
+        ...
+
+    async def poll(self, session: int, workflows: Sequence[str], at: float) -> Poll:
+        """Look for work without writing."""
+        ...
+
+    async def cancel(self, run: int, at: float) -> str | None:
+        """Cancel a run that nobody drives; mark one that a session drives. Return its status now, None if unknown."""
+        ...
+
+    async def unblock(self, plans: Sequence[str]) -> int:
+        """Make the blocked runs that have one of these plans pending again; return how many there were."""
+        ...
+
+    async def block(self, session: int, run: int, reason: str) -> None:
+        """Give up a claimed run that this worker's code can't go on with: it is ``blocked``, and says why."""
+        ...
+
+    async def history(self, run: int) -> History | None:
+        """Return all that is stored about a run."""
+        ...
+
+    async def run(self, run: int) -> RunRow | None:
+        """Return a run's row."""
+        ...
+
+    async def plan(self, digest: str) -> PlanRow | None:
+        """Return a stored plan."""
+        ...
+
+    async def runs(self, *, workflow: str | None, status: str | None, before: int | None, limit: int) -> list[RunRow]:
+        """Return runs, newest first, filtered; ``before`` is a run's id."""
+        ...
+
+
+SUSPECT_CRASHES = 2
+
+
+class Clock(Protocol):
+    """Tells the time."""
+
+    def now(self) -> float:
+        """Return seconds since the epoch."""
+        ...
+
+
+class Executor(Protocol):
+    """Runs synchronous bodies off the event loop."""
+
+    def submit(self, call: Callable[[], object]) -> Future[object]:
+        """Run ``call`` in the current context; the future has its result or exception, ``BaseException`` included.
+
+        Cancelling the future abandons the body: it runs to its end, and its result is ignored.
+        """
+        ...
+
+    def abandon(self, future: Future[object]) -> None:
+        """Stop waiting for a body: make room for another. The future still tells when the body returns."""
+        ...
+
+    def close(self) -> None:
+        """Take no more calls; bodies that still run are left to themselves."""
+        ...
+
+
+class Codec(Protocol):
+    """Turns models into payloads and back."""
+
+    def encode(self, model: type[BaseModel], value: object) -> str:
+        """Return ``value`` as JSON. Raises WrongOutput, UnstablePayload or PayloadTooLarge."""
+        ...
+
+    def decode(self, model: type[BaseModel], payload: str) -> BaseModel:
+        """Return the model that a payload says. Raises pydantic's ValidationError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The world as the interpreter sees it."""
+
+    store: Store
+    clock: Clock
+    executor: Executor
+    codec: Codec
