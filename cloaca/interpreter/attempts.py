@@ -1,0 +1,198 @@
+"""One attempt of one node: build its input, call the body, check what it returns. The one place that runs user code.
+
+It knows a plan's node and the ports; what an attempt's end means for its run is decided elsewhere. Whatever a body
+raises becomes a value here, ``SystemExit`` and ``KeyboardInterrupt`` too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from dataclasses import dataclass
+from typing import Any, cast
+
+from pydantic import BaseModel, ValidationError
+from returns.result import Failure, Result, Success
+
+from cloaca.algebra.context import TaskContext
+from cloaca.contract.plans import PlanNode
+from cloaca.errors import PayloadError, WrongOutput
+from cloaca.interpreter.inputs import Outputs
+from cloaca.ports import Codec, Executor
+
+LEAVE_S = 1.0  # how long an async body that timed out or was cancelled may take to clean up
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The attempt succeeded: its payload (None for a task that writes nothing), or a gate's verdict."""
+
+    payload: str | None
+    verdict: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """The attempt failed. ``error`` is the payload of a typed error, ``still_running`` a body that can't be stopped."""
+
+    exception_type: str
+    message: str
+    traceback: str
+    retryable: bool
+    error: str | None = None
+    still_running: asyncio.Future[Any] | None = None
+
+
+Report = Returned | Raised
+
+
+class AttemptTimeout(TimeoutError):
+    """The attempt took longer than the task's ``timeout``."""
+
+
+def evaluate(node: PlanNode, outputs: Outputs, codec: Codec) -> Report:
+    """Do a node that has no body: ask a gate's predicate, or pass on the row of a sealed graph."""
+    try:
+        models = outputs.arguments(node.arguments, codec)
+        if node.predicate is not None:
+            return Returned(None, verdict=bool(node.predicate(*models)))
+        return Returned(codec.encode(node.output, models[0]) if node.output else None)
+    except BaseException as error:  # noqa: BLE001 - a user's predicate may raise anything
+        return raised(error, node, retryable=False)
+
+
+async def attempt(
+    node: PlanNode, outputs: Outputs, context: TaskContext | None, codec: Codec, executor: Executor
+) -> Report:
+    """Run one attempt of a task and return how it ended. Raises CancelledError only if it was cancelled itself.
+
+    ``context`` is None for a body that does not ask for it.
+    """
+    body = node.body
+    assert body is not None  # nodes without a body are evaluated, not attempted
+    signature = body.signature
+    try:
+        models = outputs.arguments(node.arguments, codec)
+    except ValidationError as error:
+        return raised(error, node, retryable=False)
+    injected = {signature.context: context} if signature.context and context else {}
+    try:
+        if body.options.timeout_s is not None:
+            value = await _limited(node, models, injected, executor, body.options.timeout_s)
+        elif signature.is_async:
+            value = await body.function(*models, **injected)
+        else:
+            value = await executor.submit(lambda: body.function(*models, **injected))
+        return _answer(node, value, codec)
+    except _Overrun as overrun:
+        late = AttemptTimeout(f"the attempt took longer than {body.options.timeout_s:g} s")
+        return raised(late, node, retryable=_worth_retrying(node, late), still_running=overrun.body)
+    except asyncio.CancelledError as error:
+        current = asyncio.current_task()
+        if current is not None and current.cancelling():
+            raise
+        return raised(error, node, retryable=False)
+    except PayloadError as error:
+        return raised(error, node, retryable=False)
+    except BaseException as error:  # noqa: BLE001 - this is where user code runs
+        return raised(error, node, retryable=_worth_retrying(node, error))
+
+
+class _Overrun(Exception):
+    """The time is up; ``body`` still runs, or is None."""
+
+    def __init__(self, body: asyncio.Future[Any] | None) -> None:
+        self.body = body
+
+
+async def _limited(
+    node: PlanNode, models: list[BaseModel], injected: dict[str, TaskContext], executor: Executor, limit_s: float
+) -> object:
+    """Call the body for ``limit_s`` seconds at most."""
+    body = node.body
+    assert body is not None
+    running: asyncio.Future[Any]
+    if body.signature.is_async:
+        running = asyncio.ensure_future(body.function(*models, **injected))
+    else:
+        running = executor.submit(lambda: body.function(*models, **injected))
+    try:
+        await asyncio.wait({running}, timeout=limit_s)
+    except asyncio.CancelledError:
+        running.cancel()
+        raise
+    if running.done():
+        return running.result()
+    if not body.signature.is_async:
+        executor.abandon(running)
+        raise _Overrun(running)
+    running.cancel()
+    await asyncio.wait({running}, timeout=LEAVE_S)
+    if running.done() and not running.cancelled():
+        running.exception()  # seen: asyncio need not warn that nobody looked
+    raise _Overrun(None if running.done() else running)
+
+
+def _answer(node: PlanNode, value: object, codec: Codec) -> Report:
+    """Check what a body returned against what it declares."""
+    body = node.body
+    assert body is not None
+    signature = body.signature
+    if signature.answers:
+        if isinstance(value, Failure):
+            return _declined(value.failure(), cast("type[BaseModel]", signature.error), codec)
+        if not isinstance(value, Success):
+            raise WrongOutput(f"expected a Result, Success(...) or Failure(...), but got {_described(value)}")
+        value = cast("Result[object, object]", value).unwrap()
+    if signature.output is None:
+        if value is not None:
+            raise WrongOutput(f"expected None, as the task declares, but got {_described(value)}")
+        return Returned(None)
+    return Returned(codec.encode(signature.output, value))
+
+
+def _declined(error: object, model: type[BaseModel], codec: Codec) -> Raised:
+    payload = codec.encode(model, error)
+    return Raised("Failure", str(error), "", retryable=False, error=payload)
+
+
+def _described(value: object) -> str:
+    return "None" if value is None else f"{type(value).__name__}: {value!r:.100}"
+
+
+def _worth_retrying(node: PlanNode, error: BaseException) -> bool:
+    if isinstance(error, ValidationError):
+        return False
+    try:
+        return node.retry.retries(error)
+    except Exception:  # noqa: BLE001 - a user's predicate may raise anything; then the error stands as it is
+        return False
+
+
+def raised(
+    error: BaseException, node: PlanNode, *, retryable: bool, still_running: asyncio.Future[Any] | None = None
+) -> Raised:
+    """Return an exception as a value, its traceback from the user's code on."""
+    kind = "TimeoutError" if isinstance(error, AttemptTimeout) else type(error).__name__
+    return Raised(
+        kind, _clean(_message(error)), _clean(_traceback(error)), retryable=retryable, still_running=still_running
+    )
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as odd:  # noqa: BLE001 - a user's __str__ may raise anything
+        return f"<its message can't be shown: {type(odd).__name__}>"
+
+
+def _traceback(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(error))
+    except Exception as odd:  # noqa: BLE001 - as above
+        return f"<its traceback can't be shown: {type(odd).__name__}>"
+
+
+def _clean(text: str) -> str:
+    """Return text that every database can hold: no NUL, no lone surrogate."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")

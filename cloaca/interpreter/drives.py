@@ -1,0 +1,262 @@
+"""A drive: one run while this worker owns it. Reports go through the machine, rows to the group commit.
+
+The state runs ahead of the database by at most the commit in flight; what a commit makes possible is released only
+once it is durable. It knows one run; the worker knows all of them, and how to start attempts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from cloaca.contract.plans import Plan
+from cloaca.interpreter.attempts import Raised, Report, Returned
+from cloaca.interpreter.histories import RunEvent, moment, restored
+from cloaca.interpreter.inputs import Outputs
+from cloaca.machine.commands import Abandon, Adopt, Begin, Cancel, Command, Complete, Fail
+from cloaca.machine.decisions import Rejected, step
+from cloaca.machine.events import (
+    AttemptFailed,
+    AttemptStarted,
+    Event,
+    RunCancelled,
+    RunFailed,
+    RunSucceeded,
+    TaskFailed,
+    TaskSucceeded,
+)
+from cloaca.machine.states import enabled
+from cloaca.machine.statuses import TaskStatus
+from cloaca.ports import AttemptRow, Batch, EndRow, FailureRow, History, NoteRow, TaskRow
+
+if TYPE_CHECKING:
+    from cloaca.interpreter.workers import Worker
+
+ROWS_OF_A_REPORT = 3  # a failure, a task, the run's end
+ENDINGS = {RunSucceeded: "succeeded", RunFailed: "failed", RunCancelled: "cancelled"}
+
+
+@dataclass(slots=True)
+class Running:
+    """An attempt in flight. ``shown`` once other processes can see it."""
+
+    attempt: int
+    started_at: float
+    task: asyncio.Task[None] | None = None
+    beat_at: float | None = None
+    shown: bool = False
+
+
+class Drive:
+    """One owned run. Made by the worker; ``begin`` starts it, or goes on where its history ends."""
+
+    def __init__(self, worker: Worker, plan: Plan, history: History) -> None:
+        self.worker, self.plan, self.row = worker, plan, history.run
+        self.id = history.run.id
+        self.state = restored(plan, history)
+        self.outputs = Outputs(history.run.input)
+        for row in history.tasks:
+            if row.status == "succeeded":
+                self.outputs.raw[plan.by_name[row.name]] = row.output
+        self.running: dict[int, Running] = {}
+        self.overrun: dict[int, asyncio.Future[Any]] = {}
+        self.listeners: list[Callable[[RunEvent], None]] = []
+        self.ended = asyncio.Event()
+        self.dropped = False
+
+    def begin(self) -> None:
+        """Take the run under this worker's lease, and offer whatever may start."""
+        at = self.worker.now()
+        events = self.command(Adopt(self.worker.session, at))
+        self.state.take_news()
+        if self.state.over:  # there is nothing left to do, as when every task is skipped
+            self.follow(events, self.worker.commits.batch())
+        for node in enabled(self.state, at):
+            self.worker.offer(self, node)
+        for node, due in self.state.retry_at.items():
+            if due > at:
+                self.worker.offer_at(due, self, node)
+
+    def start(self, node: int) -> int | None:
+        """Begin an attempt of ``node``; return its number, None if the machine refuses."""
+        if self.dropped or self._held_up(node):
+            return None
+        decision = self.command(Begin(node, self.worker.session, self.worker.now()))
+        if not decision or not isinstance(event := decision[0], AttemptStarted):
+            return None
+        self.running[node] = Running(event.attempt, event.at)
+        if self.listeners and self.shows(node):
+            self.publish(RunEvent("task_started", self.plan.nodes[node].task, moment(event.at), event.attempt))
+        return event.attempt
+
+    def _held_up(self, node: int) -> bool:
+        """Whether an earlier body of this node still runs, that could not be stopped: then wait for it."""
+        body = self.overrun.get(node)
+        if body is None or body.done():
+            return False
+        body.add_done_callback(lambda _: self.worker.offer(self, node))
+        return True
+
+    def report(self, node: int, attempt: int, report: Report) -> None:
+        """Take the end of an attempt: append its rows; release what follows once they are durable."""
+        running = self.running.pop(node, None)
+        if self.dropped:
+            return
+        at, lease = self.worker.now(), self.worker.session
+        started_at = running.started_at if running else at
+        batch = self.worker.commits.batch(ROWS_OF_A_REPORT)  # all of them in one transaction
+        if running and running.shown:
+            batch.settled.append((self.id, self.plan.nodes[node].name))
+        match report:
+            case Returned(payload, verdict):
+                events = self.command(Complete(node, attempt, lease, at, verdict))
+                if events:
+                    self.outputs.raw[node] = payload
+                    stored = payload if verdict is None else str(verdict).lower()
+                    name = self.plan.nodes[node].name
+                    batch.tasks.append(TaskRow(self.id, name, "succeeded", attempt, lease, started_at, at, stored))
+            case Raised():
+                if report.still_running is not None:
+                    self.overrun[node] = report.still_running
+                events = self.command(Fail(node, attempt, lease, at, report.retryable, self.worker.chance()))
+                if events:
+                    self.failed(batch, node, started_at, report, events[0])
+        if events:
+            self.follow(events, batch)
+        elif self.state.over:
+            self.ignored_attempt(node)
+
+    def cancel(self) -> None:
+        """End the run now. Attempts in flight are cancelled, or their results ignored."""
+        events = self.command(Cancel(self.worker.now()))
+        if events:
+            self.follow(events, self.worker.commits.batch())
+            self.stop_attempts()
+
+    def begin_to_abandon(self, crashes: int) -> None:
+        """Take the run only to end it as failed: it has cost too many workers their lives."""
+        at = self.worker.now()
+        self.command(Adopt(self.worker.session, at))
+        events = self.command(Abandon(at))
+        if events:
+            self.follow(
+                events,
+                self.worker.commits.batch(),
+                f"{crashes} workers died while they drove this run; it is not tried again",
+            )
+
+    def drop(self) -> None:
+        """Let go of the run without a trace: another worker has it, or will."""
+        self.dropped = True
+        self.stop_attempts()
+        self.publish(RunEvent("run_dropped", None, moment(self.worker.now())))
+        self.wake()
+
+    def stop_attempts(self) -> None:
+        """Cancel the attempts in flight."""
+        for running in list(self.running.values()):
+            if running.task is not None:
+                running.task.cancel()
+
+    def command(self, command: Command) -> tuple[Event, ...]:
+        """Put a command through the machine; () if it is refused."""
+        decision = step(self.plan, self.state, command)
+        return () if isinstance(decision, Rejected) else decision
+
+    def failed(self, batch: Batch, node: int, started_at: float, report: Raised, event: Event) -> None:
+        """Append the row of a failed attempt and, if it was the last, of the task."""
+        assert isinstance(event, AttemptFailed | TaskFailed)  # what the machine answers to Fail
+        retry_at = event.retry_at if isinstance(event, AttemptFailed) else None
+        name, session = self.plan.nodes[node].name, self.worker.session
+        what = (report.exception_type, report.message, report.traceback, report.error)
+        batch.failures.append(FailureRow(self.id, name, event.attempt, session, started_at, event.at, *what, retry_at))
+        if retry_at is None:
+            batch.tasks.append(TaskRow(self.id, name, "failed", event.attempt, session, started_at, event.at, None))
+
+    def ignored_attempt(self, node: int) -> None:
+        """Say that an attempt was stopped, or its result ignored, because the run has ended."""
+        plan_node = self.plan.nodes[node]
+        stopped = plan_node.body is not None and plan_node.body.signature.is_async
+        detail = "the attempt was cancelled" if stopped else "a thread can't be stopped: its result is ignored"
+        self.running.pop(node, None)
+        self.note("attempt_ignored", plan_node.task, detail, self.worker.now())
+
+    def note(self, kind: str, task: str | None, detail: str, at: float) -> None:
+        """Append a note about something that no other row says."""
+        self.worker.commits.batch().notes.append(NoteRow(self.id, at, kind, task, detail))
+
+    def follow(self, events: tuple[Event, ...], batch: Batch, reason: str | None = None) -> None:
+        """Append the run's end, if it has come, and release what ``events`` made possible once that is durable."""
+        news = self.state.take_news()
+        end = events[-1]
+        ending = ENDINGS.get(type(end))
+        if ending is not None:
+            batch.ends.append(EndRow(self.id, ending, end.at, reason))
+        self.worker.commits.then(partial(self.committed, events, news, ending))
+
+    def committed(self, events: tuple[Event, ...], news: list[int], ending: str | None) -> None:
+        """The rows are durable: tell who listens, start what may start, let go of a run that has ended."""
+        if self.dropped:
+            return
+        if self.listeners:
+            for told in self.described(events, news):
+                self.publish(told)
+        for event in events:
+            if isinstance(event, AttemptFailed):
+                self.worker.offer_at(event.retry_at, self, event.node)
+        for node in news:
+            if self.state.tasks[node] is TaskStatus.READY:
+                self.worker.offer(self, node)
+        if ending is not None:
+            self.worker.finished(self)
+            self.wake()
+
+    def wake(self) -> None:
+        """Wake whoever waits for the end."""
+        self.ended.set()
+
+    async def wait(self) -> bool:
+        """Wait for the run's end to be durable; False if the run was dropped instead."""
+        await self.ended.wait()
+        return not self.dropped
+
+    def visible(self, older_than: float) -> Iterator[AttemptRow]:
+        """Yield the attempts that other processes should see by now."""
+        for node, running in self.running.items():
+            if running.started_at <= older_than and (not running.shown or running.beat_at is not None):
+                running.shown = True
+                name = self.plan.nodes[node].name
+                session, beat_at = self.worker.session, running.beat_at
+                running.beat_at = None  # written again only after another beat
+                yield AttemptRow(self.id, name, running.attempt, session, running.started_at, beat_at)
+
+    def publish(self, event: RunEvent) -> None:
+        """Hand an event to whoever listens."""
+        for listener in self.listeners:
+            listener(event)
+
+    def described(self, events: tuple[Event, ...], news: list[int]) -> Iterator[RunEvent]:
+        """Yield durable events in the users' words."""
+        at = moment(events[-1].at)
+        for event in events:
+            match event:
+                case TaskSucceeded(node, attempt) if self.shows(node):
+                    yield RunEvent("task_succeeded", self.plan.nodes[node].task, moment(event.at), attempt)
+                case AttemptFailed(node, attempt):
+                    yield RunEvent("attempt_failed", self.plan.nodes[node].task, moment(event.at), attempt)
+                case TaskFailed(node, attempt):
+                    yield RunEvent("task_failed", self.plan.nodes[node].task, moment(event.at), attempt)
+                case _:
+                    pass
+        for node in news:
+            if self.state.tasks[node] is TaskStatus.SKIPPED and self.shows(node):
+                yield RunEvent("task_skipped", self.plan.nodes[node].task, at)
+        if type(events[-1]) in ENDINGS:
+            yield RunEvent(f"run_{ENDINGS[type(events[-1])]}", None, at)
+
+    def shows(self, node: int) -> bool:
+        """Whether users see a node."""
+        return self.plan.nodes[node].kind in ("task", "exit")

@@ -1,0 +1,101 @@
+"""Inputs: from the outputs that a plan has bound to the models that a node reads.
+
+It knows plans and payloads, not how a body is called. A context is never merged or copied: each field is taken from
+the output of the node that wrote it. Every call builds new models, so that each attempt gets a pristine copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache, reduce
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter
+from pydantic_core import from_json, to_json
+
+from cloaca.contract.checker import INPUT
+from cloaca.contract.plans import Argument, Provider, Source
+from cloaca.ports import Codec
+
+
+class Outputs:
+    """The payloads of one run: its input's, and those of the nodes that have succeeded, by index."""
+
+    __slots__ = ("_parsed", "raw")
+
+    def __init__(self, input: str | None) -> None:
+        self.raw: dict[int, str | None] = {INPUT: input}
+        self._parsed: dict[int, Any] = {}
+
+    def parsed(self, node: int) -> Any:
+        """Return a payload as plain JSON values; they are shared, so don't change them."""
+        if node not in self._parsed:
+            raw = self.raw[node]
+            self._parsed[node] = {} if raw is None else from_json(raw)
+        return self._parsed[node]
+
+    def arguments(self, arguments: tuple[Argument, ...], codec: Codec) -> list[BaseModel]:
+        """Build the models of ``arguments``. Raises pydantic's ValidationError."""
+        return [self.build(argument, codec) for argument in arguments]
+
+    def build(self, argument: Argument, codec: Codec) -> BaseModel:
+        """Build one model; a field that nobody has written keeps its default."""
+        if argument.same_as is not None:
+            raw = self.raw.get(argument.same_as)
+            if raw is not None:
+                return codec.decode(argument.model, raw)
+        values = {}
+        for name, source in argument.sources.items():
+            found = self.values(source)
+            if found:
+                values[name] = _folded(source, found) if source.reduce else self.value(found[0])
+        return codec.decode(argument.model, to_json(values, inf_nan_mode="constants").decode())
+
+    def values(self, source: Source) -> list[tuple[Provider, Any]]:
+        """Return the providers of a source that ran, with their payloads, latest first."""
+        if source.reduce is None:
+            for provider in source.providers:
+                if provider.node in self.raw:
+                    return [(provider, self.parsed(provider.node))]
+            return []
+        return [(p, self.parsed(p.node)) for p in source.providers if p.node in self.raw]
+
+    @staticmethod
+    def value(found: tuple[Provider, Any]) -> Any:
+        """Return the field that a provider provides, as plain JSON values."""
+        provider, payload = found
+        return payload if provider.field is None else payload[provider.field]
+
+    def context(self, sources: Mapping[str, Source]) -> dict[str, Any]:
+        """Return every field that somebody has written, as the Python value that its type says."""
+        context = {}
+        for key, source in sources.items():
+            found = self.values(source)
+            if found and source.reduce:
+                context[key] = _typed(source.providers[0].type, _folded(source, found))
+            elif found:
+                context[key] = _typed(found[0][0].type, self.value(found[0]))
+        return context
+
+
+def _folded(source: Source, found: list[tuple[Provider, Any]]) -> Any:
+    """Fold in topological order, after the input's value: the providers come latest first, the input last."""
+    assert source.reduce is not None
+    values = [_typed(provider.type, Outputs.value((provider, payload))) for provider, payload in reversed(found)]
+    return _adapter(source.providers[0].type).dump_python(reduce(source.reduce, values), mode="json")
+
+
+def _typed(type: object, value: Any) -> Any:
+    return _adapter(type).validate_json(to_json(value, inf_nan_mode="constants"), by_alias=False, by_name=True)
+
+
+def _adapter(type: Any) -> TypeAdapter[Any]:
+    try:
+        return _cached_adapter(type)
+    except TypeError:  # an annotation that can't be hashed
+        return TypeAdapter(type)
+
+
+@lru_cache(maxsize=1024)
+def _cached_adapter(type: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(type)

@@ -1,0 +1,82 @@
+"""Slots: offered work is performed in the order in which it was offered, at most so many pieces at a time.
+
+It knows nothing of what the work is. A slot goes on with the next offer as long as its work does not suspend, so that
+a thousand short pieces cost one task of the event loop, not a thousand; as soon as one suspends, another slot takes
+over. Work that changes context variables ends its slot, so that nothing leaks into the next piece.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from contextvars import copy_context
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+TURN = 64  # pieces that one slot performs before the event loop gets a turn
+
+
+class Slots(Generic[T]):
+    """Performs offers. ``perform`` does a piece at once and returns None, or returns what to await."""
+
+    def __init__(self, limit: int, perform: Callable[[T], Coroutine[Any, Any, None] | None]) -> None:
+        self._perform = perform
+        self._limit = self._free = limit
+        self._offers: deque[T] = deque()
+        self._scheduled = False
+        self._closed = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        self._context = copy_context()  # as it was when the worker was opened, whoever offers
+
+    def offer(self, item: T) -> None:
+        """Perform ``item`` as soon as a slot is free."""
+        self._offers.append(item)
+        self._schedule()
+
+    def clear(self) -> None:
+        """Forget what was offered and has not begun."""
+        self._offers.clear()
+
+    def close(self) -> None:
+        """Begin nothing more."""
+        self._closed = True
+        self._offers.clear()
+
+    def _schedule(self) -> None:
+        if not self._scheduled and self._free > 0 and not self._closed:
+            self._scheduled = True
+            self._loop.call_soon(self._fill, context=self._context)
+
+    def _fill(self) -> None:
+        """Open slots: one, or as many again as are suspended now."""
+        self._scheduled = False
+        suspended = self._limit - self._free
+        for _ in range(min(len(self._offers), self._free, max(1, suspended))):
+            self._free -= 1
+            task = self._loop.create_task(self._serve(), context=self._context.copy())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self) -> None:
+        context, performed = copy_context(), 0
+        current = asyncio.current_task()
+        assert current is not None
+        try:
+            while self._offers:
+                work = self._perform(self._offers.popleft())
+                if work is not None:
+                    if self._offers:
+                        self._schedule()  # should this piece suspend, another slot goes on
+                    await work
+                    if current.cancelling() or copy_context() != context:
+                        return
+                performed += 1
+                if performed % TURN == 0:
+                    await asyncio.sleep(0)
+        finally:
+            self._free += 1
+            if self._offers:
+                self._schedule()

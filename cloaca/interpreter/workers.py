@@ -1,0 +1,327 @@
+"""A worker: it claims runs, drives them in memory, and starts attempts while it has slots.
+
+One session is its lease and its fencing token at once: whoever has lost it can't commit. It knows the ports and its
+drives; it has no recovery procedure, because claiming a run and going on with it are what it always does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import socket
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cloaca.algebra.context import TaskContext
+from cloaca.contract.plans import Plan
+from cloaca.contract.workflows import Workflow
+from cloaca.errors import StoreError
+from cloaca.interpreter.attempts import attempt, evaluate
+from cloaca.interpreter.drives import Drive, Running
+from cloaca.interpreter.group_commit import GroupCommit
+from cloaca.interpreter.histories import Unfit
+from cloaca.interpreter.slots import Slots
+from cloaca.ports import SUSPECT_CRASHES, History, NewRun, PlanRow, Ports, RunRow, Submitted
+
+logger = logging.getLogger("cloaca.worker")
+
+MOST_RUNS = 1000  # runs in memory; more wait in the database
+REFILL = 64  # claim when so many fewer are in memory
+FATAL_CRASHES = 5
+SHOWN_AFTER_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a worker works. Times are in seconds; ``concurrency`` is the most attempts at a time."""
+
+    concurrency: int = 1000
+    lease_s: float = 30.0
+    grace_s: float = 10.0
+    poll_s: float = 1.0
+
+
+class Worker:
+    """Drives runs of ``workflows``, which may grow while it works."""
+
+    def __init__(self, ports: Ports, settings: Settings, workflows: Mapping[str, Workflow[Any, Any, Any, Any]]) -> None:
+        self.store, self.clock, self.executor, self.codec = ports.store, ports.clock, ports.executor, ports.codec
+        self.settings, self.workflows = settings, workflows
+        self.session = 0
+        self.drives: dict[int, Drive] = {}
+        self.commits: GroupCommit
+        self.closing = False
+        self.now = ports.clock.now
+        self.chance = random.random
+        self._slots: Slots[tuple[Drive, int]]
+        self._more = True
+        self._suspect: int | None = None
+        self._ticker: asyncio.Task[None] | None = None
+        self._background: set[asyncio.Task[Any]] = set()
+        self._awaited: dict[int, asyncio.Event] = {}
+        self._loop: asyncio.AbstractEventLoop
+
+    # Opening and closing
+
+    async def open(self) -> None:
+        """Register a session and start to look for work."""
+        self._loop = asyncio.get_running_loop()
+        self._slots = Slots(self.settings.concurrency, self._perform)
+        await self._register()
+        self._ticker = self._loop.create_task(self._tick())
+
+    async def close(self) -> None:
+        """Start nothing more, give running attempts their grace, then release every run to the other workers."""
+        self.closing = True
+        self._slots.close()
+        running = self._attempts()
+        if running:
+            await asyncio.wait(running, timeout=self.settings.grace_s)
+        await self._flush(self.settings.grace_s)
+        if self._ticker is not None:
+            self._ticker.cancel()
+        for task in list(self._background):
+            task.cancel()
+        for drive in list(self.drives.values()):
+            drive.drop()
+        self.drives.clear()
+        self.commits.closed = True
+        await asyncio.sleep(0)
+        try:
+            await self.store.close_session(self.session)
+        except StoreError as error:
+            logger.warning("The lease could not be released, it will run out by itself: %s", error)
+
+    def _attempts(self) -> set[asyncio.Task[None]]:
+        return {running.task for drive in self.drives.values() for running in drive.running.values() if running.task}
+
+    async def _flush(self, within_s: float) -> None:
+        try:
+            await asyncio.wait_for(self.commits.flushed(), within_s)
+        except TimeoutError:
+            logger.warning("Some results could not be committed before closing; their tasks will run again")
+
+    async def _register(self) -> None:
+        at = self.now()
+        name = f"{socket.gethostname()}:{os.getpid()}"
+        self.session = await self.store.open_session(name, at, at + self.settings.lease_s)
+        self.commits = GroupCommit(self.store, self.clock, self.session, lost=self._lease_lost, disowned=self._disowned)
+        self.commits.lease_s = self.settings.lease_s
+        self.commits.renew_at = at + self.settings.lease_s / 5
+
+    def _lease_lost(self) -> None:
+        """This worker was taken for dead: forget every run, and start again under a new session."""
+        logger.warning("The lease of session %d is lost: its runs have gone to another worker", self.session)
+        self._slots.clear()
+        for drive in list(self.drives.values()):
+            drive.drop()
+        self.drives.clear()
+        self._suspect = None
+        if not self.closing:
+            self.spawn(self._again())
+
+    async def _again(self) -> None:
+        while not self.closing:
+            try:
+                await self._register()
+                self._more = True
+                await self._look()
+                return
+            except StoreError as error:
+                logger.warning("No new session yet: %s", error)
+                await asyncio.sleep(self.settings.poll_s)
+
+    def _disowned(self, runs: frozenset[int]) -> None:
+        for run in runs:
+            if drive := self.drives.get(run):
+                self._let_go(drive)
+                drive.drop()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run ``work`` in the background for as long as the worker is open."""
+        task = self._loop.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    # Runs
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a new run can be driven at once."""
+        return len(self.drives) < MOST_RUNS and not self.closing and not self.commits.closed
+
+    async def submit(self, plan: Plan, row: PlanRow, run: NewRun) -> tuple[Submitted, Drive | None]:
+        """Store a run, and drive it if it is this session's. Raises StoreUnavailable or LeaseLost, nothing stored."""
+        return await self.commits.submit(row, run, lambda stored: (stored, self._adopt(plan, run, stored)))
+
+    def _adopt(self, plan: Plan, run: NewRun, stored: Submitted) -> Drive | None:
+        if not stored.created:
+            return None
+        if run.owner is None:
+            self._more = True
+            return None
+        if run.owner != self.session:
+            return None  # the lease was lost meanwhile: another worker has it
+        row = RunRow(
+            run.id, run.workflow, run.version, run.plan, "running", run.input, run.key, run.owner, 0,
+            run.created_at, run.created_at, None, None, cancel_requested=False,
+        )  # fmt: skip
+        return self.drive(plan, History(row, [], [], [], []))
+
+    def drive(self, plan: Plan, history: History) -> Drive:
+        """Drive a run that this session owns. Raises Unfit if its rows don't belong to ``plan``."""
+        drive = Drive(self, plan, history)
+        self.drives[drive.id] = drive
+        if arrival := self._awaited.pop(drive.id, None):
+            arrival.set()
+        if history.run.crashes >= FATAL_CRASHES:
+            drive.begin_to_abandon(history.run.crashes)
+        else:
+            drive.begin()
+        return drive
+
+    async def arrival(self, run: int, within_s: float) -> None:
+        """Wait until this worker drives ``run``, but not longer than ``within_s``."""
+        arrival = self._awaited.setdefault(run, asyncio.Event())
+        try:
+            await asyncio.wait_for(arrival.wait(), within_s)
+        except TimeoutError:
+            self._awaited.pop(run, None)
+
+    def finished(self, drive: Drive) -> None:
+        """Let go of a run that has ended, and take others if some wait."""
+        self._let_go(drive)
+        if self._more and len(self.drives) <= MOST_RUNS - REFILL and not self.closing:
+            self._more = False
+            self.spawn(self._look())
+
+    def _let_go(self, drive: Drive) -> None:
+        self.drives.pop(drive.id, None)
+        if self._suspect == drive.id:
+            self._suspect, self._more = None, True
+
+    async def _look(self) -> None:
+        """Look for work once."""
+        try:
+            poll = await self.store.poll(self.session, list(self.workflows), self.now())
+            if poll.expired and await self.store.reap(self.now()):
+                poll = await self.store.poll(self.session, list(self.workflows), self.now())
+            for run in poll.cancelling:
+                if drive := self.drives.get(run):
+                    drive.cancel()
+            if poll.claimable and self.has_room:
+                await self._claim(MOST_RUNS - len(self.drives), suspects=False)
+            if poll.suspects and self._suspect is None and self.has_room:
+                await self._claim(1, suspects=True)
+        except StoreError as error:
+            logger.warning("Looking for work failed, will try again: %s", error)
+
+    async def _claim(self, limit: int, *, suspects: bool) -> None:
+        session = self.session
+        histories = await self.store.claim(
+            session, list(self.workflows), min(limit, REFILL * 4), self.now(), suspects=suspects
+        )
+        self._more = self._more or len(histories) == REFILL * 4
+        for history in histories:
+            if session != self.session or self.closing:
+                return  # the lease was lost meanwhile: the claims are void
+            if history.run.crashes >= SUSPECT_CRASHES:
+                self._suspect = history.run.id
+            await self._take(history)
+
+    async def _take(self, history: History) -> None:
+        workflow = self.workflows.get(history.run.workflow)
+        if workflow is None or history.run.id in self.drives:
+            return
+        plan = workflow.plan
+        try:
+            drive = self.drive(plan, history)
+        except Unfit as error:
+            logger.error("Run %d is blocked: %s", history.run.id, error)
+            await self.store.block(self.session, history.run.id, str(error))
+            return
+        if history.run.plan != plan.digest:
+            drive.note("code_changed", None, f"goes on with plan {plan.digest}, was {history.run.plan}", self.now())
+
+    # Time
+
+    async def _tick(self) -> None:
+        """The backstop: look for work, renew the lease, show long attempts. In-process work never waits for it."""
+        pause = min(self.settings.poll_s, self.settings.lease_s / 5)
+        while True:
+            if not self.commits.closed:
+                await self._look()
+                self._show_attempts()
+                if self.now() >= self.commits.renew_at:
+                    self.commits.batch()
+            await asyncio.sleep(pause)
+
+    def _show_attempts(self) -> None:
+        older_than = self.now() - SHOWN_AFTER_S
+        for drive in self.drives.values():
+            for row in drive.visible(older_than):
+                self.commits.batch().attempts.append(row)
+
+    def offer_at(self, due: float, drive: Drive, node: int) -> None:
+        """Offer a node once its retry delay is over."""
+        self._loop.call_later(max(0.0, due - self.now()), self._due, due, drive, node)
+
+    def _due(self, due: float, drive: Drive, node: int) -> None:
+        if self.now() < due:  # the clock was set back: the delay is a promise about the clock
+            self.offer_at(due, drive, node)
+        else:
+            self.offer(drive, node)
+
+    # Attempts
+
+    def offer(self, drive: Drive, node: int) -> None:
+        """Start an attempt of ``node`` as soon as a slot is free."""
+        self._slots.offer((drive, node))
+
+    def _perform(self, offer: tuple[Drive, int]) -> Coroutine[Any, Any, None] | None:
+        """Begin an attempt; nodes without a body are done at once."""
+        drive, node = offer
+        number = drive.start(node)
+        if number is None:
+            return None
+        plan_node = drive.plan.nodes[node]
+        if plan_node.body is None:
+            drive.report(node, number, evaluate(plan_node, drive.outputs, self.codec))
+            return None
+        return self._attempt(drive, node, number)
+
+    async def _attempt(self, drive: Drive, node: int, number: int) -> None:
+        plan_node, running = drive.plan.nodes[node], drive.running[node]
+        running.task = asyncio.current_task()
+        assert plan_node.body is not None
+        takes_context = plan_node.body.signature.context is not None
+        context = self._context(drive, node, number, running) if takes_context else None
+        try:
+            report = await attempt(plan_node, drive.outputs, context, self.codec, self.executor)
+        except asyncio.CancelledError:
+            if drive.state.over:
+                drive.ignored_attempt(node)
+            return
+        drive.report(node, number, report)
+
+    def _context(self, drive: Drive, node: int, number: int, running: Running) -> TaskContext:
+        name = drive.plan.nodes[node].task
+        run_id = str(drive.id)
+
+        def beat() -> None:
+            running.beat_at = self.now()
+
+        return TaskContext(
+            run_id=run_id,
+            task=name,
+            attempt=number,
+            idempotency_key=f"{run_id}:{name}",
+            logger=logging.LoggerAdapter(
+                logging.getLogger(f"cloaca.task.{name}"), {"run": run_id, "task": name, "attempt": number}
+            ),
+            is_cancelled=lambda: drive.dropped or drive.state.over or drive.running.get(node) is not running,
+            beat=beat,
+        )

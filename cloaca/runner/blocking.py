@@ -1,0 +1,208 @@
+"""The runner and its handles without ``await``, on an event loop of their own; and ``run``, for one run.
+
+Each method does what the async one of the same name does; nothing is decided here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar, overload
+
+from pydantic import BaseModel
+
+from cloaca.algebra.outcomes import Outcome, TaskFailure
+from cloaca.algebra.retries import Seconds
+from cloaca.algebra.tasks import Task
+from cloaca.contract.workflows import Workflow
+from cloaca.errors import RunnerClosed
+from cloaca.interpreter.histories import RunEvent, RunInfo, TaskInfo, Waiting
+from cloaca.runner.handles import RunHandle
+from cloaca.runner.runners import Runner
+
+Out = TypeVar("Out", covariant=True)
+Errors = TypeVar("Errors", covariant=True)
+T = TypeVar("T")
+Input = TypeVar("Input", bound=BaseModel)
+
+
+class LoopThread:
+    """An event loop on a thread of its own, for callers that have none, or have one that must not be blocked."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="cloaca-loop", daemon=True)
+        self._thread.start()
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def close(self) -> None:
+        self.call(self._loop.shutdown_asyncgens())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+class BlockingRunner:
+    """``Runner`` without ``await``: for threads, Django, Flask, notebooks. Takes the same arguments.
+
+    It drives its runs on an event loop of its own, so that it also works where one runs already.
+    """
+
+    def __init__(self, database: str | Path | None = None, **options: Any) -> None:
+        self._runner = Runner(database, **options)
+        self._loop: LoopThread | None = None
+
+    def __enter__(self) -> Self:
+        self._loop = LoopThread()
+        try:
+            self._loop.call(self._runner.__aenter__())
+        except BaseException:
+            self._loop.close()
+            self._loop = None
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._loop is None:
+            return
+        try:
+            self._loop.call(self._runner.__aexit__(kind, error, trace))
+        finally:
+            self._loop.close()
+            self._loop = None
+
+    @overload
+    def start(
+        self, workflow: Workflow[None, Out, Any, Errors], input: None = None, *, key: str | None = None
+    ) -> BlockingRunHandle[Out, Errors]: ...
+    @overload
+    def start(
+        self, workflow: Workflow[Input, Out, Any, Errors], input: Input, *, key: str | None = None
+    ) -> BlockingRunHandle[Out, Errors]: ...
+    @overload
+    def start(
+        self, workflow: str, input: BaseModel | None = None, *, key: str | None = None
+    ) -> BlockingRunHandle[Any, Any]: ...
+    def start(self, workflow: Any, input: Any = None, *, key: str | None = None) -> BlockingRunHandle[Any, Any]:
+        """As ``Runner.start``."""
+        return BlockingRunHandle(self, self._call(self._runner.start(workflow, input, key=key)))
+
+    @overload
+    def run(
+        self, workflow: Workflow[None, Out, Any, Errors], input: None = None, *, key: str | None = None
+    ) -> Outcome[Out, Errors]: ...
+    @overload
+    def run(
+        self, workflow: Workflow[Input, Out, Any, Errors], input: Input, *, key: str | None = None
+    ) -> Outcome[Out, Errors]: ...
+    @overload
+    def run(self, workflow: str, input: BaseModel | None = None, *, key: str | None = None) -> Outcome[Any, Any]: ...
+    def run(self, workflow: Any, input: Any = None, *, key: str | None = None) -> Outcome[Any, Any]:
+        """As ``Runner.run``."""
+        return self._call(self._runner.run(workflow, input, key=key))
+
+    def get(self, run_id: str) -> BlockingRunHandle[Any, Any]:
+        """As ``Runner.get``."""
+        return BlockingRunHandle(self, self._call(self._runner.get(run_id)))
+
+    def runs(
+        self,
+        *,
+        workflow: Workflow[Any, Any, Any, Any] | str | None = None,
+        status: str | None = None,
+        limit: int = 50,
+        before: str | None = None,
+    ) -> list[RunInfo]:
+        """As ``Runner.runs``."""
+        return self._call(self._runner.runs(workflow=workflow, status=status, limit=limit, before=before))
+
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        if self._loop is None:
+            work.close()
+            raise RunnerClosed("the runner is not open: use it inside `with BlockingRunner(...) as runner`")
+        return self._loop.call(work)
+
+
+class BlockingRunHandle(Generic[Out, Errors]):
+    """``RunHandle`` without ``await``."""
+
+    def __init__(self, runner: BlockingRunner, handle: RunHandle[Out, Errors]) -> None:
+        self._runner, self._handle = runner, handle
+        self.id, self.workflow = handle.id, handle.workflow
+
+    def __repr__(self) -> str:
+        return repr(self._handle)
+
+    def result(self, timeout: Seconds | None = None) -> Outcome[Out, Errors]:
+        """As ``RunHandle.result``."""
+        return self._runner._call(self._handle.result(timeout))
+
+    def status(self) -> str:
+        """As ``RunHandle.status``."""
+        return self._runner._call(self._handle.status())
+
+    def context(self) -> dict[str, Any]:
+        """As ``RunHandle.context``."""
+        return self._runner._call(self._handle.context())
+
+    def output_of(self, task: Task[Any, T, Any, ..., Any] | str) -> T | None:
+        """As ``RunHandle.output_of``."""
+        return self._runner._call(self._handle.output_of(task))
+
+    def failures(self) -> list[TaskFailure]:
+        """As ``RunHandle.failures``."""
+        return self._runner._call(self._handle.failures())
+
+    def tasks(self) -> list[TaskInfo]:
+        """As ``RunHandle.tasks``."""
+        return self._runner._call(self._handle.tasks())
+
+    def why(self) -> Waiting:
+        """As ``RunHandle.why``."""
+        return self._runner._call(self._handle.why())
+
+    def events(self) -> Iterator[RunEvent]:
+        """As ``RunHandle.events``."""
+        events = self._handle.events()
+        try:
+            while True:
+                try:
+                    yield self._runner._call(anext(events))  # type: ignore[arg-type]  # anext of an async generator is a coroutine
+                except StopAsyncIteration:
+                    return
+        finally:
+            self._runner._call(events.aclose())  # type: ignore[attr-defined]  # an async generator function made it
+
+    def cancel(self) -> None:
+        """As ``RunHandle.cancel``."""
+        self._runner._call(self._handle.cancel())
+
+
+@overload
+def run(
+    workflow: Workflow[None, Out, Any, Errors], input: None = None, database: str | Path | None = None
+) -> Outcome[Out, Errors]: ...
+@overload
+def run(
+    workflow: Workflow[Input, Out, Any, Errors], input: Input, database: str | Path | None = None
+) -> Outcome[Out, Errors]: ...
+def run(workflow: Any, input: Any = None, database: str | Path | None = None) -> Outcome[Any, Any]:
+    """Run a workflow to its end, in this process, and return ``Success(output)`` or ``Failure(RunFailure)``.
+
+    The database is ``database``, else ``$CLOACA_DATABASE_URL``, else ``sqlite:///cloaca.db``. Raises as
+    ``Runner.start`` does. For more than one run, use a ``BlockingRunner`` or a ``Runner``.
+    """
+    with BlockingRunner(database, workflows=[workflow]) as runner:
+        return runner.run(workflow, input)

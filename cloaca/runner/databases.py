@@ -1,0 +1,40 @@
+"""Database URLs: which database a program means, and the store that runs on it.
+
+It loads the store of a URL only when it is asked for, so that importing cloaca loads no SQL.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cloaca.errors import InvalidDatabaseUrl
+from cloaca.ports import Store
+
+DEFAULT_DATABASE = "sqlite:///cloaca.db"
+
+
+def url_of(database: str | Path | None) -> str:
+    """Return the URL that a program means: as given, a path as a SQLite file, the environment's, or the default."""
+    if database is None:
+        return os.environ.get("CLOACA_DATABASE_URL") or DEFAULT_DATABASE
+    if isinstance(database, Path):
+        return f"sqlite:///{database}"
+    return database
+
+
+def open_store(database: str) -> Store:
+    """Return the store of a database URL, not opened yet. Raises InvalidDatabaseUrl."""
+    scheme, separator, rest = database.partition("://")
+    if separator and scheme == "sqlite" and rest.startswith("/") and rest[1:] not in ("", ":memory:"):
+        from cloaca.stores.sql.sqlite import SqliteStore  # noqa: PLC0415 - SQL is loaded when a database is opened
+
+        return SqliteStore(rest[1:])
+    if database == "memory://":
+        from cloaca.stores.memory import MemoryStore  # noqa: PLC0415 - only tests need it
+
+        return MemoryStore()
+    raise InvalidDatabaseUrl(
+        f"{database!r} is no database that cloaca runs on: write sqlite:///orders.db for a file here, "
+        "sqlite:////var/lib/orders.db for an absolute path, or memory:// for a test that may lose everything"
+    )

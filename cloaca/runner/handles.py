@@ -1,0 +1,216 @@
+"""Handles: a run to wait for, look at and cancel, whether this process drives it or another.
+
+It reads what is stored through ``histories``, and what is not stored yet from the drive, if it is here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, Generic, TypeVar, cast
+
+from returns.result import Success
+
+from cloaca.algebra.outcomes import Outcome, TaskFailure
+from cloaca.algebra.retries import Seconds, in_seconds
+from cloaca.algebra.tasks import Task
+from cloaca.contract.plans import Plan
+from cloaca.contract.workflows import Workflow
+from cloaca.errors import RunNotFound, UnknownTask
+from cloaca.interpreter import histories
+from cloaca.interpreter.drives import Drive, Running
+from cloaca.interpreter.histories import RunEvent, TaskInfo, Waiting
+from cloaca.runner.engines import Engine
+
+Out = TypeVar("Out", covariant=True)
+Errors = TypeVar("Errors", covariant=True)
+T = TypeVar("T")
+
+POLL_S = 0.5  # how often a run that another process drives is looked at
+FINAL = frozenset({"succeeded", "failed", "cancelled"})
+
+
+class RunHandle(Generic[Out, Errors]):
+    """A run, to wait for, look at and cancel. ``id`` is a decimal number as text, as in the database."""
+
+    def __init__(
+        self, engine: Engine, run: int, workflow: Workflow[Any, Out, Any, Errors], drive: Drive | None = None
+    ) -> None:
+        self.id = str(run)
+        self.workflow = workflow
+        self._engine = engine
+        self._run = run
+        self._drive = drive
+
+    def __repr__(self) -> str:
+        return f"<run {self.id} of {self.workflow.name}>"
+
+    async def result(self, timeout: Seconds | None = None) -> Outcome[Out, Errors]:
+        """Wait for the run's end and return ``Success(output)`` or ``Failure(RunFailure)``.
+
+        Raises:
+            TimeoutError: ``timeout`` (seconds or a timedelta) is over; the run goes on.
+        """
+        limit = None if timeout is None else in_seconds(timeout)
+        async with asyncio.timeout(limit):
+            drive = await self._ended()
+        if drive is not None and drive.state.status == "succeeded":
+            return Success(histories.output(self._plan, drive.outputs, self._engine.codec))
+        return cast(
+            "Outcome[Out, Errors]",
+            histories.answer(self._plan, await self._engine.history(self._run), self._engine.codec),
+        )
+
+    async def status(self) -> str:
+        """Return ``pending``, ``running``, ``paused``, ``blocked``, ``succeeded``, ``failed`` or ``cancelled``."""
+        return (await self._engine.history(self._run)).run.status
+
+    async def context(self) -> dict[str, Any]:
+        """Return every field that the input and the tasks so far have written, by context key."""
+        outputs = histories.outputs_of(self._plan, await self._engine.history(self._run))
+        return outputs.context(self._plan.context)
+
+    async def output_of(self, task: Task[Any, T, Any, ..., Any] | str) -> T | None:
+        """Return what a task has written, None if it has not (yet), was skipped, or writes nothing.
+
+        Raises UnknownTask if the workflow has no such task.
+        """
+        name = task if isinstance(task, str) else task.name
+        index = self._plan.by_task.get(name)
+        if index is None:
+            known = ", ".join(self._plan.by_task)
+            raise UnknownTask(f'workflow "{self.workflow.name}" has no task "{name}"; it has {known}')
+        outputs = histories.outputs_of(self._plan, await self._engine.history(self._run))
+        return cast("T | None", histories.decoded(self._plan.nodes[index], outputs, self._engine.codec))
+
+    async def failures(self) -> list[TaskFailure]:
+        """Return every failed attempt so far, in the order in which they happened."""
+        return list(histories.task_failures(self._plan, await self._engine.history(self._run), self._engine.codec))
+
+    async def tasks(self) -> list[TaskInfo]:
+        """Return where each task stands, in topological order."""
+        history = await self._engine.history(self._run)
+        infos = histories.task_infos(self._plan, history)
+        drive = self._live()
+        if drive is None:
+            return infos
+        started = {self._plan.nodes[node].task: running for node, running in drive.running.items()}
+        return [_running_now(info, started.get(info.name)) for info in infos]
+
+    async def why(self) -> Waiting:
+        """Return the one thing that the run waits for."""
+        waiting = histories.why(self._plan, await self._engine.history(self._run))
+        drive = self._live()
+        if drive is not None and waiting.kind in ("task", "worker", "retry"):
+            for node in drive.running:
+                return Waiting("task", self._plan.nodes[node].task)
+            ready = next(iter(drive.state.ready), None)
+            if ready is not None:
+                return Waiting("slot", self._plan.nodes[ready].task)
+        return waiting
+
+    async def events(self) -> AsyncIterator[RunEvent]:
+        """Yield what happens to the run, from its start to its end, each event once."""
+        queue: asyncio.Queue[RunEvent] = asyncio.Queue()
+        drive = self._live()
+        if drive is not None:
+            drive.listeners.append(queue.put_nowait)
+        seen: set[tuple[str, str | None, int | None]] = set()
+        try:
+            while True:
+                history = await self._engine.history(self._run)
+                pending = histories.run_events(self._plan, history)
+                if drive is not None:
+                    pending += _started_now(self._plan, drive)
+                for event in pending:
+                    if _new(event, seen):
+                        yield event
+                if history.run.status in FINAL:
+                    return
+                if drive is None or drive.dropped:
+                    await asyncio.sleep(POLL_S)
+                    continue
+                while True:
+                    event = await queue.get()
+                    if _new(event, seen):
+                        yield event
+                    if event.kind in ("run_succeeded", "run_failed", "run_cancelled"):
+                        return
+                    if event.kind == "run_dropped":
+                        break
+        finally:
+            if drive is not None:
+                drive.listeners.remove(queue.put_nowait)
+
+    async def cancel(self) -> None:
+        """End the run. Once this has returned, no new attempt of it starts, in any process.
+
+        Async bodies are cancelled; a body on a thread can't be stopped, so its result is ignored. A run that has ended
+        stays as it is.
+        """
+        drive = self._live()
+        if drive is not None:
+            drive.cancel()
+            await self._ended()
+            return
+        while True:
+            status = await self._engine.store.cancel(self._run, self._engine.clock.now())
+            if status is None:
+                raise RunNotFound(f"no run {self.id!r} in this database")
+            if status in FINAL:
+                return
+            await asyncio.sleep(POLL_S / 5)  # the worker that drives it will see the request at its next look
+
+    @property
+    def _plan(self) -> Plan:
+        return self.workflow.plan
+
+    def _live(self) -> Drive | None:
+        """The drive of the run, if this process has it."""
+        if self._drive is None or self._drive.dropped:
+            worker = self._engine.worker
+            self._drive = worker.drives.get(self._run) if worker else None
+        drive = self._drive
+        if drive is None or drive.dropped or drive.ended.is_set():
+            return None
+        return drive
+
+    async def _ended(self) -> Drive | None:
+        """Wait for the end; return the drive if this process drove the run to it."""
+        pause = POLL_S
+        while True:
+            self._engine.check_open()
+            drive = self._live() or self._drive
+            if drive is not None and await drive.wait():
+                return drive
+            row = await self._engine.store.run(self._run)
+            if row is None:
+                raise RunNotFound(f"no run {self.id!r} in this database")
+            if row.status in FINAL:
+                return None
+            if self._engine.worker is None:
+                await asyncio.sleep(POLL_S)
+            else:  # most likely this very worker will take it
+                await self._engine.worker.arrival(self._run, pause)
+                pause = min(pause * 2, 8 * POLL_S)
+
+
+def _running_now(info: TaskInfo, running: Running | None) -> TaskInfo:
+    if running is None:
+        return info
+    return TaskInfo(info.name, "running", running.attempt, histories.moment(running.started_at), None)
+
+
+def _started_now(plan: Plan, drive: Drive) -> list[RunEvent]:
+    return [
+        RunEvent("task_started", plan.nodes[node].task, histories.moment(running.started_at), running.attempt)
+        for node, running in drive.running.items()
+    ]
+
+
+def _new(event: RunEvent, seen: set[tuple[str, str | None, int | None]]) -> bool:
+    key = (event.kind, event.task, event.attempt)
+    if key in seen:
+        return False
+    seen.add(key)
+    return True

@@ -1,0 +1,263 @@
+"""The runner: open a database, start workflows, find their runs.
+
+It knows how the layers are put together, and nothing that they do.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar, overload
+
+from pydantic import BaseModel
+
+from cloaca.algebra.outcomes import Outcome
+from cloaca.clocks import SystemClock
+from cloaca.codecs import MEBIBYTE, JsonCodec
+from cloaca.contract.plans import Plan
+from cloaca.contract.workflows import Workflow
+from cloaca.errors import ContractError, KeyConflict, RunNotFound, UnknownWorkflow, Violation
+from cloaca.executors.threads import ThreadExecutor
+from cloaca.interpreter import histories
+from cloaca.interpreter.drives import Drive
+from cloaca.interpreter.histories import RunInfo
+from cloaca.interpreter.workers import Settings, Worker
+from cloaca.ports import Clock, NewRun, PlanRow, Ports, Store, Submitted
+from cloaca.runner.databases import open_store, url_of
+from cloaca.runner.engines import Engine
+from cloaca.runner.handles import RunHandle
+
+Out = TypeVar("Out", covariant=True)
+Errors = TypeVar("Errors", covariant=True)
+Input = TypeVar("Input", bound=BaseModel)
+
+LONGEST_KEY = 512
+
+
+class Runner:
+    """Runs workflows on a database; use it as ``async with Runner(...) as runner``.
+
+    Args:
+        database: a URL (``sqlite:///orders.db``) or a path to a SQLite file; by default ``$CLOACA_DATABASE_URL``, else
+            ``sqlite:///cloaca.db``.
+        workflows: what this process can run. A workflow that is started by value is added.
+        concurrency: the most attempts at a time. Synchronous bodies also need a thread each (32 at most).
+        lease_s: seconds without a sign of life after which other workers take this one's runs.
+        grace_s: seconds that running attempts get when the runner is left.
+        payload_limit: the largest payload in bytes; 1 MiB by default.
+        work: False for a runner that only starts runs and follows them; others do the work.
+
+    Raises:
+        InvalidDatabaseUrl: ``database`` is no URL that cloaca runs on.
+        StoreError: on entering: the database can't be opened, is damaged, is not cloaca's, or is too new.
+    """
+
+    def __init__(
+        self,
+        database: str | Path | None = None,
+        *,
+        workflows: Iterable[Workflow[Any, Any, Any, Any]] = (),
+        concurrency: int = 1000,
+        lease_s: float = 30.0,
+        grace_s: float = 10.0,
+        payload_limit: int = MEBIBYTE,
+        work: bool = True,
+        store: Store | None = None,
+    ) -> None:
+        if concurrency < 1 or lease_s <= 0 or grace_s < 0 or payload_limit < 1:
+            raise ValueError("Runner: concurrency, lease_s and payload_limit are more than 0, grace_s at least 0")
+        clock = SystemClock()
+        chosen = store if store is not None else open_store(url_of(database))
+        self._engine = Engine(chosen, JsonCodec(payload_limit), clock)
+        self._settings = Settings(concurrency=concurrency, lease_s=lease_s, grace_s=grace_s)
+        self._workflows: dict[str, Workflow[Any, Any, Any, Any]] = {}
+        self._plans: dict[Plan, PlanRow] = {}
+        self._work = work
+        self._executor: ThreadExecutor | None = None
+        self._ids = _ids(clock)
+        for workflow in workflows:
+            self._add(workflow)
+
+    async def __aenter__(self) -> Self:
+        engine = self._engine
+        await engine.store.open()
+        engine.is_open = True
+        if self._work:
+            await engine.store.unblock([workflow.plan.digest for workflow in self._workflows.values()])
+            self._executor = ThreadExecutor()
+            ports = Ports(engine.store, engine.clock, self._executor, engine.codec)
+            worker = Worker(ports, self._settings, self._workflows)
+            await worker.open()
+            engine.worker = worker
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        engine = self._engine
+        engine.is_open = False
+        if engine.worker is not None:
+            await engine.worker.close()
+            engine.worker = None
+        if self._executor is not None:
+            self._executor.close()
+        await engine.store.close()
+
+    @overload
+    async def start(
+        self, workflow: Workflow[None, Out, Any, Errors], input: None = None, *, key: str | None = None
+    ) -> RunHandle[Out, Errors]: ...
+    @overload
+    async def start(
+        self, workflow: Workflow[Input, Out, Any, Errors], input: Input, *, key: str | None = None
+    ) -> RunHandle[Out, Errors]: ...
+    @overload
+    async def start(
+        self, workflow: str, input: BaseModel | None = None, *, key: str | None = None
+    ) -> RunHandle[Any, Any]: ...
+    async def start(self, workflow: Any, input: Any = None, *, key: str | None = None) -> RunHandle[Any, Any]:
+        """Start a run and return its handle, once the run is durable: from then on it is never lost.
+
+        Args:
+            workflow: a workflow, or the name of one that the runner has.
+            input: the workflow's input model, or a subclass; nothing for a workflow without input.
+            key: an idempotency key: the same key and input give the same run.
+
+        Raises:
+            ContractError: ``workflow-input``: the input is not what the workflow takes.
+            PayloadError: the input can't be stored as it is.
+            UnknownWorkflow: no workflow has this name.
+            KeyConflict: the key has started a run with another input.
+            StoreUnavailable: the database can't be written; no run was started.
+        """
+        self._engine.check_open()
+        found = self._named(workflow)
+        payload = self._checked_input(found, input)
+        _check_key(key)
+        plan = self._plan_row(found)
+        worker = self._engine.worker
+        owner = worker.session if worker is not None and worker.has_room else None
+        number, at = next(self._ids), self._engine.clock.now()
+        run = NewRun(number, found.name, found.version, plan.digest, payload, key, owner, at)
+        submitted, drive = await self._submit(found.plan, plan, run)
+        if not submitted.agrees:
+            taken = f'key {key!r} of workflow "{found.name}" has started run {submitted.id} with another input'
+            raise KeyConflict(f"{taken}; use another key, or the same input")
+        return RunHandle(self._engine, submitted.id, found, drive)
+
+    @overload
+    async def run(
+        self, workflow: Workflow[None, Out, Any, Errors], input: None = None, *, key: str | None = None
+    ) -> Outcome[Out, Errors]: ...
+    @overload
+    async def run(
+        self, workflow: Workflow[Input, Out, Any, Errors], input: Input, *, key: str | None = None
+    ) -> Outcome[Out, Errors]: ...
+    @overload
+    async def run(
+        self, workflow: str, input: BaseModel | None = None, *, key: str | None = None
+    ) -> Outcome[Any, Any]: ...
+    async def run(self, workflow: Any, input: Any = None, *, key: str | None = None) -> Outcome[Any, Any]:
+        """Start a run and wait for its outcome: ``start`` and ``result``."""
+        handle = await self.start(workflow, input, key=key)
+        return await handle.result()
+
+    async def get(self, run_id: str) -> RunHandle[Any, Any]:
+        """Return the handle of a run. Raises RunNotFound; UnknownWorkflow if this runner lacks its workflow."""
+        self._engine.check_open()
+        row = await self._engine.store.run(_number(run_id))
+        if row is None:
+            raise RunNotFound(f"no run {run_id!r} in this database")
+        return RunHandle(self._engine, row.id, self._named(row.workflow))
+
+    async def runs(
+        self,
+        *,
+        workflow: Workflow[Any, Any, Any, Any] | str | None = None,
+        status: str | None = None,
+        limit: int = 50,
+        before: str | None = None,
+    ) -> list[RunInfo]:
+        """Return runs, newest first. ``before`` is a run's id, for the next page."""
+        self._engine.check_open()
+        name = workflow.name if isinstance(workflow, Workflow) else workflow
+        if status is not None and status not in _STATUSES:
+            raise ValueError(f"status={status!r}: choose one of {', '.join(_STATUSES)}")
+        number = None if before is None else _number(before)
+        rows = await self._engine.store.runs(workflow=name, status=status, before=number, limit=limit)
+        return [histories.run_info(row) for row in rows]
+
+    def _add(self, workflow: Workflow[Any, Any, Any, Any]) -> Workflow[Any, Any, Any, Any]:
+        if not isinstance(workflow, Workflow):
+            raise TypeError(f"{workflow!r} is no workflow; close the graph: Workflow(name, graph)")
+        known = self._workflows.setdefault(workflow.name, workflow)
+        if known is not workflow and known != workflow:
+            raise ValueError(f'two different workflows are both named "{workflow.name}"; rename one')
+        return known
+
+    def _named(self, workflow: Workflow[Any, Any, Any, Any] | str) -> Workflow[Any, Any, Any, Any]:
+        if not isinstance(workflow, str):
+            return self._add(workflow)
+        if workflow not in self._workflows:
+            known = ", ".join(sorted(self._workflows)) or "none"
+            raise UnknownWorkflow(
+                f'no workflow is named "{workflow}" here (known: {known}); list it in Runner(workflows=[...])'
+            )
+        return self._workflows[workflow]
+
+    def _plan_row(self, workflow: Workflow[Any, Any, Any, Any]) -> PlanRow:
+        plan = workflow.plan
+        if plan not in self._plans:
+            self._plans[plan] = PlanRow(plan.digest, workflow.name, workflow.version, plan.spec)
+        return self._plans[plan]
+
+    def _checked_input(self, workflow: Workflow[Any, Any, Any, Any], input: object) -> str | None:
+        model = workflow.input
+        if model is None and input is None:
+            return None
+        if model is None or not isinstance(input, model):
+            wanted = model.__name__ if model else "no input"
+            text = f'Workflow "{workflow.name}" takes {wanted}, but was given {_described(input)}'
+            raise ContractError([Violation("workflow-input", workflow.name, "", text)])
+        return self._engine.codec.encode(model, input)
+
+    async def _submit(self, plan: Plan, row: PlanRow, run: NewRun) -> tuple[Submitted, Drive | None]:
+        worker = self._engine.worker
+        if worker is not None and not worker.commits.closed:
+            return await worker.submit(plan, row, run)
+        return await self._engine.store.submit(row, run), None
+
+
+_STATUSES = ("pending", "running", "paused", "blocked", "succeeded", "failed", "cancelled")
+
+
+def _ids(clock: Clock) -> Iterator[int]:
+    """Yield run ids: 63 bits, ordered by time (milliseconds, then 22 bits that start at random and count)."""
+    last = 0
+    for count in itertools.count(random.getrandbits(21)):
+        last = max(last + 1, int(clock.now() * 1000) << 22 | count & 0x3FFFFF)
+        yield last
+
+
+def _number(run_id: str) -> int:
+    try:
+        number = int(run_id)
+    except (TypeError, ValueError):
+        number = -1
+    if not 0 <= number < 2**63:
+        raise RunNotFound(f"{run_id!r} is no run's id: an id is a number, as handle.id gives it")
+    return number
+
+
+def _check_key(key: object) -> None:
+    if key is None:
+        return
+    if not isinstance(key, str) or not key or len(key) > LONGEST_KEY or not key.isprintable():
+        raise ValueError(f"key={key!r:.80}: an idempotency key is a printable string of 1 to {LONGEST_KEY} characters")
+
+
+def _described(value: object) -> str:
+    return "nothing" if value is None else f"a {type(value).__name__}"
