@@ -1,0 +1,78 @@
+"""What has happened to a run, in the past tense. Folding a run's events gives its state.
+
+A skip is no event: that a task is skipped follows from the events before it, and ``evolve`` derives it.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class RunAdopted:
+    """A worker drives the run under this lease; attempts of an earlier one are void."""
+
+    lease: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStarted:
+    """An attempt runs."""
+
+    node: int
+    attempt: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSucceeded:
+    """An attempt succeeded, so the task has. ``verdict`` is a gate's decision."""
+
+    node: int
+    attempt: int
+    at: float
+    verdict: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFailed:
+    """An attempt failed; the next starts at ``retry_at`` or later."""
+
+    node: int
+    attempt: int
+    at: float
+    retry_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFailed:
+    """The last attempt failed, so the task has."""
+
+    node: int
+    attempt: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunSucceeded:
+    """Every task is final, none failed."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunFailed:
+    """Every task is final, at least one failed; or the run was abandoned."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunCancelled:
+    """The run was ended on demand; whatever was not final is cancelled."""
+
+    at: float
+
+
+RunEnded: TypeAlias = RunSucceeded | RunFailed | RunCancelled
+Event: TypeAlias = RunAdopted | AttemptStarted | TaskSucceeded | AttemptFailed | TaskFailed | RunEnded

@@ -1,0 +1,126 @@
+"""What is true of every run after every step, as named functions of plan and state.
+
+Each returns whether it holds. They are slow and plain on purpose: they say what the incremental bookkeeping of
+``states`` must amount to. They know nothing of commands and of how a run came to its state. Tests check them after
+each step; the guarantees page quotes their names.
+"""
+
+from collections.abc import Callable, Mapping
+
+from cloaca.contract.plans import Plan
+from cloaca.machine.states import NO_LEASE, RunState, judge
+from cloaca.machine.statuses import FINAL_TASK, RunStatus, TaskStatus
+
+STARTED = frozenset({TaskStatus.READY, TaskStatus.RUNNING, TaskStatus.WAITING, TaskStatus.SUCCEEDED, TaskStatus.FAILED})
+
+
+def no_task_before_its_predecessors(plan: Plan, state: RunState) -> bool:
+    """A task is ready, runs or has run only if all its predecessors are final."""
+    return all(
+        state.tasks[pred] in FINAL_TASK
+        for node in plan.nodes
+        if state.tasks[node.index] in STARTED
+        for pred in node.preds
+    )
+
+
+def open_predecessors_are_counted(plan: Plan, state: RunState) -> bool:
+    """``open`` is the number of predecessors that are not final."""
+    return state.over or all(
+        state.open[node.index] == sum(state.tasks[pred] not in FINAL_TASK for pred in node.preds) for node in plan.nodes
+    )
+
+
+def nothing_waits_for_nothing(plan: Plan, state: RunState) -> bool:
+    """A pending task has a predecessor that is not final: no wake-up is lost."""
+    return all(state.open[node.index] > 0 for node in plan.nodes if state.tasks[node.index] is TaskStatus.PENDING)
+
+
+def ready_is_what_is_ready(plan: Plan, state: RunState) -> bool:
+    """``ready`` and ``retry_at`` hold the ready and the waiting nodes, and nothing else."""
+    ready = {node for node, status in enumerate(state.tasks) if status is TaskStatus.READY}
+    waiting = {node for node, status in enumerate(state.tasks) if status is TaskStatus.WAITING}
+    return ready == state.ready.keys() and waiting == state.retry_at.keys()
+
+
+def skips_are_justified(plan: Plan, state: RunState) -> bool:
+    """A task is skipped exactly if its gates and its rule say so."""
+    return all(
+        (state.tasks[node.index] is TaskStatus.SKIPPED) == (judge(node, state) is not None)
+        for node in plan.nodes
+        if state.tasks[node.index] in STARTED | {TaskStatus.SKIPPED}
+    )
+
+
+def attempts_are_bounded(plan: Plan, state: RunState) -> bool:
+    """No task has failed more often than its policy allows."""
+    return all(count <= plan.nodes[node].retry.attempts for node, count in state.attempts.items())
+
+
+def failures_are_listed(plan: Plan, state: RunState) -> bool:
+    """``failed`` names each task that failed for good, once."""
+    return sorted(state.failed) == [node for node, status in enumerate(state.tasks) if status is TaskStatus.FAILED]
+
+
+def verdicts_are_given(plan: Plan, state: RunState) -> bool:
+    """Exactly the gates that succeeded have a verdict."""
+    return state.verdicts.keys() == {
+        node.index for node in plan.nodes if node.kind == "gate" and state.tasks[node.index] is TaskStatus.SUCCEEDED
+    }
+
+
+def unfinished_is_counted(plan: Plan, state: RunState) -> bool:
+    """``unfinished`` is the number of tasks that are not final, and a run that has ended has none."""
+    return state.unfinished == sum(status not in FINAL_TASK for status in state.tasks) and not (
+        state.over and state.unfinished
+    )
+
+
+def a_run_goes_on(plan: Plan, state: RunState) -> bool:
+    """A run that is driven has a task that is ready, runs or waits: it neither hangs nor misses its end."""
+    going = {TaskStatus.READY, TaskStatus.RUNNING, TaskStatus.WAITING}
+    return state.status is not RunStatus.RUNNING or any(status in going for status in state.tasks)
+
+
+def attempts_run_under_a_lease(plan: Plan, state: RunState) -> bool:
+    """A task runs only in a run that somebody drives."""
+    return TaskStatus.RUNNING not in state.tasks or (state.status is RunStatus.RUNNING and state.lease != NO_LEASE)
+
+
+def a_run_ends_as_its_tasks_did(plan: Plan, state: RunState) -> bool:
+    """A run that succeeded has no failed and no cancelled task; one that failed has either, or was abandoned unrun."""
+    failed, cancelled = TaskStatus.FAILED in state.tasks, TaskStatus.CANCELLED in state.tasks
+    if state.status is RunStatus.SUCCEEDED:
+        return not failed and not cancelled
+    unrun = all(status is TaskStatus.SKIPPED for status in state.tasks)
+    return state.status is not RunStatus.FAILED or failed or cancelled or unrun
+
+
+def only_an_ended_run_cancels(plan: Plan, state: RunState) -> bool:
+    """A task is cancelled only together with its run."""
+    return state.over or TaskStatus.CANCELLED not in state.tasks
+
+
+INVARIANTS: Mapping[str, Callable[[Plan, RunState], bool]] = {
+    invariant.__name__: invariant
+    for invariant in (
+        a_run_ends_as_its_tasks_did,
+        a_run_goes_on,
+        attempts_are_bounded,
+        attempts_run_under_a_lease,
+        failures_are_listed,
+        no_task_before_its_predecessors,
+        nothing_waits_for_nothing,
+        only_an_ended_run_cancels,
+        open_predecessors_are_counted,
+        ready_is_what_is_ready,
+        skips_are_justified,
+        unfinished_is_counted,
+        verdicts_are_given,
+    )
+}
+
+
+def violated(plan: Plan, state: RunState) -> list[str]:
+    """Return the names of the invariants that don't hold."""
+    return [name for name, holds in INVARIANTS.items() if not holds(plan, state)]

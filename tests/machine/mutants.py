@@ -1,0 +1,126 @@
+"""Mutants of the machine: small named mistakes that the tests must notice.
+
+A mutant replaces a piece of one function's source, and puts the code that comes out in the function's place, so that
+every module that has imported the function makes the mistake.
+"""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import CodeType, FunctionType
+from typing import cast
+
+from cloaca.algebra.retries import Retry
+from cloaca.machine import decisions, states
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A mistake: in ``function``, ``right`` (which occurs once) is replaced by ``wrong``."""
+
+    name: str
+    function: Callable[..., object]
+    right: str
+    wrong: str
+
+    @contextmanager
+    def planted(self) -> Iterator[None]:
+        """Make the mistake, for the time of a ``with`` block."""
+        function = cast("FunctionType", self.function)
+        right, wrong = function.__code__, self.code(function)
+        function.__code__ = wrong
+        try:
+            yield
+        finally:
+            function.__code__ = right
+
+    def code(self, function: FunctionType) -> CodeType:
+        """Return the function's code with the mistake in it."""
+        source = textwrap.dedent(inspect.getsource(function))
+        assert source.count(self.right) == 1, f"{self.name}: {self.right!r} is not there once; adapt the mutant"
+        module = f"from __future__ import annotations\n{source.replace(self.right, self.wrong)}"
+        made: dict[str, FunctionType] = {}
+        exec(compile(module, f"<{self.name}>", "exec"), function.__globals__, made)
+        return made[function.__name__].__code__
+
+
+_ADOPT = states._adopt
+_END = states._end
+_INIT = states.RunState.__init__
+_JUDGE = states.judge
+_LATE = decisions._late
+_RULED = states._ruled
+_SETTLED = states._settled
+_STANDING = states._standing
+
+MUTANTS = [
+    # Leases and attempts.
+    Mutant("fencing removed", decisions._stale, "lease != state.lease or lease == NO_LEASE", "False"),
+    Mutant("nobody may work", decisions._stale, " or lease == NO_LEASE", ""),
+    Mutant("late report accepted", _LATE, "stale := _stale(state, lease)", "stale := None"),
+    Mutant("other attempt accepted", _LATE, "attempt != state.attempt(node)", "False"),
+    Mutant("second report accepted", _LATE, "is not TaskStatus.RUNNING", "is TaskStatus.PENDING"),
+    Mutant("lease adopted twice", decisions.decide, "lease > state.lease", "lease >= state.lease"),
+    Mutant("ended run goes on", decisions.decide, "if state.over:", "if state.over and isinstance(command, Begin):"),
+    Mutant("attempt lost at adoption", _ADOPT, "task is TaskStatus.RUNNING", "False"),
+    Mutant("ready node lost at adoption", _ADOPT, "state.ready[node] = None", "pass"),
+    Mutant(
+        "retry count lost at adoption", _ADOPT, "state.lease = lease", "state.lease = lease; state.attempts.clear()"
+    ),
+    Mutant("delay lost at adoption", _ADOPT, "state.lease = lease", "state.lease = lease; state.retry_at.clear()"),
+    # Retries.
+    Mutant("one attempt too many", decisions._failure, "command.attempt < ", "command.attempt <= "),
+    Mutant("refusal retried", decisions._failure, "command.retryable and ", ""),
+    Mutant("delay not awaited", decisions._beginning, " and state.retry_at[command.node] <= command.at", ""),
+    Mutant(
+        "delay counted from the wrong retry",
+        decisions._failure,
+        "delay_s(command.attempt,",
+        "delay_s(command.attempt + 1,",
+    ),
+    Mutant("jitter beyond max_delay", Retry.delay_s, "min(jittered, in_seconds(self.max_delay))", "jittered"),
+    Mutant("waiting node enabled early", states.enabled, "if retry_at <= at", ""),
+    # Joins and cascades.
+    Mutant("join counted twice", _SETTLED, "state.open[succ] -= 1", "state.open[succ] -= 1 + (state.open[succ] > 2)"),
+    Mutant("join does not wait", _SETTLED, "state.open[succ] == 0 and", "state.tasks[succ] is TaskStatus.PENDING and"),
+    Mutant("skip not propagated", _SETTLED, "final.append(succ)", "state.unfinished -= 1"),
+    Mutant("first skip not propagated", _INIT, "_settled(plan, self, [", "self.unfinished -= len(["),
+    Mutant("skip not counted", _SETTLED, "final.append(succ)", "final.append(succ); state.unfinished += 1"),
+    Mutant(
+        "news of skips lost",
+        states._resolve,
+        "    state.news.append(node.index)\n    if skip is None:\n",
+        "    if skip is None:\n        state.news.append(node.index)\n",
+    ),
+    # Skips.
+    Mutant("skip kind confused", _RULED, 'Skip("failure", first["failed"])', 'Skip("decision", first["failed"])'),
+    Mutant("skip by failure forgotten", _STANDING, 'state.skips[pred].by == "decision"', "True"),
+    Mutant("skip by decision counts as failed", _STANDING, 'state.skips[pred].by == "decision"', "False"),
+    Mutant("skip by decision counts as success", _STANDING, 'return "neither"', 'return "succeeded"'),
+    Mutant("gate ignored", _JUDGE, "for gate in node.gates:", "for gate in ():"),
+    Mutant("inner gate ignored", _JUDGE, "for gate in node.gates:", "for gate in node.gates[:1]:"),
+    Mutant("verdict inverted", _JUDGE, "if not state.verdicts", "if state.verdicts"),
+    Mutant("gate's failure taken for a no", _JUDGE, 'return Skip("failure", gate)', 'return Skip("decision", gate)'),
+    Mutant("gate's skip taken for a no", _JUDGE, "Skip(state.skips[gate].by, gate)", 'Skip("decision", gate)'),
+    Mutant("gate's skip taken for a failure", _JUDGE, "Skip(state.skips[gate].by, gate)", 'Skip("failure", gate)'),
+    Mutant("none_failed never looks", _JUDGE, " and not state.failed", ""),
+    Mutant("all_success runs after a skip", _RULED, 'if "neither" in first else None', "if False else None"),
+    Mutant("all_success runs after a failure", _RULED, 'return failure or (Skip("decision"', 'return (Skip("decision"'),
+    Mutant("all_failed with a skip", _RULED, 'first.keys() <= {"failed"}', '"succeeded" not in first'),
+    Mutant("all_failed after one failure", _RULED, 'first.keys() <= {"failed"}', '"failed" in first'),
+    Mutant("any_success without success", _RULED, 'if "succeeded" in first', "if first"),
+    Mutant("any_success blames its rule", _RULED, "else failure or _unmet(node)", "else _unmet(node)"),
+    Mutant("any_failed always", _RULED, "None if failure else _unmet(node)", "None"),
+    # Ends.
+    Mutant("run ends early", decisions.conclusion, "if state.unfinished", "if len(state.ready) + state.unfinished > 1"),
+    Mutant("run never ends", decisions.step, "if end is None", "if True"),
+    Mutant("failed run succeeds", decisions.conclusion, "if state.failed", "if len(state.failed) > 1"),
+    Mutant("cancel leaves ready tasks", _END, "not in FINAL_TASK", "not in FINAL_TASK | {TaskStatus.READY}"),
+    Mutant("cancel leaves ready queue", _END, "state.ready.clear()", "pass"),
+    Mutant("cancel leaves delays", _END, "state.retry_at.clear()", "pass"),
+    Mutant("cancel miscounts", _END, "state.unfinished = 0", "pass"),
+]

@@ -1,0 +1,367 @@
+"""A trial: one run in the hands of several workers, some of them dead, and everything that must hold after each step.
+
+It keeps books of its own (who holds which attempt, what failed how often, what is due when) and compares them, the
+invariants, the tables and the reference with the machine's state. Hypothesis drives it, and ``walk`` with plain chance.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from random import Random
+
+from cloaca.algebra.retries import in_seconds
+from cloaca.contract.plans import Plan, PlanNode
+from cloaca.machine.commands import Abandon, Adopt, Begin, Cancel, Command, Complete, Fail
+from cloaca.machine.decisions import Rejected, step
+from cloaca.machine.events import AttemptFailed, AttemptStarted, Event, RunAdopted, TaskFailed, TaskSucceeded
+from cloaca.machine.invariants import violated
+from cloaca.machine.states import NO_LEASE, RunState, enabled, evolve
+from cloaca.machine.statuses import FINAL_TASK, RUN_TRANSITIONS, TASK_TRANSITIONS, RunStatus, TaskStatus
+from tests.machine.programs import Scope, plan_of, random_program
+from tests.machine.reference import OPEN, Fate, Standing, evaluate
+
+Picture = Mapping[str, object]
+
+
+def picture(state: RunState) -> Picture:
+    """Return all that a state says, as a value; what is in its lists and dictionaries can't change."""
+    return {slot: copy(getattr(state, slot)) for slot in RunState.__slots__}
+
+
+def replayed(plan: Plan, rows: Mapping[int, Sequence[Event]]) -> RunState:
+    """Return the state that stored rows amount to, as a new worker makes it: in the plan's order, not in time's."""
+    state = RunState(plan)
+    evolve(plan, state, RunAdopted(NO_LEASE, 0.0))
+    for node in plan.nodes:
+        for event in rows.get(node.index, ()):
+            evolve(plan, state, event)
+    state.take_news()
+    return state
+
+
+class Trial:
+    """One run. ``marks`` counts what happened in it, so that tests can tell that rare things do happen."""
+
+    def __init__(self, program: Scope) -> None:
+        self.program, self.plan = program, plan_of(program)
+        self.now, self.lease, self.demanded = 1000.0, NO_LEASE, ""
+        self.live: dict[int, tuple[int, int]] = {}
+        self.tickets: list[tuple[int, int, int]] = []
+        self.failures: Counter[int] = Counter()
+        self.due: dict[int, float] = {}
+        self.fates: dict[str, Fate] = {}
+        self.verdicts: dict[str, bool] = {}
+        self.rows: dict[int, list[Event]] = {}
+        self.queue: list[int] = []
+        self.marks: Counter[object] = Counter()
+        self.state = RunState(self.plan)
+        self.moved([TaskStatus.PENDING] * len(self.plan.nodes))
+        self.check()
+
+    # What workers and users do. ``pick`` chooses among what there is.
+
+    def adopt(self) -> None:
+        """A new worker takes the run."""
+        over, stranded = self.state.over, bool(self.live)
+        if self.give(Adopt(self.lease + 1, self.now), not over):
+            self.lease += 1
+            self.live.clear()
+            self.marks["adopted with attempts in flight"] += stranded
+        self.check()
+
+    def adopt_late(self, pick: int) -> None:
+        """A worker that was slow takes the run, although another has it already."""
+        self.give(Adopt(pick % (self.lease + 1), self.now), False)
+
+    def restart(self) -> None:
+        """A new worker takes the run, and knows only what is stored about it."""
+        if self.state.over or self.lease == NO_LEASE:
+            return
+        stored = replayed(self.plan, self.rows)
+        self.agrees(stored)
+        self.state, self.queue = stored, list(stored.ready)
+        for node in self.queue[:1]:
+            self.give(Begin(node, NO_LEASE, self.now), False)
+        self.marks["restarted"] += 1
+        self.marks["restarted with a delay"] += bool(stored.retry_at)
+        self.live.clear()
+        self.adopt()
+
+    def begin(self, pick: int) -> None:
+        """The worker starts an attempt that may start."""
+        if nodes := self.startable():
+            self.begin_any(nodes[pick % len(nodes)], self.lease)
+
+    def begin_any(self, node: int, lease: int) -> None:
+        """Somebody starts an attempt of some node, rightly or not."""
+        node %= len(self.plan.nodes)
+        right = node in self.startable() and lease == self.lease
+        self.marks["retried"] += right and node in self.due
+        for event in self.give(Begin(node, lease, self.now), right):
+            assert isinstance(event, AttemptStarted)
+            assert event.attempt == self.failures[node] + 1
+            self.live[node] = (event.attempt, lease)
+            self.queue = [other for other in self.queue if other != node]
+            self.tickets.append((node, event.attempt, lease))
+        self.check()
+
+    def succeed(self, pick: int, verdict: bool) -> None:
+        """An attempt in flight succeeds."""
+        if self.live:
+            node, (attempt, lease) = sorted(self.live.items())[pick % len(self.live)]
+            self.complete(node, attempt, lease, verdict)
+
+    def fail(self, pick: int, retryable: bool, chance: float) -> None:
+        """An attempt in flight fails."""
+        if self.live:
+            node, (attempt, lease) = sorted(self.live.items())[pick % len(self.live)]
+            self.lose(node, attempt, lease, retryable, chance)
+
+    def report_again(self, pick: int, succeeded: bool, wrong: int) -> None:
+        """Some worker, dead or not, reports some attempt that was begun at some time, or the one after it."""
+        if self.tickets:
+            node, attempt, lease = self.tickets[pick % len(self.tickets)]
+            if succeeded:
+                self.complete(node, attempt + wrong, lease, True)
+            else:
+                self.lose(node, attempt + wrong, lease, True, 0.5)
+
+    def report_as(self, pick: int, lease: int, succeeded: bool) -> None:
+        """Some worker reports an attempt in flight, which may be another's."""
+        if self.live:
+            node, (attempt, _) = sorted(self.live.items())[pick % len(self.live)]
+            if succeeded:
+                self.complete(node, attempt, lease, True)
+            else:
+                self.lose(node, attempt, lease, False, 0.5)
+
+    def cancel(self) -> None:
+        """A user ends the run."""
+        self.end(Cancel(self.now), RunStatus.CANCELLED)
+
+    def abandon(self) -> None:
+        """The run has cost too many workers their lives."""
+        self.end(Abandon(self.now), RunStatus.FAILED)
+
+    def wait(self, seconds: float) -> None:
+        """Time passes."""
+        self.now += seconds
+        self.check()
+
+    def finish(self, fails: Callable[[int], bool]) -> None:
+        """Go on to the end of the run with a worker that lives; ``fails`` says what fails then."""
+        if not self.state.over:
+            self.adopt()
+        for _ in range(4 * len(self.plan.nodes)):
+            if self.state.over:
+                return
+            self.wait(10.0)
+            for node in self.startable():
+                self.begin_any(node, self.lease)
+            for node, (attempt, lease) in sorted(self.live.items()):
+                if fails(node):
+                    self.lose(node, attempt, lease, True, 0.5)
+                else:
+                    self.complete(node, attempt, lease, not fails(node + 1))
+        raise AssertionError("the run does not end")
+
+    # The machine's answers, compared with these books.
+
+    def complete(self, node: int, attempt: int, lease: int, verdict: bool) -> None:
+        """Report a success; it counts only for the attempt in flight under its own lease."""
+        gate = self.plan.nodes[node].kind == "gate"
+        command = Complete(node, attempt, lease, self.now, verdict if gate else None)
+        right = self.counts(node, attempt, lease)
+        if right:
+            self.fates[self.plan.nodes[node].name] = "succeeded"
+            if gate:
+                self.verdicts[self.plan.nodes[node].name] = verdict
+        events = self.give(command, right)
+        if events:
+            assert isinstance(events[0], TaskSucceeded)
+            self.store(node, attempt, events[0])
+        self.check()
+
+    def lose(self, node: int, attempt: int, lease: int, retryable: bool, chance: float) -> None:
+        """Report a failure: the attempt is retried as the policy says, or the task has failed."""
+        right = self.counts(node, attempt, lease)
+        again = right and retryable and attempt < self.plan.nodes[node].retry.attempts
+        if right and not again:
+            self.fates[self.plan.nodes[node].name] = "failed"
+        events = self.give(Fail(node, attempt, lease, self.now, retryable, chance), right)
+        if events:
+            self.failures[node] += 1
+            assert isinstance(events[0], AttemptFailed if again else TaskFailed)
+            self.store(node, attempt, events[0])
+            self.marks["gate raised"] += self.plan.nodes[node].kind == "gate"
+        if events and isinstance(events[0], AttemptFailed):
+            self.due[node] = events[0].retry_at
+            low, high = delays(self.plan.nodes[node], attempt)
+            assert low <= round(events[0].retry_at - self.now, 6) <= high
+        self.check()
+
+    def counts(self, node: int, attempt: int, lease: int) -> bool:
+        """Tell whether a report is about an attempt in flight, by the worker that has the run."""
+        right = self.live.get(node) == (attempt, lease)
+        if right:
+            del self.live[node]
+            return True
+        self.marks["refused: stale lease"] += lease != self.lease
+        self.marks["refused: other attempt"] += node in self.live and self.live[node][0] != attempt
+        self.marks["refused: not running"] += lease == self.lease and node not in self.live
+        return False
+
+    def store(self, node: int, attempt: int, event: Event) -> None:
+        """Keep what a worker stores about an attempt that has ended."""
+        self.rows.setdefault(node, []).extend((AttemptStarted(node, attempt, self.now), event))
+
+    def end(self, command: Cancel | Abandon, status: RunStatus) -> None:
+        """End the run on demand."""
+        if self.give(command, not self.state.over):
+            self.demanded = status
+            self.live.clear()
+            self.queue.clear()
+        self.check()
+
+    def startable(self) -> list[int]:
+        """Return the nodes that may start: behind final predecessors, not in flight, not in a delay."""
+        if self.demanded or self.lease == NO_LEASE:
+            return []
+        standings = self.standings()
+        going = [node.index for node in self.plan.nodes if standings[node.name] == "going"]
+        return [node for node in going if node not in self.live and self.due.get(node, 0.0) <= self.now]
+
+    def standings(self) -> dict[str, Standing]:
+        """Return what the reference says about each node, given what has ended so far."""
+        return evaluate(self.program, self.fates, self.verdicts)
+
+    def give(self, command: Command, right: bool) -> tuple[Event, ...]:
+        """Put a command through the machine; it must be accepted if it is right, and else change nothing."""
+        before, tasks, status = picture(self.state), list(self.state.tasks), self.state.status
+        decision = step(self.plan, self.state, command)
+        assert isinstance(decision, Rejected) is not right, decision
+        if isinstance(decision, Rejected):
+            assert picture(self.state) == before
+            self.marks[f"refused: {type(command).__name__}"] += 1
+            return ()
+        if isinstance(decision[0], RunAdopted) and status is not RunStatus.RUNNING:
+            assert RunStatus.RUNNING in RUN_TRANSITIONS[status]
+            status = RunStatus.RUNNING
+        assert self.state.status is status or self.state.status in RUN_TRANSITIONS[status]
+        self.moved(tasks)
+        return decision
+
+    def moved(self, before: list[TaskStatus]) -> None:
+        """Compare two moments: only legal moves, and ``news`` tells of all nodes that became ready or were skipped."""
+        moves = {node: (was, now) for node, (was, now) in enumerate(zip(before, self.state.tasks, strict=True))}
+        moves = {node: move for node, move in moves.items() if move[0] is not move[1]}
+        self.marks.update(moves.values())
+        assert all(now in TASK_TRANSITIONS[was] for was, now in moves.values())
+        news = self.state.take_news()
+        told = [node for node, (_, now) in moves.items() if now in (TaskStatus.READY, TaskStatus.SKIPPED)]
+        assert sorted(news) == told
+        assert all(
+            news.index(pred) < at
+            for at, node in enumerate(news)
+            for pred in self.plan.nodes[node].preds
+            if pred in news
+        )
+        self.queue += [node for node in news if self.state.tasks[node] is TaskStatus.READY]
+        skipped = len(told) - sum(self.state.tasks[node] is TaskStatus.READY for node in told)
+        self.marks["a cascade of three"] += skipped >= 3
+
+    def check(self) -> None:
+        """Compare everything."""
+        assert violated(self.plan, self.state) == []
+        standings = self.standings()
+        for node in self.plan.nodes:
+            assert self.stands(node, standings[node.name]), (node.name, standings, self.state.tasks)
+        assert self.state.status == self.expected_status(standings)
+        assert self.state.attempts == {node: count for node, count in self.failures.items() if count}
+        delayed = [node for node in self.startable() if node not in self.queue]
+        ready = [] if self.lease == NO_LEASE or self.demanded else self.queue
+        expected = [*ready, *sorted(delayed, key=lambda node: (self.due[node], node))]
+        assert enabled(self.state, self.now) == expected
+
+    def stands(self, node: PlanNode, standing: Standing) -> bool:
+        """Tell whether the machine's status of a node is the one that the reference gives it."""
+        status, skip = self.state.tasks[node.index], self.state.skips.get(node.index)
+        if standing in OPEN and self.demanded:
+            return status is TaskStatus.CANCELLED
+        if standing == "going":
+            return (status is TaskStatus.RUNNING) == (node.index in self.live) and status not in {
+                TaskStatus.PENDING,
+                *FINAL_TASK,
+            }
+        shown = f"skipped by {skip.by}" if skip else str(status)
+        return shown == standing and (skip is not None) == (status is TaskStatus.SKIPPED)
+
+    def expected_status(self, standings: Mapping[str, Standing]) -> str:
+        """Return how the run stands."""
+        if self.demanded:
+            return self.demanded
+        if self.lease == NO_LEASE:
+            return "pending"
+        if any(standing in OPEN for standing in standings.values()):
+            return "running"
+        return "failed" if "failed" in standings.values() else "succeeded"
+
+    def agrees(self, stored: RunState) -> None:
+        """Compare the state that the rows amount to with this one: the same, but for attempts in flight."""
+        live, other = picture(self.state), picture(stored)
+        for slot in ("attempts", "open", "skips", "unfinished", "verdicts"):
+            assert live[slot] == other[slot], slot
+        assert sorted(self.state.failed) == sorted(stored.failed)
+        going = {TaskStatus.READY, TaskStatus.RUNNING, TaskStatus.WAITING}
+        for node, (was, now) in enumerate(zip(self.state.tasks, stored.tasks, strict=True)):
+            # A retry in flight waits again, for a moment that has passed: its delay is stored, its start is not.
+            again = TaskStatus.WAITING if self.failures[node] else TaskStatus.READY
+            assert now is (again if was in going else was)
+        assert stored.retry_at == {
+            node: due for node, due in self.due.items() if stored.tasks[node] is TaskStatus.WAITING
+        }
+
+
+def delays(node: PlanNode, retry: int) -> tuple[float, float]:
+    """Return the shortest and longest delay before a retry: "``delay``, ``delay*n``, ``delay*2**(n-1)``, capped"."""
+    policy = node.retry
+    delay, most = in_seconds(policy.delay), in_seconds(policy.max_delay)
+    base = {"fixed": delay, "linear": delay * retry, "exponential": delay * 2 ** (retry - 1)}[policy.backoff]
+    return min(base * (1 - policy.jitter), most), min(base * (1 + policy.jitter), most)
+
+
+ACTIONS: Sequence[tuple[int, Callable[[Trial, Random], None]]] = (
+    (1, lambda trial, random: trial.adopt()),
+    (1, lambda trial, random: trial.adopt_late(random.randrange(9))),
+    (1, lambda trial, random: trial.restart()),
+    (9, lambda trial, random: trial.begin(random.randrange(9))),
+    (2, lambda trial, random: trial.begin_any(random.randrange(9), trial.lease + random.choice((0, 0, 0, -1, 1)))),
+    (6, lambda trial, random: trial.succeed(random.randrange(9), random.random() < 0.5)),
+    (3, lambda trial, random: trial.fail(random.randrange(9), random.random() < 0.8, random.choice((0.0, 0.5, 1.0)))),
+    (2, lambda trial, random: trial.report_again(random.randrange(99), random.random() < 0.5, random.randint(0, 1))),
+    (1, lambda trial, random: trial.report_as(random.randrange(9), random.randint(0, trial.lease), True)),
+    (2, lambda trial, random: trial.wait(random.choice((0.5, 1.0, 5.0)))),
+)
+
+
+def walk(seed: int, steps: int = 25, after: Callable[[Trial], None] = lambda trial: None) -> Trial:
+    """Return a finished trial of a random program, driven by chance: the same for the same seed.
+
+    ``after`` is called after each step.
+    """
+    random = Random(seed)
+    trial = Trial(random_program(random))
+    weights, actions = [weight for weight, _ in ACTIONS], [action for _, action in ACTIONS]
+    fatal = random.choice((trial.cancel, trial.abandon, None, None, None))
+    until = random.randrange(steps)
+    if random.randrange(8):
+        trial.adopt()
+    for at in range(steps):
+        if fatal and at == until:
+            fatal()
+        random.choices(actions, weights)[0](trial, random)
+        after(trial)
+    trial.finish(lambda node: (node * 7 + seed) % 5 == 0)
+    return trial
