@@ -1,6 +1,6 @@
 # Every target makes what it needs: a fresh checkout wants only Python 3.11 or newer, with pip and venv.
 
-DEMO ?= examples/demo.py
+DEMO ?= examples/01_weather/demo.py
 PYTEST_ARGS ?= -n 2
 
 # The first Python that is new enough. Each is asked: a name on the PATH may launch a version that is absent.
