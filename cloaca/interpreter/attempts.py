@@ -7,7 +7,10 @@ raises becomes a value here, ``SystemExit`` and ``KeyboardInterrupt`` too.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import traceback
+from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -20,6 +23,7 @@ from cloaca.errors import PayloadError, WrongOutput
 from cloaca.interpreter.inputs import Outputs
 from cloaca.ports import Codec, Executor
 
+LONGEST_TEXT = 65_536  # characters of a message or a traceback that are stored
 LEAVE_S = 1.0  # how long an async body that timed out or was cancelled may take to clean up
 
 
@@ -55,7 +59,7 @@ def evaluate(node: PlanNode, outputs: Outputs, codec: Codec) -> Report:
     try:
         models = outputs.arguments(node.arguments, codec)
         if node.predicate is not None:
-            return Returned(None, verdict=bool(node.predicate(*models)))
+            return Returned(None, verdict=bool(copy_context().run(node.predicate, *models)))
         return Returned(codec.encode(node.output, models[0]) if node.output else None)
     except BaseException as error:  # noqa: BLE001 - a user's predicate may raise anything
         return raised(error, node, retryable=False)
@@ -73,7 +77,7 @@ async def attempt(
     signature = body.signature
     try:
         models = outputs.arguments(node.arguments, codec)
-    except ValidationError as error:
+    except BaseException as error:  # noqa: BLE001 - a user's reducer or validator may raise anything
         return raised(error, node, retryable=False)
     injected = {signature.context: context} if signature.context and context else {}
     try:
@@ -111,26 +115,70 @@ async def _limited(
     """Call the body for ``limit_s`` seconds at most."""
     body = node.body
     assert body is not None
-    running: asyncio.Future[Any]
-    if body.signature.is_async:
-        running = asyncio.ensure_future(body.function(*models, **injected))
-    else:
-        running = executor.submit(lambda: body.function(*models, **injected))
+    if not body.signature.is_async:
+        return await _limited_on_a_thread(lambda: body.function(*models, **injected), executor, limit_s)
+    running = asyncio.ensure_future(_carried(body.function(*models, **injected)))
+    running.add_done_callback(_seen)
+    await _waited(running, limit_s)
+    if running.done():
+        value = running.result()
+        if isinstance(value, _Exit):
+            raise value.error
+        return value
+    running.cancel()
+    await asyncio.wait({running}, timeout=LEAVE_S)
+    raise _Overrun(None if running.done() else running)
+
+
+async def _limited_on_a_thread(call: Callable[[], object], executor: Executor, limit_s: float) -> object:
+    """The time begins with the body: a call that waits for a thread has not begun."""
+    loop = asyncio.get_running_loop()
+    begun = asyncio.Event()
+
+    def timed() -> object:
+        loop.call_soon_threadsafe(begun.set)
+        return call()
+
+    running = executor.submit(timed)
+    running.add_done_callback(lambda _: begun.set())
+    try:
+        await begun.wait()
+    except asyncio.CancelledError:
+        running.cancel()
+        raise
+    await _waited(running, limit_s)
+    if running.done():
+        return running.result()
+    executor.abandon(running)
+    raise _Overrun(running)
+
+
+async def _waited(running: asyncio.Future[Any], limit_s: float) -> None:
     try:
         await asyncio.wait({running}, timeout=limit_s)
     except asyncio.CancelledError:
         running.cancel()
         raise
-    if running.done():
-        return running.result()
-    if not body.signature.is_async:
-        executor.abandon(running)
-        raise _Overrun(running)
-    running.cancel()
-    await asyncio.wait({running}, timeout=LEAVE_S)
-    if running.done() and not running.cancelled():
-        running.exception()  # seen: asyncio need not warn that nobody looked
-    raise _Overrun(None if running.done() else running)
+
+
+@dataclass(frozen=True, slots=True)
+class _Exit:
+    """An exception that would end the event loop if it ended a task of its own."""
+
+    error: BaseException
+
+
+async def _carried(work: Awaitable[object]) -> object:
+    try:
+        return await work
+    except (SystemExit, KeyboardInterrupt) as error:
+        return _Exit(error)
+
+
+def _seen(running: asyncio.Future[Any]) -> None:
+    """Look at the end of a body, so that asyncio does not warn that nobody did."""
+    if not running.cancelled():
+        running.exception()
 
 
 def _answer(node: PlanNode, value: object, codec: Codec) -> Report:
@@ -138,12 +186,18 @@ def _answer(node: PlanNode, value: object, codec: Codec) -> Report:
     body = node.body
     assert body is not None
     signature = body.signature
+    if inspect.iscoroutine(value):
+        value.close()  # so that Python does not warn that nobody awaited it
+        raise WrongOutput("the body returned a coroutine that nobody awaits: declare the task with async def")
     if signature.answers:
         if isinstance(value, Failure):
             return _declined(value.failure(), cast("type[BaseModel]", signature.error), codec)
         if not isinstance(value, Success):
             raise WrongOutput(f"expected a Result, Success(...) or Failure(...), but got {_described(value)}")
         value = cast("Result[object, object]", value).unwrap()
+    elif isinstance(value, Result):
+        returned = f"Result[{signature.output.__name__ if signature.output else None}, ...]"
+        raise WrongOutput(f"got {_described(value)}, but the task does not declare it: annotate it with -> {returned}")
     if signature.output is None:
         if value is not None:
             raise WrongOutput(f"expected None, as the task declares, but got {_described(value)}")
@@ -153,11 +207,16 @@ def _answer(node: PlanNode, value: object, codec: Codec) -> Report:
 
 def _declined(error: object, model: type[BaseModel], codec: Codec) -> Raised:
     payload = codec.encode(model, error)
-    return Raised("Failure", str(error), "", retryable=False, error=payload)
+    return Raised("Failure", _clean(_message(error)), "", retryable=False, error=payload)
 
 
 def _described(value: object) -> str:
-    return "None" if value is None else f"{type(value).__name__}: {value!r:.100}"
+    if value is None:
+        return "None"
+    try:
+        return f"{type(value).__name__}: {value!r:.100}"
+    except BaseException:  # noqa: BLE001 - a user's __repr__ may raise anything
+        return f"{type(value).__name__}: <its repr can't be shown>"
 
 
 def _worth_retrying(node: PlanNode, error: BaseException) -> bool:
@@ -165,7 +224,7 @@ def _worth_retrying(node: PlanNode, error: BaseException) -> bool:
         return False
     try:
         return node.retry.retries(error)
-    except Exception:  # noqa: BLE001 - a user's predicate may raise anything; then the error stands as it is
+    except BaseException:  # noqa: BLE001 - a user's predicate may raise anything; then the error stands as it is
         return False
 
 
@@ -179,20 +238,23 @@ def raised(
     )
 
 
-def _message(error: BaseException) -> str:
+def _message(error: object) -> str:
     try:
         return str(error)
-    except Exception as odd:  # noqa: BLE001 - a user's __str__ may raise anything
+    except BaseException as odd:  # noqa: BLE001 - a user's __str__ may raise anything
         return f"<its message can't be shown: {type(odd).__name__}>"
 
 
 def _traceback(error: BaseException) -> str:
     try:
         return "".join(traceback.format_exception(error))
-    except Exception as odd:  # noqa: BLE001 - as above
+    except BaseException as odd:  # noqa: BLE001 - as above
         return f"<its traceback can't be shown: {type(odd).__name__}>"
 
 
 def _clean(text: str) -> str:
-    """Return text that every database can hold: no NUL, no lone surrogate."""
+    """Return text that every database can hold: not too long, no NUL, no lone surrogate."""
+    if len(text) > LONGEST_TEXT:
+        start, end = text[: LONGEST_TEXT // 4], text[-LONGEST_TEXT * 3 // 4 :]
+        text = f"{start}\n... {len(text) - LONGEST_TEXT:,} characters are left out ...\n{end}"
     return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")

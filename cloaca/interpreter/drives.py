@@ -10,11 +10,12 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from cloaca.contract.plans import Plan
 from cloaca.interpreter.attempts import Raised, Report, Returned
-from cloaca.interpreter.histories import RunEvent, moment, restored
+from cloaca.interpreter.group_commit import GroupCommit
+from cloaca.interpreter.histories import RunEvent, moment, restored, shows_skip
 from cloaca.interpreter.inputs import Outputs
 from cloaca.machine.commands import Abandon, Adopt, Begin, Cancel, Command, Complete, Fail
 from cloaca.machine.decisions import Rejected, step
@@ -32,11 +33,9 @@ from cloaca.machine.states import enabled
 from cloaca.machine.statuses import TaskStatus
 from cloaca.ports import AttemptRow, Batch, EndRow, FailureRow, History, NoteRow, TaskRow
 
-if TYPE_CHECKING:
-    from cloaca.interpreter.workers import Worker
-
 ROWS_OF_A_REPORT = 3  # a failure, a task, the run's end
 ENDINGS = {RunSucceeded: "succeeded", RunFailed: "failed", RunCancelled: "cancelled"}
+DROPPED = "run_dropped"  # tells listeners that this process drives the run no more; users don't see it
 
 
 @dataclass(slots=True)
@@ -50,10 +49,37 @@ class Running:
     shown: bool = False
 
 
+class Owner(Protocol):
+    """What a drive needs of the worker that owns it."""
+
+    session: int
+    commits: GroupCommit
+
+    def now(self) -> float:
+        """Return seconds since the epoch."""
+        ...
+
+    def chance(self) -> float:
+        """Return a number from 0 to 1, for jitter."""
+        ...
+
+    def offer(self, drive: Drive, node: int) -> None:
+        """Start an attempt of ``node`` as soon as a slot is free."""
+        ...
+
+    def offer_at(self, due: float, drive: Drive, node: int) -> None:
+        """Offer a node once its retry delay is over."""
+        ...
+
+    def finished(self, drive: Drive) -> None:
+        """Let go of a run that has ended."""
+        ...
+
+
 class Drive:
     """One owned run. Made by the worker; ``begin`` starts it, or goes on where its history ends."""
 
-    def __init__(self, worker: Worker, plan: Plan, history: History) -> None:
+    def __init__(self, worker: Owner, plan: Plan, history: History) -> None:
         self.worker, self.plan, self.row = worker, plan, history.run
         self.id = history.run.id
         self.state = restored(plan, history)
@@ -63,6 +89,7 @@ class Drive:
                 self.outputs.raw[plan.by_name[row.name]] = row.output
         self.running: dict[int, Running] = {}
         self.overrun: dict[int, asyncio.Future[Any]] = {}
+        self.messages: dict[int, str] = {}  # why the latest attempt failed, for who listens
         self.listeners: list[Callable[[RunEvent], None]] = []
         self.ended = asyncio.Event()
         self.dropped = False
@@ -86,6 +113,8 @@ class Drive:
             return None
         decision = self.command(Begin(node, self.worker.session, self.worker.now()))
         if not decision or not isinstance(event := decision[0], AttemptStarted):
+            if (due := self.state.retry_at.get(node)) is not None:  # the clock was set back since it was offered
+                self.worker.offer_at(due, self, node)
             return None
         self.running[node] = Running(event.attempt, event.at)
         if self.listeners and self.shows(node):
@@ -123,25 +152,29 @@ class Drive:
                     self.overrun[node] = report.still_running
                 events = self.command(Fail(node, attempt, lease, at, report.retryable, self.worker.chance()))
                 if events:
+                    self.messages[node] = report.message
                     self.failed(batch, node, started_at, report, events[0])
         if events:
             self.follow(events, batch)
-        elif self.state.over:
-            self.ignored_attempt(node)
 
     def cancel(self) -> None:
-        """End the run now. Attempts in flight are cancelled, or their results ignored."""
-        events = self.command(Cancel(self.worker.now()))
+        """End the run now. Attempts in flight are cancelled, or their results ignored; notes say which."""
+        at = self.worker.now()
+        events = self.command(Cancel(at))
         if events:
-            self.follow(events, self.worker.commits.batch())
+            batch = self.worker.commits.batch(1 + len(self.running))
+            for node in self.running:
+                self.noted(batch, self.ignored(node, at))
+            self.follow(events, batch)
             self.stop_attempts()
 
     def begin_to_abandon(self, crashes: int) -> None:
         """Take the run only to end it as failed: it has cost too many workers their lives."""
         at = self.worker.now()
-        self.command(Adopt(self.worker.session, at))
-        events = self.command(Abandon(at))
-        if events:
+        adopted = self.command(Adopt(self.worker.session, at))
+        if self.state.over:
+            self.follow(adopted, self.worker.commits.batch())
+        elif events := self.command(Abandon(at)):
             self.follow(
                 events,
                 self.worker.commits.batch(),
@@ -152,7 +185,7 @@ class Drive:
         """Let go of the run without a trace: another worker has it, or will."""
         self.dropped = True
         self.stop_attempts()
-        self.publish(RunEvent("run_dropped", None, moment(self.worker.now())))
+        self.publish(RunEvent(DROPPED, None, moment(self.worker.now())))
         self.wake()
 
     def stop_attempts(self) -> None:
@@ -176,17 +209,22 @@ class Drive:
         if retry_at is None:
             batch.tasks.append(TaskRow(self.id, name, "failed", event.attempt, session, started_at, event.at, None))
 
-    def ignored_attempt(self, node: int) -> None:
-        """Say that an attempt was stopped, or its result ignored, because the run has ended."""
+    def ignored(self, node: int, at: float) -> NoteRow:
+        """Return the note that an attempt was stopped, or its result is ignored, because the run has ended."""
         plan_node = self.plan.nodes[node]
         stopped = plan_node.body is not None and plan_node.body.signature.is_async
         detail = "the attempt was cancelled" if stopped else "a thread can't be stopped: its result is ignored"
-        self.running.pop(node, None)
-        self.note("attempt_ignored", plan_node.task, detail, self.worker.now())
+        return NoteRow(self.id, at, "attempt_ignored", plan_node.task, detail)
 
     def note(self, kind: str, task: str | None, detail: str, at: float) -> None:
         """Append a note about something that no other row says."""
-        self.worker.commits.batch().notes.append(NoteRow(self.id, at, kind, task, detail))
+        self.noted(self.worker.commits.batch(), NoteRow(self.id, at, kind, task, detail))
+
+    def noted(self, batch: Batch, note: NoteRow) -> None:
+        """Append a note, and tell it once it is durable."""
+        batch.notes.append(note)
+        told = RunEvent(note.kind, note.task, moment(note.at), None, note.detail)
+        self.worker.commits.then(partial(self.publish, told))
 
     def follow(self, events: tuple[Event, ...], batch: Batch, reason: str | None = None) -> None:
         """Append the run's end, if it has come, and release what ``events`` made possible once that is durable."""
@@ -245,14 +283,14 @@ class Drive:
             match event:
                 case TaskSucceeded(node, attempt) if self.shows(node):
                     yield RunEvent("task_succeeded", self.plan.nodes[node].task, moment(event.at), attempt)
-                case AttemptFailed(node, attempt):
-                    yield RunEvent("attempt_failed", self.plan.nodes[node].task, moment(event.at), attempt)
-                case TaskFailed(node, attempt):
-                    yield RunEvent("task_failed", self.plan.nodes[node].task, moment(event.at), attempt)
+                case AttemptFailed(node, attempt) | TaskFailed(node, attempt):
+                    kind = "attempt_failed" if isinstance(event, AttemptFailed) else "task_failed"
+                    task, message = self.plan.nodes[node].task, self.messages.get(node, "")
+                    yield RunEvent(kind, task, moment(event.at), attempt, message)
                 case _:
                     pass
         for node in news:
-            if self.state.tasks[node] is TaskStatus.SKIPPED and self.shows(node):
+            if self.state.tasks[node] is TaskStatus.SKIPPED and shows_skip(self.plan, self.state, node):
                 yield RunEvent("task_skipped", self.plan.nodes[node].task, at)
         if type(events[-1]) in ENDINGS:
             yield RunEvent(f"run_{ENDINGS[type(events[-1])]}", None, at)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from cloaca.errors import LeaseLost, StoreUnavailable
+from cloaca.errors import LeaseLost, RunnerClosed, StoreError
 from cloaca.ports import Batch, Clock, NewRun, PlanRow, Receipt, Store, Submitted
 
 logger = logging.getLogger("cloaca.store")
@@ -138,14 +138,13 @@ class GroupCommit:
             try:
                 receipt = await self.store.transact(batch)
             except LeaseLost as error:
-                self._fail([*submits, *self._submits], error)
+                self._refuse(batch, submits, error)
                 self.closed = True
                 self.lost()
                 return None
-            except StoreUnavailable as error:
+            except StoreError as error:
                 # Whoever starts a run is told at once; finished work is kept until the store takes it.
-                self._fail(submits, error)
-                batch.runs.clear()
+                self._refuse(batch, submits, error)
                 batch.replay = True
                 if not self.failing:
                     logger.warning("The database can't be written, will try again: %s", error)
@@ -155,9 +154,9 @@ class GroupCommit:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_S)
                 continue
-            except Exception as error:  # noqa: BLE001 - a bug, or a store that breaks its word: start again from the rows
+            except Exception as error:  # a bug, or a store that breaks its word: start again from the rows
                 logger.exception("A batch could not be written; its runs are loaded again")
-                self._fail([*submits, *self._submits], error)
+                self._refuse(batch, submits, error)
                 self.closed = True
                 self.lost()
                 return None
@@ -168,7 +167,17 @@ class GroupCommit:
                 self.failing = False
             return receipt
 
-    @staticmethod
-    def _fail(submits: list[Submission[Any]], error: Exception) -> None:
-        for submission in submits:
-            submission.fail(error)
+    def close(self) -> None:
+        """Commit nothing more. What is being committed is; whoever waits for a later run to be stored is told."""
+        self.closed = True
+        self._refuse(None, [], RunnerClosed("the runner was left before the run could be stored; start it again"))
+
+    def _refuse(self, batch: Batch | None, submits: list[Submission[Any]], error: Exception) -> None:
+        """Fail every new run that is not stored, those that wait behind ``batch`` too."""
+        queued = [(later, theirs) for later, _, theirs in self._queue]
+        for held, submissions in [(batch, submits), *queued, (self._batch, self._submits)]:
+            for submission in submissions:
+                submission.fail(error)
+            submissions.clear()
+            if held is not None:
+                held.runs.clear()

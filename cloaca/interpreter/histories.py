@@ -157,14 +157,24 @@ def task_infos(plan: Plan, history: History) -> list[TaskInfo]:
         started = row.started_at if row else attempt.started_at if attempt else None
         if attempt and status == "ready":
             status = "running"
-        if any(state.tasks[gate] is TaskStatus.FAILED and plan.nodes[gate].task == node.task for gate in node.gates):
-            status = "failed"  # its condition raised
+        if _condition_failed(plan, state, node):
+            status = "failed"
         number = row.attempt if row else attempt.attempt if attempt else state.attempts.get(node.index, 0)
         because = _because(plan, state, state.skips.get(node.index)) if status == "skipped" else None
         infos.append(
             TaskInfo(node.task, status, number, _moment(started), _moment(row.finished_at if row else None), because)
         )
     return infos
+
+
+def _condition_failed(plan: Plan, state: RunState, node: PlanNode) -> bool:
+    """Whether a task's own condition raised, or the row of a sealed graph could not be read: then it has failed."""
+    return any(state.tasks[gate] is TaskStatus.FAILED and plan.nodes[gate].task == node.task for gate in node.gates)
+
+
+def shows_skip(plan: Plan, state: RunState, node: int) -> bool:
+    """Return whether users see that a skipped node is skipped."""
+    return plan.nodes[node].kind in VISIBLE and not _condition_failed(plan, state, plan.nodes[node])
 
 
 def _final_state(plan: Plan, history: History) -> RunState:
@@ -259,18 +269,29 @@ def run_events(plan: Plan, history: History) -> list[RunEvent]:
     events += [RunEvent(note.kind, note.task, moment(note.at), None, note.detail) for note in history.notes]
     if row.finished_at is not None:
         events.append(RunEvent(f"run_{row.status}", None, moment(row.finished_at)))
-    return sorted(events, key=lambda event: (event.at, _RANKS.get(event.kind, 2)))
+    return sorted(events, key=place_of)
 
 
-_RANKS = {"run_started": 0, "task_started": 1, "run_succeeded": 3, "run_failed": 3, "run_cancelled": 3}
+ENDINGS = frozenset({"run_succeeded", "run_failed", "run_cancelled"})
+
+
+def place_of(event: RunEvent) -> tuple[int, datetime, bool]:
+    """Return what to sort events by: time, but a run's start comes first and its end last, whatever clocks say."""
+    phase = 0 if event.kind == "run_started" else 2 if event.kind in ENDINGS else 1
+    return phase, event.at, event.kind != "task_started"
 
 
 def _task_events(plan: Plan, history: History) -> Iterator[RunEvent]:
     tasks = {node.name: node.task for node in plan.nodes if node.kind in VISIBLE}
+    messages = {(failure.name, failure.attempt): failure.message for failure in history.failures}
     for done in history.tasks:
+        detail = messages.get((done.name, done.attempt), "")
         if task := tasks.get(done.name):
             yield RunEvent("task_started", task, moment(done.started_at), done.attempt)
-            yield RunEvent(f"task_{done.status}", task, moment(done.finished_at), done.attempt)
+            yield RunEvent(f"task_{done.status}", task, moment(done.finished_at), done.attempt, detail)
+        elif done.status == "failed" and done.name in plan.by_name:  # a condition that raised
+            task = plan.nodes[plan.by_name[done.name]].task
+            yield RunEvent("task_failed", task, moment(done.finished_at), done.attempt, detail)
     for failure in history.failures:
         if failure.retry_at is not None and (task := tasks.get(failure.name)):
             yield RunEvent("task_started", task, moment(failure.started_at), failure.attempt)
@@ -288,7 +309,7 @@ def _skips(plan: Plan, history: History) -> Iterator[tuple[str, float]]:
     for node in plan.nodes:
         if node.index in state.skips:
             finished[node.index] = max((finished.get(pred, start) for pred in node.preds), default=start)
-            if node.kind in VISIBLE:
+            if shows_skip(plan, state, node.index):
                 yield node.task, finished[node.index]
 
 

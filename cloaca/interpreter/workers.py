@@ -11,7 +11,7 @@ import logging
 import os
 import random
 import socket
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,7 @@ MOST_RUNS = 1000  # runs in memory; more wait in the database
 REFILL = 64  # claim when so many fewer are in memory
 FATAL_CRASHES = 5
 SHOWN_AFTER_S = 1.0
+FLUSH_S = 5.0  # what is done is committed before a worker leaves, however short the grace is
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,8 @@ class Worker:
         self.drives: dict[int, Drive] = {}
         self.commits: GroupCommit
         self.closing = False
-        self.now = ports.clock.now
-        self.chance = random.random
+        self.now: Callable[[], float] = ports.clock.now
+        self.chance: Callable[[], float] = random.random
         self._slots: Slots[tuple[Drive, int]]
         self._more = True
         self._suspect: int | None = None
@@ -80,7 +81,7 @@ class Worker:
         running = self._attempts()
         if running:
             await asyncio.wait(running, timeout=self.settings.grace_s)
-        await self._flush(self.settings.grace_s)
+        await self._flush(max(self.settings.grace_s, FLUSH_S))
         if self._ticker is not None:
             self._ticker.cancel()
         for task in list(self._background):
@@ -88,7 +89,7 @@ class Worker:
         for drive in list(self.drives.values()):
             drive.drop()
         self.drives.clear()
-        self.commits.closed = True
+        self.commits.close()
         await asyncio.sleep(0)
         try:
             await self.store.close_session(self.session)
@@ -185,10 +186,14 @@ class Worker:
 
     async def arrival(self, run: int, within_s: float) -> None:
         """Wait until this worker drives ``run``, but not longer than ``within_s``."""
+        if run in self.drives:
+            return
         arrival = self._awaited.setdefault(run, asyncio.Event())
         try:
             await asyncio.wait_for(arrival.wait(), within_s)
         except TimeoutError:
+            pass
+        finally:  # another who waits for the same run looks again in a while
             self._awaited.pop(run, None)
 
     def finished(self, drive: Drive) -> None:
@@ -207,7 +212,7 @@ class Worker:
         """Look for work once."""
         try:
             poll = await self.store.poll(self.session, list(self.workflows), self.now())
-            if poll.expired and await self.store.reap(self.now()):
+            if poll.expired and self._in_good_standing() and await self.store.reap(self.now()):
                 poll = await self.store.poll(self.session, list(self.workflows), self.now())
             for run in poll.cancelling:
                 if drive := self.drives.get(run):
@@ -218,6 +223,13 @@ class Worker:
                 await self._claim(1, suspects=True)
         except StoreError as error:
             logger.warning("Looking for work failed, will try again: %s", error)
+
+    def _in_good_standing(self) -> bool:
+        """Whether this worker's own lease still runs: one that was stopped for long must not reap itself."""
+        if self.now() < self.commits.renew_at + self.settings.lease_s * 4 / 5:
+            return True
+        self.commits.batch()  # an empty batch renews the lease; if another has taken it, that says so
+        return False
 
     async def _claim(self, limit: int, *, suspects: bool) -> None:
         session = self.session
@@ -302,8 +314,6 @@ class Worker:
         try:
             report = await attempt(plan_node, drive.outputs, context, self.codec, self.executor)
         except asyncio.CancelledError:
-            if drive.state.over:
-                drive.ignored_attempt(node)
             return
         drive.report(node, number, report)
 

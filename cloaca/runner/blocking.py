@@ -10,7 +10,7 @@ import threading
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, overload
+from typing import Any, Generic, Self, TypeVar, Unpack, overload
 
 from pydantic import BaseModel
 
@@ -21,12 +21,15 @@ from cloaca.contract.workflows import Workflow
 from cloaca.errors import RunnerClosed
 from cloaca.interpreter.histories import RunEvent, RunInfo, TaskInfo, Waiting
 from cloaca.runner.handles import RunHandle
-from cloaca.runner.runners import Runner
+from cloaca.runner.runners import Runner, RunnerOptions
 
 Out = TypeVar("Out", covariant=True)
 Errors = TypeVar("Errors", covariant=True)
 T = TypeVar("T")
 Input = TypeVar("Input", bound=BaseModel)
+
+
+LEAVE_S = 1.0
 
 
 class LoopThread:
@@ -38,6 +41,12 @@ class LoopThread:
         self._thread.start()
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
+        if threading.current_thread() is self._thread:
+            work.close()
+            raise RuntimeError(
+                "a BlockingRunner was called on its own event loop, where waiting would block itself: call it from a "
+                "synchronous task, or use Runner in async code"
+            )
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
@@ -46,10 +55,19 @@ class LoopThread:
             raise
 
     def close(self) -> None:
-        self.call(self._loop.shutdown_asyncgens())
+        self.call(self._leave())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    async def _leave(self) -> None:
+        """Cancel what still runs, as ``asyncio.run`` does; a body that ignores that is left behind."""
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in rest:
+            task.cancel()
+        if rest:
+            await asyncio.wait(rest, timeout=LEAVE_S)
+        await self._loop.shutdown_asyncgens()
 
 
 class BlockingRunner:
@@ -58,7 +76,7 @@ class BlockingRunner:
     It drives its runs on an event loop of its own, so that it also works where one runs already.
     """
 
-    def __init__(self, database: str | Path | None = None, **options: Any) -> None:
+    def __init__(self, database: str | Path | None = None, **options: Unpack[RunnerOptions]) -> None:
         self._runner = Runner(database, **options)
         self._loop: LoopThread | None = None
 
@@ -157,7 +175,11 @@ class BlockingRunHandle(Generic[Out, Errors]):
         """As ``RunHandle.context``."""
         return self._runner._call(self._handle.context())
 
-    def output_of(self, task: Task[Any, T, Any, ..., Any] | str) -> T | None:
+    @overload
+    def output_of(self, task: Task[Any, T, Any, ..., Any]) -> T | None: ...
+    @overload
+    def output_of(self, task: str) -> BaseModel | None: ...
+    def output_of(self, task: Task[Any, Any, Any, ..., Any] | str) -> Any:
         """As ``RunHandle.output_of``."""
         return self._runner._call(self._handle.output_of(task))
 
@@ -179,11 +201,11 @@ class BlockingRunHandle(Generic[Out, Errors]):
         try:
             while True:
                 try:
-                    yield self._runner._call(anext(events))  # type: ignore[arg-type]  # anext of an async generator is a coroutine
+                    yield self._runner._call(anext(events))
                 except StopAsyncIteration:
                     return
         finally:
-            self._runner._call(events.aclose())  # type: ignore[attr-defined]  # an async generator function made it
+            self._runner._call(events.aclose())
 
     def cancel(self) -> None:
         """As ``RunHandle.cancel``."""

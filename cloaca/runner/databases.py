@@ -20,6 +20,8 @@ def url_of(database: str | Path | None) -> str:
         return os.environ.get("CLOACA_DATABASE_URL") or DEFAULT_DATABASE
     if isinstance(database, Path):
         return f"sqlite:///{database}"
+    if not isinstance(database, str):
+        raise InvalidDatabaseUrl(f"{database!r} is no database URL and no path; write sqlite:///orders.db")
     return database
 
 

@@ -6,9 +6,11 @@ It reads what is stored through ``histories``, and what is not stored yet from t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Any, Generic, TypeVar, cast
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, Generic, TypeVar, cast, overload
 
+from pydantic import BaseModel
 from returns.result import Success
 
 from cloaca.algebra.outcomes import Outcome, TaskFailure
@@ -18,7 +20,7 @@ from cloaca.contract.plans import Plan
 from cloaca.contract.workflows import Workflow
 from cloaca.errors import RunNotFound, UnknownTask
 from cloaca.interpreter import histories
-from cloaca.interpreter.drives import Drive, Running
+from cloaca.interpreter.drives import DROPPED, Drive, Running
 from cloaca.interpreter.histories import RunEvent, TaskInfo, Waiting
 from cloaca.runner.engines import Engine
 
@@ -26,8 +28,11 @@ Out = TypeVar("Out", covariant=True)
 Errors = TypeVar("Errors", covariant=True)
 T = TypeVar("T")
 
+Key = tuple[object, ...]
+
 POLL_S = 0.5  # how often a run that another process drives is looked at
 FINAL = frozenset({"succeeded", "failed", "cancelled"})
+ONCE = histories.ENDINGS | {"run_started", "task_skipped", "task_failed"}
 
 
 class RunHandle(Generic[Out, Errors]):
@@ -70,7 +75,11 @@ class RunHandle(Generic[Out, Errors]):
         outputs = histories.outputs_of(self._plan, await self._engine.history(self._run))
         return outputs.context(self._plan.context)
 
-    async def output_of(self, task: Task[Any, T, Any, ..., Any] | str) -> T | None:
+    @overload
+    async def output_of(self, task: Task[Any, T, Any, ..., Any]) -> T | None: ...
+    @overload
+    async def output_of(self, task: str) -> BaseModel | None: ...
+    async def output_of(self, task: Task[Any, Any, Any, ..., Any] | str) -> Any:
         """Return what a task has written, None if it has not (yet), was skipped, or writes nothing.
 
         Raises UnknownTask if the workflow has no such task.
@@ -81,7 +90,7 @@ class RunHandle(Generic[Out, Errors]):
             known = ", ".join(self._plan.by_task)
             raise UnknownTask(f'workflow "{self.workflow.name}" has no task "{name}"; it has {known}')
         outputs = histories.outputs_of(self._plan, await self._engine.history(self._run))
-        return cast("T | None", histories.decoded(self._plan.nodes[index], outputs, self._engine.codec))
+        return histories.decoded(self._plan.nodes[index], outputs, self._engine.codec)
 
     async def failures(self) -> list[TaskFailure]:
         """Return every failed attempt so far, in the order in which they happened."""
@@ -109,38 +118,47 @@ class RunHandle(Generic[Out, Errors]):
                 return Waiting("slot", self._plan.nodes[ready].task)
         return waiting
 
-    async def events(self) -> AsyncIterator[RunEvent]:
-        """Yield what happens to the run, from its start to its end, each event once."""
-        queue: asyncio.Queue[RunEvent] = asyncio.Queue()
-        drive = self._live()
-        if drive is not None:
-            drive.listeners.append(queue.put_nowait)
-        seen: set[tuple[str, str | None, int | None]] = set()
-        try:
-            while True:
-                history = await self._engine.history(self._run)
-                pending = histories.run_events(self._plan, history)
-                if drive is not None:
-                    pending += _started_now(self._plan, drive)
-                for event in pending:
-                    if _new(event, seen):
-                        yield event
-                if history.run.status in FINAL:
-                    return
-                if drive is None or drive.dropped:
-                    await asyncio.sleep(POLL_S)
-                    continue
-                while True:
-                    event = await queue.get()
-                    if _new(event, seen):
-                        yield event
-                    if event.kind in ("run_succeeded", "run_failed", "run_cancelled"):
-                        return
-                    if event.kind == "run_dropped":
+    async def events(self) -> AsyncGenerator[RunEvent, None]:
+        """Yield what happens to the run, from its start to its end, each event once.
+
+        Causes come before effects; a handle on a run of the past yields in order of time.
+        """
+        told: set[Key] = set()
+        missed: set[Key] = set()
+        while True:
+            async with aclosing(self._heard()) as heard:
+                async for event in heard:
+                    if _lacks_its_start(event, told) and _key(event) not in missed:
+                        missed.add(_key(event))  # it began before somebody listened: it is stored by now
                         break
+                    if _key(event) not in told:
+                        told.add(_key(event))
+                        yield event
+                    if event.kind in histories.ENDINGS:
+                        return
+
+    async def _heard(self) -> AsyncGenerator[RunEvent, None]:
+        """Yield what is stored, and then what this process does, as long as it drives the run; else pause."""
+        drive = self._live()
+        heard: asyncio.Queue[RunEvent] = asyncio.Queue()
+        if drive is not None:
+            drive.listeners.append(heard.put_nowait)
+        try:
+            early = [] if drive is None else _started_now(self._plan, drive)
+            history = await self._engine.history(self._run)
+            early += [heard.get_nowait() for _ in range(heard.qsize())]
+            known = histories.run_events(self._plan, history)
+            for event in sorted([*known, *early], key=histories.place_of):
+                if event.kind != DROPPED:
+                    yield event
+            if drive is None:
+                await self._pause(POLL_S)
+                return
+            while not drive.dropped and (event := await heard.get()).kind != DROPPED:
+                yield event
         finally:
             if drive is not None:
-                drive.listeners.remove(queue.put_nowait)
+                drive.listeners.remove(heard.put_nowait)
 
     async def cancel(self) -> None:
         """End the run. Once this has returned, no new attempt of it starts, in any process.
@@ -148,18 +166,20 @@ class RunHandle(Generic[Out, Errors]):
         Async bodies are cancelled; a body on a thread can't be stopped, so its result is ignored. A run that has ended
         stays as it is.
         """
-        drive = self._live()
-        if drive is not None:
-            drive.cancel()
-            await self._ended()
-            return
         while True:
+            self._engine.check_open()
+            drive = self._live()
+            if drive is not None:
+                drive.cancel()
+                if await drive.wait():
+                    return
+                continue  # the lease was lost meanwhile, and the request with it
             status = await self._engine.store.cancel(self._run, self._engine.clock.now())
             if status is None:
                 raise RunNotFound(f"no run {self.id!r} in this database")
             if status in FINAL:
                 return
-            await asyncio.sleep(POLL_S / 5)  # the worker that drives it will see the request at its next look
+            await self._pause(POLL_S / 5)  # the worker that drives it will see the request at its next look
 
     @property
     def _plan(self) -> Plan:
@@ -179,20 +199,25 @@ class RunHandle(Generic[Out, Errors]):
         """Wait for the end; return the drive if this process drove the run to it."""
         pause = POLL_S
         while True:
-            self._engine.check_open()
             drive = self._live() or self._drive
             if drive is not None and await drive.wait():
                 return drive
+            self._engine.check_open()
             row = await self._engine.store.run(self._run)
             if row is None:
                 raise RunNotFound(f"no run {self.id!r} in this database")
             if row.status in FINAL:
                 return None
-            if self._engine.worker is None:
-                await asyncio.sleep(POLL_S)
-            else:  # most likely this very worker will take it
-                await self._engine.worker.arrival(self._run, pause)
+            await self._pause(pause)
+            if self._engine.worker is not None:  # most likely this very worker will take it
                 pause = min(pause * 2, 8 * POLL_S)
+
+    async def _pause(self, within_s: float) -> None:
+        """Wait for a while, or until this process drives the run."""
+        if self._engine.worker is None:
+            await asyncio.sleep(within_s)
+        else:
+            await self._engine.worker.arrival(self._run, within_s)
 
 
 def _running_now(info: TaskInfo, running: Running | None) -> TaskInfo:
@@ -208,9 +233,12 @@ def _started_now(plan: Plan, drive: Drive) -> list[RunEvent]:
     ]
 
 
-def _new(event: RunEvent, seen: set[tuple[str, str | None, int | None]]) -> bool:
-    key = (event.kind, event.task, event.attempt)
-    if key in seen:
-        return False
-    seen.add(key)
-    return True
+def _key(event: RunEvent) -> Key:
+    """What makes two events the same: only notes may happen again, at another time."""
+    once = event.attempt is not None or event.kind in ONCE
+    return (event.kind, event.task, event.attempt, None if once else event.at)
+
+
+def _lacks_its_start(event: RunEvent, told: set[Key]) -> bool:
+    ends = event.attempt is not None and event.kind != "task_started"
+    return ends and ("task_started", event.task, event.attempt, None) not in told

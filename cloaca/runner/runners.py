@@ -10,16 +10,24 @@ import random
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Self, TypedDict, TypeVar, overload
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from cloaca.algebra.outcomes import Outcome
 from cloaca.clocks import SystemClock
 from cloaca.codecs import MEBIBYTE, JsonCodec
 from cloaca.contract.plans import Plan
 from cloaca.contract.workflows import Workflow
-from cloaca.errors import ContractError, KeyConflict, RunNotFound, UnknownWorkflow, Violation
+from cloaca.errors import (
+    ContractError,
+    KeyConflict,
+    LeaseLost,
+    RunnerClosed,
+    RunNotFound,
+    UnknownWorkflow,
+    Violation,
+)
 from cloaca.executors.threads import ThreadExecutor
 from cloaca.interpreter import histories
 from cloaca.interpreter.drives import Drive
@@ -35,6 +43,18 @@ Errors = TypeVar("Errors", covariant=True)
 Input = TypeVar("Input", bound=BaseModel)
 
 LONGEST_KEY = 512
+
+
+class RunnerOptions(TypedDict, total=False):
+    """What a ``Runner`` takes beside the database."""
+
+    workflows: Iterable[Workflow[Any, Any, Any, Any]]
+    concurrency: int
+    lease_s: float
+    grace_s: float
+    payload_limit: int
+    work: bool
+    store: Store | None
 
 
 class Runner:
@@ -77,14 +97,24 @@ class Runner:
         self._plans: dict[Plan, PlanRow] = {}
         self._work = work
         self._executor: ThreadExecutor | None = None
+        self._entered = False
         self._ids = _ids(clock)
         for workflow in workflows:
             self._add(workflow)
 
     async def __aenter__(self) -> Self:
-        engine = self._engine
+        if self._entered:
+            raise RunnerClosed("a runner is entered once; make another: async with Runner(...)")
+        self._entered = True
+        try:
+            await self._enter(self._engine)
+        except BaseException:
+            await self._engine.store.close()
+            raise
+        return self
+
+    async def _enter(self, engine: Engine) -> None:
         await engine.store.open()
-        engine.is_open = True
         if self._work:
             await engine.store.unblock([workflow.plan.digest for workflow in self._workflows.values()])
             self._executor = ThreadExecutor()
@@ -92,19 +122,21 @@ class Runner:
             worker = Worker(ports, self._settings, self._workflows)
             await worker.open()
             engine.worker = worker
-        return self
+        engine.is_open = True
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         engine = self._engine
         engine.is_open = False
-        if engine.worker is not None:
-            await engine.worker.close()
-            engine.worker = None
-        if self._executor is not None:
-            self._executor.close()
-        await engine.store.close()
+        try:
+            if engine.worker is not None:
+                await engine.worker.close()
+                engine.worker = None
+        finally:
+            if self._executor is not None:
+                self._executor.close()
+            await engine.store.close()
 
     @overload
     async def start(
@@ -143,7 +175,7 @@ class Runner:
         number, at = next(self._ids), self._engine.clock.now()
         run = NewRun(number, found.name, found.version, plan.digest, payload, key, owner, at)
         submitted, drive = await self._submit(found.plan, plan, run)
-        if not submitted.agrees:
+        if not submitted.agrees and not await self._same_input(found, payload, submitted.id):
             taken = f'key {key!r} of workflow "{found.name}" has started run {submitted.id} with another input'
             raise KeyConflict(f"{taken}; use another key, or the same input")
         return RunHandle(self._engine, submitted.id, found, drive)
@@ -186,6 +218,8 @@ class Runner:
         name = workflow.name if isinstance(workflow, Workflow) else workflow
         if status is not None and status not in _STATUSES:
             raise ValueError(f"status={status!r}: choose one of {', '.join(_STATUSES)}")
+        if limit < 0:
+            raise ValueError(f"limit={limit!r}: at least 0")
         number = None if before is None else _number(before)
         rows = await self._engine.store.runs(workflow=name, status=status, before=number, limit=limit)
         return [histories.run_info(row) for row in rows]
@@ -224,11 +258,25 @@ class Runner:
             raise ContractError([Violation("workflow-input", workflow.name, "", text)])
         return self._engine.codec.encode(model, input)
 
+    async def _same_input(self, workflow: Workflow[Any, Any, Any, Any], payload: str | None, run: int) -> bool:
+        """Whether an older run's input is equal, though its JSON is not: a set's order, a field that is new."""
+        row = await self._engine.store.run(run)
+        if workflow.input is None or payload is None or row is None or row.input is None:
+            return False
+        try:
+            older = self._engine.codec.decode(workflow.input, row.input)
+        except ValidationError:
+            return False
+        return older == self._engine.codec.decode(workflow.input, payload)
+
     async def _submit(self, plan: Plan, row: PlanRow, run: NewRun) -> tuple[Submitted, Drive | None]:
         worker = self._engine.worker
         if worker is not None and not worker.commits.closed:
-            return await worker.submit(plan, row, run)
-        return await self._engine.store.submit(row, run), None
+            try:
+                return await worker.submit(plan, row, run)
+            except LeaseLost:  # just now: the run is for whoever claims it, most likely this worker's next session
+                pass
+        return await self._engine.store.submit(row, run._replace(owner=None)), None
 
 
 _STATUSES = ("pending", "running", "paused", "blocked", "succeeded", "failed", "cancelled")
