@@ -1,0 +1,66 @@
+"""How graphs draw themselves: from a structure to a picture, and from a picture to Mermaid, DOT, SVG and text.
+
+It knows names, order and conditions; how a picture is laid out is ``cloaca.drawing``'s business.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from cloaca.drawing import Frame, Picture, Shape, to_dot, to_mermaid, to_svg, to_text
+
+if TYPE_CHECKING:
+    from cloaca.algebra.graphs import Guard, Node
+    from cloaca.algebra.structures import Structure
+
+
+class Drawable:
+    """Whatever has a picture can be drawn in each format. ``states`` maps node names to task statuses."""
+
+    @abstractmethod
+    def picture(self, states: Mapping[str, str] | None = None) -> Picture:
+        """Return the picture to draw."""
+
+    def to_mermaid(self, states: Mapping[str, str] | None = None) -> str:
+        """Return a Mermaid flowchart."""
+        return to_mermaid(self.picture(states))
+
+    def to_dot(self, states: Mapping[str, str] | None = None) -> str:
+        """Return a Graphviz digraph."""
+        return to_dot(self.picture(states))
+
+    def to_svg(self, states: Mapping[str, str] | None = None) -> str:
+        """Return an SVG image as text; no external program takes part."""
+        return to_svg(self.picture(states))
+
+    def to_text(self, states: Mapping[str, str] | None = None, *, width: int = 80, color: bool = False) -> str:
+        """Return lines for a terminal, none wider than ``width`` columns."""
+        return to_text(self.picture(states), width=width, color=color)
+
+    def _repr_svg_(self) -> str:
+        return self.to_svg()
+
+
+def picture_of(
+    title: str, structure: Structure[Node[Any, Any, Any]], states: Mapping[str, str] | None = None
+) -> Picture:
+    """Return the picture of a structure: a shape for each node, a frame for each condition over several nodes."""
+    guards = {guard for node in structure.nodes.values() for guard in node.guards}
+    frames = [Frame(f"when {guard.predicate.name}", guard.members) for guard in guards if len(guard.members) > 1]
+    return Picture(
+        title=title,
+        shapes=tuple(
+            Shape(name, name, node.detail, node.kind, _note(node.rule, node.guards))
+            for name, node in sorted(structure.nodes.items())
+        ),
+        arrows=structure.edges,
+        frames=tuple(sorted(frames, key=lambda frame: (-len(frame.members), frame.label, sorted(frame.members)))),
+        states=states or {},
+    )
+
+
+def _note(rule: str, guards: tuple[Guard, ...]) -> str:
+    own = [f"when {guard.predicate.name}" for guard in guards if len(guard.members) == 1]
+    return ", ".join([*own, *([f"on {rule}"] if rule != "none_failed" else [])])

@@ -1,0 +1,304 @@
+"""Tasks: typed functions as graphs of one node, and the decorator that makes them.
+
+It knows a function's signature and the options of its execution; it registers nothing and runs nothing.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import inf
+from typing import Any, Concatenate, Final, Generic, Self, TypeAlias, TypedDict, Unpack, overload
+
+from pydantic import BaseModel
+from returns.result import Result
+from typing_extensions import ParamSpec, TypeVar
+
+from cloaca.algebra.graphs import Graph, Hidden, In, Node, Out
+from cloaca.algebra.models import row_of
+from cloaca.algebra.retries import NO_RETRY, Retry, Seconds, in_seconds
+from cloaca.algebra.signatures import Signature, Unresolved, local_names, read_signature, undefined
+from cloaca.errors import ContractError, Violation
+
+Params = ParamSpec("Params", default=...)
+Returned = TypeVar("Returned", covariant=True, default=Any)
+A = TypeVar("A", bound=BaseModel)
+B = TypeVar("B", bound=BaseModel)
+Written = TypeVar("Written", bound=BaseModel | None)
+Err = TypeVar("Err", bound=BaseModel)
+Rest = ParamSpec("Rest")
+Async: TypeAlias = Coroutine[Any, Any, Written]
+Answer: TypeAlias = Result[Written, Err]
+AsyncAnswer: TypeAlias = Coroutine[Any, Any, Result[Written, Err]]
+Whole = TypeVar("Whole", bound=BaseModel)
+
+Renames = tuple[tuple[str, str], ...]
+
+
+class TaskOptions(TypedDict, total=False):
+    """What ``with_options`` takes."""
+
+    retry: Retry | None
+    timeout: Seconds | None
+    tags: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a task is executed at one place of a graph. ``timeout_s`` is in seconds, None for no limit."""
+
+    retry: Retry = NO_RETRY
+    timeout_s: float | None = None
+    tags: tuple[str, ...] = ()
+
+    def updated(self, given: Mapping[str, Any]) -> Options:
+        """Return these options with the ones in ``given`` (``retry``, ``timeout``, ``tags``) replaced."""
+        unknown = given.keys() - {"retry", "timeout", "tags"}
+        if unknown:
+            raise TypeError(f"Unknown task option {', '.join(sorted(unknown))}; known are retry, timeout and tags")
+        new = self
+        if "retry" in given:
+            new = replace(new, retry=_retry(given["retry"]))
+        if "timeout" in given:
+            new = replace(new, timeout_s=_timeout(given["timeout"]))
+        if "tags" in given:
+            tags = given["tags"]
+            new = replace(new, tags=(tags,) if isinstance(tags, str) else tuple(tags))
+        return new
+
+
+def _retry(retry: object) -> Retry:
+    if retry is None:
+        return NO_RETRY
+    if not isinstance(retry, Retry):
+        raise TypeError(f"retry={retry!r}: write retry=Retry(attempts=3)")
+    return retry
+
+
+def _timeout(timeout: Seconds | None) -> float | None:
+    if timeout is None:
+        return None
+    seconds = in_seconds(timeout)
+    if not 0 < seconds < inf:
+        raise ValueError(f"timeout={timeout!r}: a timeout is a finite number of seconds above 0; None means no limit")
+    return seconds
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
+    """A typed function as a node. Made by ``@task``; calling it calls the plain function.
+
+    ``reads`` and ``writes`` map a model's fields to other context keys; ``whole`` is the key that takes the whole
+    output model (``.into``), if any.
+    """
+
+    function: Callable[..., Any] = field(kw_only=True)
+    options: Options = field(default=Options(), kw_only=True)
+    reads: Renames = field(default=(), kw_only=True)
+    writes: Renames = field(default=(), kw_only=True)
+    whole: str | None = field(default=None, kw_only=True)
+    names: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+
+    def __post_init__(self) -> None:
+        # inspect.signature, doctest and documentation tools find the function behind the task by this.
+        object.__setattr__(self, "__wrapped__", self.function)
+        object.__setattr__(self, "__doc__", self.function.__doc__)
+        object.__setattr__(self, "__module__", self.function.__module__)
+
+    @overload
+    def __call__(self, *args: Params.args, **kwargs: Params.kwargs) -> Returned: ...
+    @overload
+    def __call__(self, **kwargs: Any) -> Returned: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+    @cached_property
+    def signature(self) -> Signature:
+        """What the function reads and writes.
+
+        Raises:
+            ContractError: ``task-model``.
+            Unresolved: an annotation names something that is still not defined.
+        """
+        return read_signature(self.function, self.name, {**local_names(self.function), **self.names})
+
+    @property
+    def detail(self) -> str:
+        """The models, as in ``Order -> Payment``."""
+        try:
+            signature = self.signature
+        except Unresolved:
+            return ""
+        reads = ", ".join(parameter.model.__name__ for parameter in signature.parameters)
+        return f"{reads or '()'} -> {signature.output.__name__ if signature.output else '()'}"
+
+    def identity(self) -> tuple[object, ...]:
+        """The function, its options and its keys count too."""
+        return (*super().identity(), self.function, self.options, self.reads, self.writes, self.whole)
+
+    def with_options(self, **options: Unpack[TaskOptions]) -> Self:
+        """Return the same task with other options (``retry=``, ``timeout=``, ``tags=``) at this place."""
+        return self._changed(options=self.options.updated(options))
+
+    def reading(self, **keys: str) -> Self:
+        """Return the same task with model fields read from other context keys: ``t.reading(amount="total")``."""
+        known = {name for parameter in self._resolved().parameters for name in row_of(parameter.model)}
+        return self._changed(reads=_renamed(self.reads, keys, known, f'Task "{self.name}" reads'))
+
+    def writing(self, **keys: str) -> Self:
+        """Return the same task with output fields written to other context keys: ``t.writing(total="amount")``.
+
+        Raises:
+            ContractError: ``task-model``: two fields would be written to one key.
+        """
+        output = self._resolved().output
+        known = set(row_of(output)) if output else set()
+        writes = _renamed(self.writes, keys, known, f'Task "{self.name}" writes')
+        _refuse_collisions(self.name, {**{name: name for name in known}, **dict(writes)})
+        return self._changed(writes=writes)
+
+    def into(self, key: str, /) -> Self:
+        """Return the same task, writing its whole output model as the one field ``key``."""
+        if not isinstance(key, str) or not key.isidentifier():
+            raise ValueError(f"into({key!r}): a context key is a Python identifier")
+        if self._resolved().output is None:
+            raise TypeError(f'Task "{self.name}" writes nothing, so there is nothing to write into "{key}"')
+        return self._changed(whole=key)
+
+    def _resolved(self) -> Signature:
+        """The signature, where there is no waiting for a definition further down."""
+        try:
+            return self.signature
+        except Unresolved as error:
+            raise ContractError([undefined(self.name, f'Task "{self.name}"', error)]) from error
+
+
+def _renamed(old: Renames, keys: Mapping[str, str], known: set[str], who: str) -> Renames:
+    for name, key in keys.items():
+        if name not in known:
+            raise TypeError(f"{who} no field {name!r}; it has {', '.join(sorted(known)) or 'none'}")
+        if not isinstance(key, str) or not key.isidentifier():
+            raise ValueError(f"{name}={key!r}: a context key is a Python identifier")
+    return tuple(sorted({**dict(old), **keys}.items()))
+
+
+def _refuse_collisions(task: str, keys: Mapping[str, str]) -> None:
+    fields: dict[str, list[str]] = {}
+    for name, key in sorted(keys.items()):
+        fields.setdefault(key, []).append(f'"{name}"')
+    text = 'Task "{}" would write its fields {} to one key, "{}"; give each a key of its own'
+    violations = [
+        Violation("task-model", task, key, text.format(task, " and ".join(names), key))
+        for key, names in sorted(fields.items())
+        if len(names) > 1
+    ]
+    if violations:
+        raise ContractError(violations)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDecorator:
+    """Makes tasks of functions: ``@task``, or ``@task(retry=..., timeout=...)``.
+
+    A task takes zero or more pydantic models and returns one, ``None`` or ``Result[Model, Error]``; it may be sync or
+    async, and may ask for ``*, ctx: TaskContext``.
+
+    Options:
+        name: how graphs know the task; the function's name if left out.
+        retry: a ``Retry``; by default a task is executed once.
+        timeout: seconds or a ``timedelta`` for one attempt.
+        tags: strings for people and tools.
+
+    Raises:
+        ContractError: ``task-model``: an annotation is missing, is not a model, or can't survive JSON.
+
+    >>> from pydantic import BaseModel
+    >>> class Name(BaseModel):
+    ...     name: str
+    >>> class Greeting(BaseModel):
+    ...     text: str
+    >>> @task
+    ... def greet(who: Name) -> Greeting:
+    ...     return Greeting(text=f"Hello, {who.name}")
+    >>> greet(Name(name="Ada")).text
+    'Hello, Ada'
+    """
+
+    name: str | None = None
+    options: Options = Options()
+
+    # The order matters: a Coroutine and a Result are also "any return", two models are also "one and the rest".
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[A, B, Rest], AsyncAnswer[Written, Err]], /
+    ) -> Task[Any, Written, object, Concatenate[A, B, Rest], AsyncAnswer[Written, Err]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[A, Rest], AsyncAnswer[Written, Err]], /
+    ) -> Task[A, Written, object, Concatenate[A, Rest], AsyncAnswer[Written, Err]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Rest, AsyncAnswer[Written, Err]], /
+    ) -> Task[None, Written, object, Rest, AsyncAnswer[Written, Err]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[A, B, Rest], Answer[Written, Err]], /
+    ) -> Task[Any, Written, object, Concatenate[A, B, Rest], Answer[Written, Err]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[A, Rest], Answer[Written, Err]], /
+    ) -> Task[A, Written, object, Concatenate[A, Rest], Answer[Written, Err]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Rest, Answer[Written, Err]], /
+    ) -> Task[None, Written, object, Rest, Answer[Written, Err]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[A, B, Rest], Async[Written]], /
+    ) -> Task[Any, Written, object, Concatenate[A, B, Rest], Async[Written]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[A, Rest], Async[Written]], /
+    ) -> Task[A, Written, object, Concatenate[A, Rest], Async[Written]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Rest, Async[Written]], /
+    ) -> Task[None, Written, object, Rest, Async[Written]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[A, B, Rest], Written], /
+    ) -> Task[Any, Written, object, Concatenate[A, B, Rest], Written]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[A, Rest], Written], /
+    ) -> Task[A, Written, object, Concatenate[A, Rest], Written]: ...
+    @overload
+    def __call__(self, function: Callable[Rest, Written], /) -> Task[None, Written, object, Rest, Written]: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        name: str | None = None,
+        retry: Retry | None = None,
+        timeout: Seconds | None = None,
+        tags: tuple[str, ...] | list[str] = (),
+    ) -> TaskDecorator: ...
+    def __call__(self, function: Any = None, *, name: str | None = None, **options: Any) -> Any:
+        name = name or self.name
+        if function is None:
+            return TaskDecorator(name, self.options.updated(options))
+        if isinstance(function, Graph):
+            raise TypeError(f"{function!r} is a task already")
+        if not inspect.isroutine(function):
+            raise TypeError(f"@task decorates functions, not {function!r}; wrap it in a def with annotations")
+        named = name or function.__name__
+        made: Task[Any, Any] = Task(named, function=function, options=self.options, names=local_names(function))
+        with suppress(Unresolved):  # a model defined further down: whoever closes the graph asks again
+            made.signature  # noqa: B018 - reads the annotations now, so that an error is reported at the decorator
+        return made
+
+
+task: Final = TaskDecorator()

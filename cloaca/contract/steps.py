@@ -1,0 +1,93 @@
+"""The steps that the checker looks at: who reads and writes which key, behind whom, and under which rule and gates.
+
+Types are opaque here. The steps are made of graphs at run time, and of a type checker's own types by a plugin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from cloaca.errors import Violation
+
+INPUT = -1  # the provider "workflow input"
+ABSENT = -2  # no provider
+
+
+class Read(NamedTuple):
+    """A node reads the context key ``key``, as its model's field ``field``, with this opaque type."""
+
+    key: str
+    type: object
+    required: bool
+    field: str
+    model: str
+
+
+class Write(NamedTuple):
+    """A node writes the context key ``key`` with this opaque type; ``sure`` is False for a field it may leave out.
+
+    ``reducer`` is None, or an opaque value that says how the writes of unordered nodes fold.
+    """
+
+    key: str
+    type: object
+    reducer: object | None = None
+    sure: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One node of an elaborated graph, at its place in topological order.
+
+    ``task`` is the name to blame; ``guards`` are the indexes of the gates that decide whether it runs, outermost
+    first; ``instead`` is the index of the step whose reads count for ``unread-rewrite`` (its own for a task, the entry
+    for the exit of a sealed graph); ``entry`` marks the entry of a sealed graph: a gate that decides nothing of its
+    own, and what stands for the workflow's input inside; ``closing`` marks a step that stands for a declared row (an
+    ``output=``, the exit of a seal), whose unmet reads are ``workflow-input``; ``reader`` says who reads, in messages.
+    """
+
+    task: str
+    preds: tuple[int, ...] = ()
+    reads: tuple[Read, ...] = ()
+    writes: tuple[Write, ...] = ()
+    rule: str = "none_failed"
+    guards: tuple[int, ...] = ()
+    instead: int | None = None
+    entry: bool = False
+    closing: bool = False
+    reader: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Elaborated:
+    """An elaborated graph: steps in topological order, and the row that the workflow's input provides.
+
+    ``input_name`` is the input model's name, ``""`` for a workflow without input. ``key_names`` gives the name to
+    show for a key of an inner scope.
+    """
+
+    steps: Sequence[Step]
+    input: Mapping[str, Write]
+    input_name: str
+    key_names: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Types:
+    """What the checker may ask about opaque types."""
+
+    assignable: Callable[[object, object], bool]
+    show: Callable[[object], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """``providers[step][key]``: who wrote what the step reads, latest first, INPUT last; ``()`` for nobody.
+
+    The first of them that ran is the value's source. With a reducer all of them that ran count.
+    """
+
+    violations: tuple[Violation, ...]
+    providers: Mapping[int, Mapping[str, tuple[int, ...]]]

@@ -1,0 +1,258 @@
+"""Workflows: graphs that were closed under a name, checked, and compiled to a plan; and their builder.
+
+It knows the order of the steps from syntax to plan: infer the input, elaborate, check, compile. It runs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, overload
+
+from pydantic import BaseModel
+from typing_extensions import TypeVar
+
+from cloaca.algebra.drawings import Drawable, picture_of
+from cloaca.algebra.graphs import Graph, Node, Row, Seal, as_graph, graph_of, overlaid
+from cloaca.algebra.models import row_of
+from cloaca.algebra.signatures import row_problems
+from cloaca.algebra.structures import Structure, closed, cyclic
+from cloaca.algebra.tasks import Task
+from cloaca.contract import fingerprints
+from cloaca.contract.annotations import assignable, show
+from cloaca.contract.checker import check
+from cloaca.contract.elaboration import elaborate, first_of, last_of
+from cloaca.contract.plans import Answer, Plan, compile_plan
+from cloaca.contract.steps import Elaborated, Types, Write
+from cloaca.errors import ContractError, Violation
+
+if TYPE_CHECKING:
+    from cloaca.drawing import Picture
+
+In = TypeVar("In", contravariant=True)
+Out = TypeVar("Out", covariant=True)
+# What a type checker's plugin knows of the context and of the errors that can get out.
+Context = TypeVar("Context", covariant=True, default=Mapping[str, Any])
+Errors = TypeVar("Errors", covariant=True, default=Any)
+In2 = TypeVar("In2", bound=BaseModel)
+Out2 = TypeVar("Out2", bound=BaseModel)
+AnyGraph: TypeAlias = Graph[Any, Any, Any]
+
+RUNTIME_TYPES = Types(assignable, show)
+
+
+class Workflow(Drawable, Generic[In, Out, Context, Errors]):
+    """A named, closed, checked graph: an immutable value.
+
+    ``Workflow(name, g1, g2, ..., input=Model, output=Model)`` overlays the graphs, which share tasks by name. Without
+    ``input`` the first task's model is the input; without ``output`` the last task's model is the output, or, with
+    several last tasks, the final context as a dict.
+
+    Raises:
+        ContractError: with every violation of the context contract at once.
+    """
+
+    name: str
+    graph: Graph[Any, Any, Any]
+    input: Row
+    plan: Plan
+    _declared: Row
+
+    # One graph, or two and more: overloads that differ in arity can't both match where a type checker knows a graph
+    # only as Any, or it would give up and infer Workflow[Any, Any].
+    @overload
+    def __init__(self: Workflow[In, Out], name: str, graph: Graph[In, Out, Any], /) -> None: ...
+    @overload
+    def __init__(self: Workflow[In2, Out], name: str, graph: Graph[Any, Out, Any], /, *, input: type[In2]) -> None: ...
+    @overload
+    def __init__(self: Workflow[In, Out2], name: str, graph: Graph[In, Any, Any], /, *, output: type[Out2]) -> None: ...
+    @overload
+    def __init__(
+        self: Workflow[In2, Out2], name: str, graph: Graph[Any, Any, Any], /, *, input: type[In2], output: type[Out2]
+    ) -> None: ...
+    @overload
+    def __init__(self: Workflow[Any, Any], name: str, g1: AnyGraph, g2: AnyGraph, /, *more: AnyGraph) -> None: ...
+    @overload
+    def __init__(
+        self: Workflow[In2, Any], name: str, g1: AnyGraph, g2: AnyGraph, /, *more: AnyGraph, input: type[In2]
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Workflow[Any, Out2], name: str, g1: AnyGraph, g2: AnyGraph, /, *more: AnyGraph, output: type[Out2]
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Workflow[In2, Out2],
+        name: str,
+        g1: AnyGraph,
+        g2: AnyGraph,
+        /,
+        *more: AnyGraph,
+        input: type[In2],
+        output: type[Out2],
+    ) -> None: ...
+    def __init__(self, name: str, /, *graphs: Any, input: Any = None, output: Any = None) -> None:
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(f"Workflow({name!r}): a workflow's name is a string that is not empty")
+        graph = _overlay_of(name, graphs)
+        input, plan = _close(name, graph, input, output)
+        # The only place where a workflow is written to: it is a value, and refuses assignments.
+        vars(self).update(name=name, graph=graph, input=input, plan=plan, _declared=output)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{name} can't be set: workflows are values; make another")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Workflow) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.graph))
+
+    def __repr__(self) -> str:
+        output = self.output.__name__ if self.output else "None" if self.plan.answer.nothing else "dict"
+        return f"<workflow {self.name}: {self.input.__name__ if self.input else 'None'} -> {output}>"
+
+    @property
+    def _key(self) -> tuple[object, ...]:
+        return (self.name, self.graph, self.input, self._declared)
+
+    @property
+    def output(self) -> Row:
+        """The output model; None if the workflow answers with nothing, or with its context as a dict."""
+        answer = self.plan.answer
+        if answer.argument is not None:
+            return answer.argument.model
+        return self.plan.nodes[answer.node].output if answer.node is not None else None
+
+    @cached_property
+    def version(self) -> str:
+        """A hash of the structure, the code of the tasks and their models; equal wherever the same code runs."""
+        return fingerprints.version(self.plan)
+
+    def picture(self, states: Mapping[str, str] | None = None) -> Picture:
+        """Return the workflow as a picture; ``states`` colours its tasks by status."""
+        return picture_of(self.name, self.graph.structure, states or {})
+
+
+def _overlay_of(name: str, graphs: Iterable[object]) -> Graph[Any, Any, Any]:
+    parts = []
+    for graph in graphs:
+        part = as_graph(graph)
+        if part is None:
+            raise TypeError(f"Workflow({name!r}, ...): {graph!r} is no graph; decorate functions with @task")
+        parts.append(part)
+    whole = parts[0] if len(parts) == 1 else overlaid(*parts)
+    if not whole.structure.nodes:
+        raise ContractError([Violation("workflow-input", name, "", f'Workflow "{name}" has no task')])
+    return graph_of(closed(whole.structure))
+
+
+def _close(name: str, graph: Graph[Any, Any, Any], input: Row, output: Row) -> tuple[Row, Plan]:
+    """Elaborate, infer the input, check, compile."""
+    _refuse_declared(name, {"input": input, "output": output})
+    elaboration = elaborate(graph, output, name)
+    input = input or _inferred_input(name, graph)
+    row = row_of(input) if input else {}
+    given = {key: Write(key, entry.type, entry.reducer, sure=entry.required) for key, entry in row.items()}
+    named = input.__name__ if input else ""
+    checked = check(Elaborated(elaboration.steps, given, named, elaboration.key_names), RUNTIME_TYPES)
+    if checked.violations:
+        raise ContractError(checked.violations)
+    answer = None if output is not None else _answer(graph, elaboration.index)
+    return input, compile_plan(elaboration, checked, input, answer)
+
+
+def _refuse_declared(name: str, declared: Mapping[str, object]) -> None:
+    violations: list[Violation] = []
+    for what, model in declared.items():
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            violations += row_problems(model, f"the {what}", name, f'Workflow "{name}"')
+        elif model is not None:
+            violations += _refused(name, f"{what}={model!r} must be a pydantic model").violations
+    if violations:
+        raise ContractError(violations)
+
+
+def _inferred_input(name: str, graph: Graph[Any, Any, Any]) -> Row:
+    rows: dict[Row, str] = {}
+    for first in first_of(graph):
+        for row in _rows(name, graph.structure.nodes[first]):
+            rows.setdefault(row, first)
+    if len(rows) > 1:
+        listed = ", ".join(f"{row.__name__} ({task})" for row, task in rows.items() if row)
+        raise _refused(name, f"its first tasks read several models: {listed}; say which input it takes: input=Model")
+    return next(iter(rows), None)
+
+
+def _rows(name: str, node: Node[Any, Any, Any]) -> list[type[BaseModel]]:
+    if isinstance(node, Seal):
+        return [node.input] if node.input else []
+    assert isinstance(node, Task)  # the two kinds of node
+    models = [parameter.model for parameter in node.signature.parameters]
+    if len(models) > 1:
+        raise _refused(name, f'its first task "{node.name}" has several inputs; say which input it takes: input=Model')
+    return models
+
+
+def _refused(name: str, reason: str) -> ContractError:
+    return ContractError([Violation("workflow-input", name, "", f'Workflow "{name}": {reason}')])
+
+
+def _answer(graph: Graph[Any, Any, Any], index: Mapping[str, int]) -> Answer:
+    last = last_of(graph)
+    if len(last) > 1:
+        return Answer()
+    node = graph.structure.nodes[last[0]]
+    output = node.output if isinstance(node, Seal) else node.signature.output if isinstance(node, Task) else None
+    return Answer(nothing=True) if output is None else Answer(node=index[last[0]])
+
+
+class WorkflowBuilder:
+    """Builds a workflow in a loop, task by task; ``build()`` gives the same value as ``Workflow(...)``.
+
+    >>> from cloaca.algebra.tasks import task
+    >>> @task
+    ... def step() -> None: ...
+    >>> builder = WorkflowBuilder("steps")
+    >>> first = step.named("s0")
+    >>> builder.add(first).add(step.named("s1"), after=[first]).build() == Workflow("steps", first >> step.named("s1"))
+    True
+    """
+
+    def __init__(self, name: str, *, input: Row = None, output: Row = None) -> None:
+        self.name, self.input, self.output = name, input, output
+        self._nodes: dict[str, Node[Any, Any, Any]] = {}
+        self._edges: set[tuple[str, str]] = set()
+
+    def add(self, task: Graph[Any, Any, Any], /, *, after: Iterable[Graph[Any, Any, Any] | str] = ()) -> Self:
+        """Add a task, behind tasks that were added before (given as values or by name). Returns the builder.
+
+        Raises:
+            ContractError: ``task-name``: another task has this name; ``graph-cycle``: it is to come after itself.
+            ValueError: ``after`` has a task that was not added.
+        """
+        if not isinstance(task, Node):
+            raise TypeError(f"add({task!r}): add one task at a time; to add a graph, build with Workflow(...)")
+        self._same(self._nodes.setdefault(task.name, task), task)
+        for other in [after] if isinstance(after, str | Graph) else after:
+            before = other if isinstance(other, str) else getattr(other, "name", repr(other))
+            if before not in self._nodes:
+                raise ValueError(f"add({task.name!r}): after={before!r} has not been added; add it first")
+            if isinstance(other, Graph):
+                self._same(self._nodes[before], other)
+            if before == task.name:
+                raise ContractError([cyclic([before])])
+            self._edges.add((before, task.name))
+        return self
+
+    @staticmethod
+    def _same(added: Graph[Any, Any, Any], given: Graph[Any, Any, Any]) -> None:
+        if added != given:
+            overlaid(added, given)  # raises task-name
+
+    def build(self) -> Workflow[Any, Any]:
+        """Return the checked workflow. Raises ContractError as ``Workflow(...)`` does."""
+        structure = Structure(dict(self._nodes), frozenset(self._edges), frozenset(), frozenset())
+        graph = graph_of(closed(structure))
+        declared: dict[str, Any] = {"input": self.input, "output": self.output}  # None stands for "inferred"
+        return Workflow(self.name, graph, **declared)
