@@ -1,0 +1,95 @@
+"""A picture that can't be drawn can't be made, and says why; the order of its parts does not matter."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloaca.drawing import Frame, Picture, Shape, to_dot, to_mermaid, to_svg, to_text
+from cloaca.drawing.arrows import in_order, needed
+from tests.drawing.pictures import graphs, picture, pictures, quickly, stages
+
+FORMATS = (to_mermaid, to_dot, to_svg, to_text)
+
+
+def test_a_circle_is_refused_and_spelled_out() -> None:
+    with pytest.raises(ValueError, match=r"^the arrows run in a circle: 'a' -> 'c' -> 'b' -> 'a'$"):
+        picture({("a", "c"), ("c", "b"), ("b", "a"), ("x", "a"), ("b", "y")})
+    with pytest.raises(ValueError, match=r"^the arrows run in a circle: 'a' -> 'a'$"):
+        picture({("a", "a")})
+
+
+def test_an_arrow_to_nowhere_is_refused_and_named() -> None:
+    with pytest.raises(ValueError, match=r"^the arrow 'a' -> 'b' names an unknown shape: 'b'$"):
+        Picture("p", (Shape("a", "a"),), frozenset({("a", "b")}))
+
+
+def test_a_frame_around_nothing_known_is_refused_and_named() -> None:
+    with pytest.raises(ValueError, match=r"^the frame 'when x' names an unknown shape: 'b'$"):
+        Picture("p", (Shape("a", "a"),), frozenset(), (Frame("when x", frozenset("ab")),))
+
+
+def test_two_shapes_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"^2 shapes share the name 'a'$"):
+        Picture("p", (Shape("a", "a"), Shape("a", "b")), frozenset())
+
+
+def test_a_picture_is_a_value() -> None:
+    one, other = (picture(stages("a", "b c", "d"), states={"a": "failed"}) for _ in "12")
+    assert one == other
+    assert hash(one) == hash(other)
+
+
+@pytest.mark.parametrize("draw", FORMATS)
+@quickly
+@given(pictures(), st.randoms(use_true_random=False))
+def test_order_does_not_matter(draw: Callable[[Picture], str], drawn: Picture, chance: random.Random) -> None:
+    shapes, frames, states = list(drawn.shapes), list(drawn.frames), list(drawn.states.items())
+    chance.shuffle(shapes)
+    chance.shuffle(frames)
+    chance.shuffle(states)
+    arrows = frozenset(chance.sample(sorted(drawn.arrows), len(drawn.arrows)))
+    assert draw(Picture(drawn.title, tuple(shapes), arrows, tuple(frames), dict(states))) == draw(drawn)
+
+
+@pytest.mark.parametrize("draw", FORMATS)
+@quickly
+@given(pictures())
+def test_output_can_be_encoded_and_ends_without_a_line_break(draw: Callable[[Picture], str], drawn: Picture) -> None:
+    text = draw(drawn)
+    assert text.encode("utf-8")[-1:] != b"\n"
+
+
+@quickly
+@given(graphs())
+def test_shapes_are_sorted_topologically_ties_by_name(drawn: Picture) -> None:
+    order = [shape.name for shape in drawn.sorted_shapes()]
+    done: set[str] = set()
+    for name in order:
+        ready = {
+            other
+            for other in order
+            if other not in done and all(tail in done for tail, head in drawn.arrows if head == other)
+        }
+        assert name == min(ready)
+        done.add(name)
+
+
+@quickly
+@given(graphs(), st.sets(st.sampled_from([f"t{index}" for index in range(9)])))
+def test_only_arrows_that_follow_are_left_out(drawn: Picture, telling: set[str]) -> None:
+    order = in_order({shape.name for shape in drawn.shapes}, drawn.arrows)
+    kept = needed(order, drawn.arrows, telling)
+
+    def leads(tail: str, head: str) -> bool:
+        further = (there for here, there in drawn.arrows if here == tail and there not in telling)
+        return any(there == head or leads(there, head) for there in further)
+
+    for tail, head in drawn.arrows:
+        detours = (there for here, there in drawn.arrows if here == tail and there != head and there not in telling)
+        follows = head not in telling and tail not in telling and any(leads(there, head) for there in detours)
+        assert ((tail, head) in kept) is not follows
