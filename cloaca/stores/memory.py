@@ -1,0 +1,291 @@
+"""A store in memory: the reference of what a store does, for tests and simulations. Nothing survives the process.
+
+It knows the rows and the guarantees of the port, and passes the same conformance suite as the databases.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+
+from cloaca.errors import LeaseLost, StoreError
+from cloaca.ports import (
+    SUSPECT_CRASHES,
+    AttemptRow,
+    Batch,
+    EndRow,
+    FailureRow,
+    History,
+    NewRun,
+    NoteRow,
+    PlanRow,
+    Poll,
+    Receipt,
+    RunRow,
+    Submitted,
+    TaskRow,
+)
+
+FINAL = frozenset({"succeeded", "failed", "cancelled"})
+
+
+class MemoryStore:
+    """Rows in dictionaries. Each method yields to the event loop once, as a database would, and is then one step."""
+
+    def __init__(self) -> None:
+        self.sessions: dict[int, float] = {}
+        self.last_session = 0
+        self.plans: dict[str, PlanRow] = {}
+        self.rows: dict[int, RunRow] = {}
+        self.keys: dict[tuple[str, str], int] = {}
+        self.tasks: dict[int, dict[str, TaskRow]] = {}
+        self.failures: dict[int, dict[tuple[str, int], FailureRow]] = {}
+        self.attempts: dict[tuple[int, str], AttemptRow] = {}
+        self.notes: dict[int, dict[NoteRow, None]] = {}
+        self._waiting: set[int] = set()  # pending runs
+        self._owned: dict[int, set[int]] = {}  # runs by session
+
+    async def open(self) -> None:
+        """Nothing to prepare."""
+
+    async def close(self) -> None:
+        """Keep the rows: a store that is opened again still has them, as a file would."""
+
+    async def open_session(self, name: str, at: float, until: float) -> int:
+        await asyncio.sleep(0)
+        self.last_session += 1
+        self.sessions[self.last_session] = until
+        return self.last_session
+
+    async def close_session(self, session: int, *, at: float | None = None) -> None:
+        await asyncio.sleep(0)
+        self.sessions.pop(session, None)
+        for row in self._released(session, at):
+            self._put(row._replace(status="pending"))
+
+    async def transact(self, batch: Batch) -> Receipt:
+        await asyncio.sleep(0)
+        self._fence(batch.session)
+        known = len(self.rows)
+        submitted = [self._insert(run) for run in batch.runs]
+        if self._repeats(batch):
+            self._undo(known)
+            raise StoreError("a task or an attempt of this batch is committed already")
+        if batch.renew_until is not None:
+            self.sessions[batch.session] = batch.renew_until
+        for plan in batch.plans:
+            self.plans.setdefault(plan.digest, plan)
+        foreign = frozenset(run for run in batch.touched() if not self._owns(batch.session, run))
+        ended = {end.run for end in batch.ends if batch.replay and end.run in foreign and self._has_ended(end)}
+        self._write(batch, foreign)
+        return Receipt(submitted, foreign - ended)
+
+    async def submit(self, plan: PlanRow, run: NewRun) -> Submitted:
+        await asyncio.sleep(0)
+        self.plans.setdefault(plan.digest, plan)
+        return self._insert(run)
+
+    async def claim(
+        self, session: int, workflows: Sequence[str], limit: int, at: float, *, suspects: bool
+    ) -> list[History]:
+        await asyncio.sleep(0)
+        self._fence(session)
+        found = [row for row in self._queue(workflows) if (row.crashes >= SUSPECT_CRASHES) == suspects]
+        for row in found[:limit]:
+            started_at = at if row.started_at is None else row.started_at
+            self._put(row._replace(status="running", owner=session, started_at=started_at))
+        return [self._history(row.id) for row in found[:limit]]
+
+    async def reap(self, at: float, *, sparing: int | None = None) -> int:
+        await asyncio.sleep(0)
+        dead = [session for session, until in self.sessions.items() if until < at and session != sparing]
+        for session in dead:
+            del self.sessions[session]
+        released = [(session, row) for session in dead for row in self._released(session, at)]
+        for session, row in released:
+            note = NoteRow(row.id, at, "run_recovered", None, f"the worker of session {session} died")
+            self.notes.setdefault(row.id, {}).setdefault(note)
+            self._put(row._replace(status="pending", crashes=row.crashes + 1))
+        return len(released)
+
+    async def poll(self, session: int, workflows: Sequence[str], at: float) -> Poll:
+        await asyncio.sleep(0)
+        crashes = [row.crashes for row in self._queue(workflows)]
+        owned = (self.rows[run] for run in self._owned.get(session, ()))
+        return Poll(
+            claimable=any(count < SUSPECT_CRASHES for count in crashes),
+            suspects=any(count >= SUSPECT_CRASHES for count in crashes),
+            expired=any(until < at for other, until in self.sessions.items() if other != session),
+            cancelling=sorted(row.id for row in owned if row.cancel_requested),
+        )
+
+    async def cancel(self, run: int, at: float) -> str | None:
+        await asyncio.sleep(0)
+        row = self.rows.get(run)
+        if row is None or row.status in FINAL:
+            return row.status if row else None
+        if row.owner is None:
+            self._end(EndRow(run, "cancelled", at, None))
+            return "cancelled"
+        self._put(row._replace(cancel_requested=True))
+        return row.status
+
+    async def unblock(self, plans: Sequence[str]) -> int:
+        await asyncio.sleep(0)
+        blocked = [row for row in self.rows.values() if row.status == "blocked" and row.plan in plans]
+        for row in blocked:
+            self._put(row._replace(status="pending", reason=None))
+        return len(blocked)
+
+    async def block(self, session: int, run: int, reason: str) -> None:
+        await asyncio.sleep(0)
+        if self._owns(session, run):
+            self._put(self.rows[run]._replace(status="blocked", owner=None, reason=reason))
+            self._hide(lambda attempt: attempt.run == run)
+
+    async def history(self, run: int) -> History | None:
+        await asyncio.sleep(0)
+        return self._history(run) if run in self.rows else None
+
+    async def run(self, run: int) -> RunRow | None:
+        await asyncio.sleep(0)
+        return self.rows.get(run)
+
+    async def plan(self, digest: str) -> PlanRow | None:
+        await asyncio.sleep(0)
+        return self.plans.get(digest)
+
+    async def runs(self, *, workflow: str | None, status: str | None, before: int | None, limit: int) -> list[RunRow]:
+        await asyncio.sleep(0)
+        found = (
+            row
+            for row in sorted(self.rows.values(), reverse=True)
+            if workflow in (None, row.workflow) and status in (None, row.status) and (before is None or row.id < before)
+        )
+        return [row for row, _ in zip(found, range(limit), strict=False)]
+
+    # What has been stored
+
+    def _owns(self, session: int, run: int) -> bool:
+        return run in self._owned.get(session, ())
+
+    def _queue(self, workflows: Sequence[str]) -> Iterator[RunRow]:
+        return (self.rows[run] for run in sorted(self._waiting) if self.rows[run].workflow in workflows)
+
+    def _has_ended(self, end: EndRow) -> bool:
+        row = self.rows.get(end.run)
+        return row is not None and (row.owner, row.status, row.finished_at, row.reason) == (None, *end[1:])
+
+    def _history(self, run: int) -> History:
+        return History(
+            self.rows[run],
+            sorted(self.tasks.get(run, {}).values(), key=lambda task: (task.finished_at, task.name)),
+            list(self.failures.get(run, {}).values()),
+            sorted(attempt for attempt in self.attempts.values() if attempt.run == run),
+            list(self.notes.get(run, ())),
+        )
+
+    # What refuses
+
+    def _fence(self, session: int) -> None:
+        if session not in self.sessions:
+            raise LeaseLost(f"session {session} was taken for dead: its runs have gone to other workers")
+
+    def _repeats(self, batch: Batch) -> bool:
+        """Whether a task or an attempt is committed already, or twice in this batch."""
+        tasks = [task for task in batch.tasks if self._owns(batch.session, task.run)]
+        failures = [failure for failure in batch.failures if self._owns(batch.session, failure.run)]
+        return not batch.replay and (
+            any(task.name in self.tasks.get(task.run, ()) for task in tasks)
+            or any((failure.name, failure.attempt) in self.failures.get(failure.run, ()) for failure in failures)
+            or len({(task.run, task.name) for task in tasks}) < len(tasks)
+            or len({(failure.run, failure.name, failure.attempt) for failure in failures}) < len(failures)
+        )
+
+    # What writes
+
+    def _put(self, row: RunRow) -> None:
+        """Store a run's row, and keep in step who waits and who is owned."""
+        older = self.rows.get(row.id)
+        if older is not None and older.owner is not None:
+            self._owned.get(older.owner, set()).discard(row.id)
+        if row.owner is not None:
+            self._owned.setdefault(row.owner, set()).add(row.id)
+        if row.status == "pending":
+            self._waiting.add(row.id)
+        else:
+            self._waiting.discard(row.id)
+        self.rows[row.id] = row
+
+    def _insert(self, run: NewRun) -> Submitted:
+        if run.key is not None and (older := self.keys.get((run.workflow, run.key))) is not None:
+            return Submitted(older, created=older == run.id, agrees=self.rows[older].input == run.input)
+        taken = self.rows.get(run.id)
+        if taken is not None:
+            if run.key is None and _same(taken, run):
+                return Submitted(run.id, created=True, agrees=True)
+            return self._insert(run._replace(id=run.id + 1))
+        if run.key is not None:
+            self.keys[run.workflow, run.key] = run.id
+        status, started_at = ("running", run.created_at) if run.owner is not None else ("pending", None)
+        self._put(
+            RunRow(
+                run.id, run.workflow, run.version, run.plan, status, run.input, run.key, run.owner, 0,
+                run.created_at, started_at, None, None, cancel_requested=False,
+            )
+        )  # fmt: skip
+        return Submitted(run.id, created=True, agrees=True)
+
+    def _undo(self, known: int) -> None:
+        """Forget the runs that were inserted last, all but the first ``known``."""
+        while len(self.rows) > known:
+            run, row = self.rows.popitem()
+            self._waiting.discard(run)
+            if row.owner is not None:
+                self._owned[row.owner].discard(run)
+            if row.key is not None:
+                del self.keys[row.workflow, row.key]
+
+    def _write(self, batch: Batch, foreign: frozenset[int]) -> None:
+        for task in batch.tasks:
+            if task.run not in foreign:
+                self.tasks.setdefault(task.run, {}).setdefault(task.name, task)
+        for failure in batch.failures:
+            if failure.run not in foreign:
+                self.failures.setdefault(failure.run, {}).setdefault((failure.name, failure.attempt), failure)
+        for attempt in batch.attempts:
+            if attempt.run not in foreign:
+                self.attempts[attempt.run, attempt.name] = attempt
+        settled = set(batch.settled)
+        self._hide(lambda attempt: attempt[:2] in settled and attempt.session == batch.session)
+        for note in batch.notes:
+            if note.run in self.rows:
+                self.notes.setdefault(note.run, {}).setdefault(note)
+        for end in batch.ends:
+            if end.run not in foreign:
+                self._end(end)
+
+    def _end(self, end: EndRow) -> None:
+        row = self.rows[end.run]._replace(status=end.status, finished_at=end.at, reason=end.reason)
+        self._put(row._replace(owner=None, cancel_requested=False))
+        self._hide(lambda attempt: attempt.run == end.run)
+
+    def _hide(self, gone: Callable[[AttemptRow], bool]) -> None:
+        if any(map(gone, self.attempts.values())):
+            self.attempts = {key: attempt for key, attempt in self.attempts.items() if not gone(attempt)}
+
+    def _released(self, session: int, at: float | None) -> list[RunRow]:
+        """Take its runs from a session: cancel those that were asked to stop, return the others, which nobody owns."""
+        self._hide(lambda attempt: attempt.session == session)
+        owned = [self.rows[run] for run in sorted(self._owned.pop(session, ()))]
+        for row in owned:
+            self._put(row._replace(owner=None))
+            if row.cancel_requested:
+                self._end(EndRow(row.id, "cancelled", (row.started_at or 0.0) if at is None else at, None))
+        return [row._replace(owner=None) for row in owned if not row.cancel_requested]
+
+
+def _same(row: RunRow, run: NewRun) -> bool:
+    """Whether a stored run is this new one, stored before."""
+    stored = (row.workflow, row.plan, row.input, row.key, row.created_at)
+    return stored == (run.workflow, run.plan, run.input, run.key, run.created_at)

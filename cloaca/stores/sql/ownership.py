@@ -1,0 +1,111 @@
+"""Who drives which run on SQLite: sessions and their leases, claiming runs, giving them back, stopping them.
+
+Each function is called inside a transaction that is open. It knows statements, not threads and files.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+
+from cloaca.ports import History
+from cloaca.stores.sql.queries import FINAL, histories, waiting
+from cloaca.stores.sql.statements import HIDE_ATTEMPTS, fence
+
+OPEN_SESSION = "INSERT INTO cloaca_session (name, started_at, expires_at) VALUES (?, ?, ?)"
+SHOW_LIFE = "UPDATE cloaca_session SET lock_file = ? WHERE id = ?"
+CLOSE_SESSION = "DELETE FROM cloaca_session WHERE id = ?"
+CLAIM = (
+    "UPDATE cloaca_run SET status = 'running', owner = ?, started_at = coalesce(started_at, ?) "
+    "WHERE id IN (SELECT value FROM json_each(?))"
+)
+# Runs that were asked to stop are cancelled when their worker goes, whichever way it goes.
+STOP_OWNED = (
+    "UPDATE cloaca_run INDEXED BY cloaca_run_cancelling SET status = 'cancelled', owner = NULL, cancel_requested = 0, "
+    "finished_at = coalesce(?, started_at) WHERE owner = ? AND cancel_requested"
+)
+NOTE_CRASH = (
+    "INSERT INTO cloaca_note (run_id, at, kind, task, detail) SELECT id, ?, 'run_recovered', NULL, ? "
+    "FROM cloaca_run INDEXED BY cloaca_run_owned WHERE owner = ? AND status = 'running' ORDER BY id"
+)
+RELEASE_OWNED = (
+    "UPDATE cloaca_run INDEXED BY cloaca_run_owned SET status = 'pending', owner = NULL, crashes = crashes + ? "
+    "WHERE owner = ? AND status = 'running'"
+)
+HIDE_OWNED = "DELETE FROM cloaca_attempt WHERE session = ?"
+STATUS = "SELECT status, owner FROM cloaca_run WHERE id = ?"
+STOP = "UPDATE cloaca_run SET status = 'cancelled', finished_at = ?, reason = NULL, cancel_requested = 0 WHERE id = ?"
+ASK_TO_STOP = "UPDATE cloaca_run SET cancel_requested = 1 WHERE id = ?"
+BLOCK = "UPDATE cloaca_run SET status = 'blocked', owner = NULL, reason = ? WHERE id = ? AND owner = ?"
+UNBLOCK = (
+    "UPDATE cloaca_run INDEXED BY cloaca_run_by_status SET status = 'pending', reason = NULL "
+    "WHERE status = 'blocked' AND plan IN (SELECT value FROM json_each(?))"
+)
+
+
+def open_session(driver: sqlite3.Connection, name: str, at: float, until: float) -> int:
+    """Insert a session and return its id."""
+    session = driver.execute(OPEN_SESSION, (name, at, until)).lastrowid
+    assert session is not None
+    return session
+
+
+def show_life(driver: sqlite3.Connection, session: int, lock_file: int | None) -> None:
+    """Say in which lock file a session shows that its process is alive."""
+    driver.execute(SHOW_LIFE, (lock_file, session))
+
+
+def close_session(driver: sqlite3.Connection, session: int, at: float | None) -> None:
+    """Remove a session in order: its runs wait for other workers again."""
+    driver.execute(CLOSE_SESSION, (session,))
+    _release(driver, session, at, crash=0)
+
+
+def reap(driver: sqlite3.Connection, session: int, at: float) -> int:
+    """Remove a session whose worker is dead: its runs wait again, with one crash more. Return how many."""
+    driver.execute(CLOSE_SESSION, (session,))
+    return _release(driver, session, at, crash=1)
+
+
+def claim(
+    driver: sqlite3.Connection, session: int, workflows: Sequence[str], limit: int, *, at: float, suspects: bool
+) -> list[History]:
+    """Make a session the owner of runs that wait, and return all that is stored about them."""
+    fence(driver, session)
+    found = waiting(driver, workflows, limit, suspects=suspects)
+    if not found:
+        return []
+    driver.execute(CLAIM, (session, at, json.dumps(found)))
+    return histories(driver, found)
+
+
+def cancel(driver: sqlite3.Connection, run: int, at: float) -> str | None:
+    """Cancel a run that nobody drives, ask the driver of one that is driven; return its status, None if unknown."""
+    found = driver.execute(STATUS, (run,)).fetchone()
+    if found is None or found[0] in FINAL:
+        return found[0] if found else None
+    if found[1] is None:
+        driver.execute(STOP, (at, run))
+        return "cancelled"
+    driver.execute(ASK_TO_STOP, (run,))
+    return str(found[0])
+
+
+def block(driver: sqlite3.Connection, session: int, run: int, reason: str) -> None:
+    """Make an owned run blocked; nothing if it is not this session's any more."""
+    if driver.execute(BLOCK, (reason, run, session)).rowcount:
+        driver.execute(HIDE_ATTEMPTS, (json.dumps([run]),))
+
+
+def unblock(driver: sqlite3.Connection, plans: Sequence[str]) -> int:
+    """Make the blocked runs of these plans pending; return how many."""
+    return driver.execute(UNBLOCK, (json.dumps(list(plans)),)).rowcount
+
+
+def _release(driver: sqlite3.Connection, session: int, at: float | None, *, crash: int) -> int:
+    driver.execute(STOP_OWNED, (at, session))
+    driver.execute(HIDE_OWNED, (session,))
+    if crash:
+        driver.execute(NOTE_CRASH, (at, f"the worker of session {session} died", session))
+    return driver.execute(RELEASE_OWNED, (crash, session)).rowcount

@@ -1,0 +1,228 @@
+"""The store on a SQLite file: one writer thread with one connection, one reader thread with another.
+
+A single writer is what SQLite wants, and a thread keeps its waiting off the event loop. What is written and read is
+said in ``statements``, ``ownership`` and ``queries``; this file puts each on its thread, inside of a transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from cloaca.errors import InvalidDatabaseUrl, StoreUnavailable
+from cloaca.ports import Batch, History, NewRun, PlanRow, Poll, Receipt, RunRow, Submitted
+from cloaca.stores.sql import ownership, queries, schema, statements
+from cloaca.stores.sql.connections import driver_of, engine_of, keep_log, opened, transaction
+from cloaca.stores.sql.failures import translated
+from cloaca.stores.sql.locks import LockFile
+
+T = TypeVar("T")
+
+
+class SqliteStore:
+    """A store on the SQLite file ``path``, relative to the directory that is current now."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).absolute()
+        self._writer: ThreadPoolExecutor | None = None
+        self._reader: ThreadPoolExecutor | None = None
+        self._writing: Connection | None = None
+        self._reading: Connection | None = None
+        self._locks: LockFile | None = None
+        self._sessions: set[int] = set()  # of this store: that they live needs no proof
+
+    async def open(self) -> None:
+        if self._writer is not None:
+            return
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="cloaca-writer")
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="cloaca-reader")
+        try:
+            await self._call(self._writer, self._open)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        if self._writer is None or self._reader is None:
+            return
+        reader, writer = self._reader, self._writer
+        self._reader = self._writer = None
+        closing = writer.submit(self._close, reader)
+        writer.shutdown(wait=False)  # what was called before is still done
+        await asyncio.shield(asyncio.wrap_future(closing))
+
+    async def open_session(self, name: str, at: float, until: float) -> int:
+        return await self._call(self._writer, lambda: self._open_session(name, at, until))
+
+    async def close_session(self, session: int, *, at: float | None = None) -> None:
+        def close() -> None:
+            with self._transaction() as driver:
+                ownership.close_session(driver, session, at)
+            self._forget(session)
+
+        await self._call(self._writer, close)
+
+    async def transact(self, batch: Batch) -> Receipt:
+        return await self._write(lambda driver: statements.write(driver, batch))
+
+    async def submit(self, plan: PlanRow, run: NewRun) -> Submitted:
+        def insert(driver: sqlite3.Connection) -> Submitted:
+            driver.execute(statements.INSERT_PLAN, plan)
+            return statements.insert_run(driver, run)
+
+        return await self._write(insert)
+
+    async def claim(
+        self, session: int, workflows: Sequence[str], limit: int, at: float, *, suspects: bool
+    ) -> list[History]:
+        return await self._write(
+            lambda driver: ownership.claim(driver, session, workflows, limit, at=at, suspects=suspects)
+        )
+
+    async def reap(self, at: float, *, sparing: int | None = None) -> int:
+        def reap(driver: sqlite3.Connection) -> int:
+            dead = self._dead(driver, at, sparing)
+            return sum(ownership.reap(driver, session, at) for session in dead)
+
+        return await self._write(reap)
+
+    async def poll(self, session: int, workflows: Sequence[str], at: float) -> Poll:
+        def look(reading: Connection) -> Poll:
+            driver = driver_of(reading)
+            claimable, suspects = queries.any_waiting(driver, workflows)
+            expired = bool(self._dead(driver, at, session))
+            return Poll(claimable, suspects, expired, queries.cancelling(driver, session))
+
+        return await self._read(look)
+
+    async def cancel(self, run: int, at: float) -> str | None:
+        return await self._write(lambda driver: ownership.cancel(driver, run, at))
+
+    async def unblock(self, plans: Sequence[str]) -> int:
+        return await self._write(lambda driver: ownership.unblock(driver, plans))
+
+    async def block(self, session: int, run: int, reason: str) -> None:
+        await self._write(lambda driver: ownership.block(driver, session, run, reason))
+
+    async def history(self, run: int) -> History | None:
+        def find(reading: Connection) -> History | None:
+            with transaction(driver_of(reading), "BEGIN"):  # one snapshot
+                return next(iter(queries.histories(driver_of(reading), [run])), None)
+
+        return await self._read(find)
+
+    async def run(self, run: int) -> RunRow | None:
+        return await self._read(lambda reading: queries.run(driver_of(reading), run))
+
+    async def plan(self, digest: str) -> PlanRow | None:
+        return await self._read(lambda reading: queries.plan(driver_of(reading), digest))
+
+    async def runs(self, *, workflow: str | None, status: str | None, before: int | None, limit: int) -> list[RunRow]:
+        return await self._read(
+            lambda reading: queries.listed(reading, workflow=workflow, status=status, before=before, limit=limit)
+        )
+
+    # On the threads
+
+    def _open(self) -> None:
+        with translated(self.path):
+            self._refuse_path()
+            if self.path.exists() and self.path.stat().st_size > 0:
+                schema.check(self.path)
+            engine = engine_of(self.path)
+            self._writing = opened(engine)
+            self._locks = LockFile(self.path.resolve())
+            driver = driver_of(self._writing)
+            with self._locks.gate():
+                schema.has_tables(self.path, driver)
+                keep_log(driver)
+                with transaction(driver):
+                    schema.create(self.path, self._writing)
+            self._reading = opened(engine)
+
+    def _refuse_path(self) -> None:
+        if "\0" in str(self.path):
+            raise InvalidDatabaseUrl(f"{str(self.path)!r} can't be the name of a file: it has a NUL character")
+        if not self.path.parent.is_dir():
+            raise StoreUnavailable(f"{self.path} can't be made: {self.path.parent} is no directory; create it first")
+        if self.path.is_dir():
+            raise StoreUnavailable(f"{self.path} is a directory: choose the path of a file in it")
+
+    def _close(self, reader: ThreadPoolExecutor) -> None:
+        """Wait for the reader, then let go of everything; also of what an opening that failed had come to."""
+        reader.shutdown()
+        for connection in (self._reading, self._writing):
+            if connection is not None:
+                connection.close()
+        if self._locks is not None:
+            self._locks.close()
+        self._reading = self._writing = self._locks = None
+        self._sessions.clear()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        assert self._writing is not None
+        assert self._locks is not None
+        driver = driver_of(self._writing)
+        with translated(self.path), self._locks.gate(), transaction(driver):
+            yield driver
+
+    def _open_session(self, name: str, at: float, until: float) -> int:
+        assert self._locks is not None
+        session = 0
+        try:
+            with self._transaction() as driver:
+                session = ownership.open_session(driver, name, at, until)
+                if self._locks.live(session):
+                    ownership.show_life(driver, session, self._locks.identity)
+        except BaseException:
+            self._forget(session)
+            raise
+        self._sessions.add(session)
+        return session
+
+    def _forget(self, session: int) -> None:
+        """Take back the sign of life of a session that is gone; another store's may get the same id after a failure."""
+        self._sessions.discard(session)
+        if self._locks is not None and session:
+            self._locks.leave(session)
+
+    def _dead(self, driver: sqlite3.Connection, at: float, sparing: int | None) -> list[int]:
+        """The sessions whose lease has run out, and those whose process is known to be gone."""
+        leases = [lease for lease in queries.leases(driver) if lease.session != sparing]
+        return [lease.session for lease in leases if lease.until < at or self._has_died(lease)]
+
+    def _has_died(self, lease: queries.Lease) -> bool:
+        if self._locks is None or lease.lock_file is None or lease.session in self._sessions:
+            return False
+        return lease.lock_file == self._locks.identity and self._locks.is_dead(lease.session)
+
+    # Between the threads
+
+    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        def write() -> T:
+            with self._transaction() as driver:
+                return work(driver)
+
+        return await self._call(self._writer, write)
+
+    async def _read(self, work: Callable[[Connection], T]) -> T:
+        def read() -> T:
+            assert self._reading is not None
+            with translated(self.path):
+                return work(self._reading)
+
+        return await self._call(self._reader, read)
+
+    async def _call(self, thread: ThreadPoolExecutor | None, work: Callable[[], T]) -> T:
+        if thread is None:
+            raise StoreUnavailable(f"{self.path} is not open")
+        called: Future[T] = thread.submit(work)
+        return await asyncio.wrap_future(called)

@@ -1,0 +1,154 @@
+"""The tables of a database, as SQLModel classes; all names begin with ``cloaca_``.
+
+They have a registry of their own, so that they never mix with the tables of the program that embeds cloaca. What the
+columns mean stands with the rows in ``ports``.
+"""
+
+from sqlalchemy import BigInteger, Column, Index, Integer, Text, UniqueConstraint, text
+from sqlalchemy.orm import registry
+from sqlmodel import Field, SQLModel
+
+from cloaca.ports import SUSPECT_CRASHES
+
+SCHEMA = 1  # the version of these tables; a database with a larger one was made by a newer release
+
+# Who claims looks at one of these two queues. A partial index serves only queries that say the same in literals.
+QUEUED = f"status = 'pending' AND crashes < {SUSPECT_CRASHES}"
+SUSPECT = f"status = 'pending' AND crashes >= {SUSPECT_CRASHES}"
+
+
+class Table(SQLModel, registry=registry()):
+    """The root of cloaca's own tables."""
+
+
+class Meta(Table, table=True):
+    """One row: which release's tables these are."""
+
+    __tablename__ = "cloaca_meta"
+
+    id: int = Field(primary_key=True)
+    schema_version: int
+    created_at: float
+
+
+class Session(Table, table=True):
+    """A worker that is alive: its lease, and the fence of what it writes.
+
+    ``lock_file`` is the identity of the file in which it shows its life, NULL if it can't.
+    """
+
+    __tablename__ = "cloaca_session"
+    # Without AUTOINCREMENT, SQLite gives the largest id again once its row is deleted: a dead worker would pass the
+    # fence of its successor.
+    __table_args__ = {"sqlite_autoincrement": True}
+
+    id: int | None = Field(default=None, primary_key=True)
+    name: str
+    started_at: float
+    expires_at: float
+    lock_file: int | None = Field(default=None, sa_column=Column(BigInteger))
+
+
+class Plan(Table, table=True):
+    """The structure of a workflow, stored once for all its runs."""
+
+    __tablename__ = "cloaca_plan"
+
+    digest: str = Field(primary_key=True)
+    workflow: str
+    version: str
+    spec: str = Field(sa_column=Column(Text, nullable=False))
+
+
+class Run(Table, table=True):
+    """A run."""
+
+    __tablename__ = "cloaca_run"
+    __table_args__ = (
+        Index("cloaca_run_queue", "workflow", "id", sqlite_where=text(QUEUED)),
+        Index("cloaca_run_suspects", "workflow", "id", sqlite_where=text(SUSPECT)),
+        Index("cloaca_run_owned", "owner", sqlite_where=text("status = 'running'")),
+        Index("cloaca_run_cancelling", "owner", sqlite_where=text("cancel_requested")),
+        Index("cloaca_run_by_workflow", "workflow", "id"),
+        Index("cloaca_run_by_status", "status", "id"),
+        Index("cloaca_run_by_both", "workflow", "status", "id"),
+        Index("cloaca_run_key", "workflow", "key", unique=True, sqlite_where=text("key IS NOT NULL")),
+    )
+
+    id: int = Field(sa_column=Column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True))
+    workflow: str
+    version: str
+    plan: str
+    status: str
+    input: str | None = Field(default=None, sa_column=Column(Text))
+    key: str | None = None
+    owner: int | None = Field(default=None, sa_column=Column(BigInteger))
+    crashes: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    created_at: float
+    started_at: float | None = None
+    finished_at: float | None = None
+    reason: str | None = None
+    cancel_requested: bool = Field(default=False, sa_column_kwargs={"server_default": "0"})
+
+
+class Task(Table, table=True):
+    """A task that is done. An ordinary table with a unique key: WITHOUT ROWID would write four times the log."""
+
+    __tablename__ = "cloaca_task"
+
+    run_id: int = Field(sa_column=Column(BigInteger, primary_key=True))
+    name: str = Field(primary_key=True)
+    status: str
+    attempt: int
+    session: int
+    started_at: float
+    finished_at: float
+    output: str | None = Field(default=None, sa_column=Column(Text))
+
+
+class Failure(Table, table=True):
+    """An attempt that failed."""
+
+    __tablename__ = "cloaca_failure"
+    __table_args__ = (UniqueConstraint("run_id", "name", "attempt"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    run_id: int = Field(sa_column=Column(BigInteger, nullable=False))
+    name: str
+    attempt: int
+    session: int
+    started_at: float
+    at: float
+    exception_type: str
+    message: str = Field(sa_column=Column(Text, nullable=False))
+    traceback: str = Field(sa_column=Column(Text, nullable=False))
+    error: str | None = Field(default=None, sa_column=Column(Text))
+    retry_at: float | None = None
+
+
+class Attempt(Table, table=True):
+    """An attempt that has run for more than a second."""
+
+    __tablename__ = "cloaca_attempt"
+    __table_args__ = (Index("cloaca_attempt_session", "session"),)
+
+    run_id: int = Field(sa_column=Column(BigInteger, primary_key=True))
+    name: str = Field(primary_key=True)
+    attempt: int
+    session: int
+    started_at: float
+    beat_at: float | None = None
+
+
+class Note(Table, table=True):
+    """Something rare that happened to a run and that no other row says."""
+
+    __tablename__ = "cloaca_note"
+    __table_args__ = (Index("cloaca_note_run", "run_id"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    run_id: int = Field(sa_column=Column(BigInteger, nullable=False))
+    at: float
+    kind: str
+    task: str | None = None
+    detail: str

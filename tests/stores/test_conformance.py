@@ -1,0 +1,29 @@
+"""Every store keeps every guarantee of the port."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cloaca.ports import Store
+from cloaca.stores.memory import MemoryStore
+from cloaca.stores.sql.sqlite import SqliteStore
+from tests.stores.asynchronous import asynchronous
+from tests.stores.conformance import CHECKS
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, quick_path: Path) -> Store:
+    """A store that nobody has used, not opened yet."""
+    return MemoryStore() if request.param == "memory" else SqliteStore(quick_path / "runs.db")
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@asynchronous
+async def test_a_store_keeps_its_word(store: Store, check: str) -> None:
+    await store.open()
+    try:
+        await CHECKS[check](store)
+    finally:
+        await store.close()
