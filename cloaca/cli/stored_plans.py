@@ -1,0 +1,60 @@
+"""Plans as they are stored beside their runs: enough of a plan to say where a run stands, without the user's code.
+
+It reads what ``Plan.spec`` writes: names, order, rules. There are no bodies, no models, and no predicates but their
+place.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from cloaca.contract.plans import Answer, Plan, PlanNode
+
+
+def plan_of(spec: str) -> Plan:
+    """Return the plan that ``spec`` describes, to read rows with; it can't be run. Raises ValueError.
+
+    >>> plan = plan_of('{"input":null,"nodes":[{"kind":"task","name":"a","preds":[]},'
+    ...                '{"kind":"task","name":"b","preds":[0]}]}')
+    >>> [(node.task, node.preds, node.succs) for node in plan.nodes]
+    [('a', (), (1,)), ('b', (0,), ())]
+    """
+    try:
+        stored = json.loads(spec)["nodes"]
+        succs: list[list[int]] = [[] for _ in stored]
+        for index, node in enumerate(stored):
+            for pred in node["preds"]:
+                succs[pred].append(index)
+        nodes = tuple(_node(index, node, succs[index]) for index, node in enumerate(stored))
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"the stored plan can't be read: {error!r}") from error
+    return Plan(nodes, None, Answer(), {})
+
+
+def _node(index: int, stored: dict[str, Any], succs: list[int]) -> PlanNode:
+    gates = tuple(stored.get("gates", ()))
+    preds = tuple(stored["preds"])
+    return PlanNode(
+        index=index,
+        name=stored["name"],
+        kind=stored["kind"],
+        task=_task(stored["kind"], stored["name"]),
+        preds=preds,
+        succs=tuple(succs),
+        awaited=tuple(pred for pred in preds if pred not in gates),
+        gates=gates,
+        rule=stored.get("rule", "none_failed"),
+        predicate=(lambda _: True) if stored["kind"] == "gate" else None,
+    )
+
+
+def _task(kind: str, name: str) -> str:
+    """Return the task that a node goes by: a gate is named ``when:<task>:<depth>``, an entry ``entry:<task>``.
+
+    >>> _task("gate", "when:ship:0"), _task("entry", "entry:s"), _task("task", "a:b")
+    ('ship', 's', 'a:b')
+    """
+    if kind == "gate":
+        return name.removeprefix("when:").rpartition(":")[0]
+    return name.removeprefix("entry:") if kind == "entry" else name
