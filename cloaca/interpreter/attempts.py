@@ -12,6 +12,9 @@ import traceback
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import TracebackType
 from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
@@ -23,6 +26,7 @@ from cloaca.errors import PayloadError, WrongOutput
 from cloaca.interpreter.inputs import Outputs
 from cloaca.ports import Codec, Executor
 
+OUR_FILES = str(Path(__file__).parents[1])
 LONGEST_TEXT = 65_536  # characters of a message or a traceback that are stored
 LEAVE_S = 1.0  # how long an async body that timed out or was cancelled may take to clean up
 
@@ -86,7 +90,9 @@ async def attempt(
         elif signature.is_async:
             value = await body.function(*models, **injected)
         else:
-            value = await executor.submit(lambda: body.function(*models, **injected))
+            value = await executor.submit(partial(_called, body.function, models, injected))
+        if isinstance(value, _Exit):
+            raise value.error
         return _answer(node, value, codec)
     except _Overrun as overrun:
         late = AttemptTimeout(f"the attempt took longer than {body.options.timeout_s:g} s")
@@ -116,15 +122,13 @@ async def _limited(
     body = node.body
     assert body is not None
     if not body.signature.is_async:
-        return await _limited_on_a_thread(lambda: body.function(*models, **injected), executor, limit_s)
+        call = partial(_called, body.function, models, injected)
+        return await _limited_on_a_thread(call, executor, limit_s)
     running = asyncio.ensure_future(_carried(body.function(*models, **injected)))
     running.add_done_callback(_seen)
     await _waited(running, limit_s)
     if running.done():
-        value = running.result()
-        if isinstance(value, _Exit):
-            raise value.error
-        return value
+        return running.result()
     running.cancel()
     await asyncio.wait({running}, timeout=LEAVE_S)
     raise _Overrun(None if running.done() else running)
@@ -163,9 +167,16 @@ async def _waited(running: asyncio.Future[Any], limit_s: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Exit:
-    """An exception that would end the event loop if it ended a task of its own."""
+    """How a body ended, as a value: a future can't carry every exception, and some would end the event loop."""
 
     error: BaseException
+
+
+def _called(function: Callable[..., object], models: list[BaseModel], injected: dict[str, TaskContext]) -> object:
+    try:
+        return function(*models, **injected)
+    except BaseException as error:  # noqa: BLE001 - this is where user code runs
+        return _Exit(error)
 
 
 async def _carried(work: Awaitable[object]) -> object:
@@ -247,9 +258,16 @@ def _message(error: object) -> str:
 
 def _traceback(error: BaseException) -> str:
     try:
-        return "".join(traceback.format_exception(error))
+        return "".join(traceback.format_exception(type(error), error, _from_user_code_on(error)))
     except BaseException as odd:  # noqa: BLE001 - as above
         return f"<its traceback can't be shown: {type(odd).__name__}>"
+
+
+def _from_user_code_on(error: BaseException) -> TracebackType | None:
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(OUR_FILES):
+        frames = frames.tb_next
+    return frames
 
 
 def _clean(text: str) -> str:

@@ -28,7 +28,8 @@ def url_of(database: str | Path | None) -> str:
 def open_store(database: str) -> Store:
     """Return the store of a database URL, not opened yet. Raises InvalidDatabaseUrl."""
     scheme, separator, rest = database.partition("://")
-    if separator and scheme == "sqlite" and rest.startswith("/") and rest[1:] not in ("", ":memory:"):
+    is_file = rest.startswith("/") and rest[1:] not in ("", ":memory:") and "\0" not in rest
+    if separator and scheme == "sqlite" and is_file:
         from cloaca.stores.sql.sqlite import SqliteStore  # noqa: PLC0415 - SQL is loaded when a database is opened
 
         return SqliteStore(rest[1:])

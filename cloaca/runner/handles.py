@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, Generic, TypeVar, cast, overload
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from returns.result import Success
 
 from cloaca.algebra.outcomes import Outcome, TaskFailure
@@ -18,7 +18,7 @@ from cloaca.algebra.retries import Seconds, in_seconds
 from cloaca.algebra.tasks import Task
 from cloaca.contract.plans import Plan
 from cloaca.contract.workflows import Workflow
-from cloaca.errors import RunNotFound, UnknownTask
+from cloaca.errors import RunNotFound, UnknownTask, WrongOutput
 from cloaca.interpreter import histories
 from cloaca.interpreter.drives import DROPPED, Drive, Running
 from cloaca.interpreter.histories import RunEvent, TaskInfo, Waiting
@@ -55,16 +55,21 @@ class RunHandle(Generic[Out, Errors]):
 
         Raises:
             TimeoutError: ``timeout`` (seconds or a timedelta) is over; the run goes on.
+            WrongOutput: the model given as ``Workflow(..., output=)`` refuses the values of this run.
         """
         limit = None if timeout is None else in_seconds(timeout)
         async with asyncio.timeout(limit):
             drive = await self._ended()
-        if drive is not None and drive.state.status == "succeeded":
-            return Success(histories.output(self._plan, drive.outputs, self._engine.codec))
-        return cast(
-            "Outcome[Out, Errors]",
-            histories.answer(self._plan, await self._engine.history(self._run), self._engine.codec),
-        )
+        try:
+            if drive is not None and drive.state.status == "succeeded":
+                return Success(histories.output(self._plan, drive.outputs, self._engine.codec))
+            history = await self._engine.history(self._run)
+            return cast("Outcome[Out, Errors]", histories.answer(self._plan, history, self._engine.codec))
+        except ValidationError as error:
+            raise WrongOutput(
+                f'the output {error.title} of workflow "{self.workflow.name}" fails its own model: '
+                f"{error.errors(include_url=False)[0]['msg']}; handle.context() has the values"
+            ) from error
 
     async def status(self) -> str:
         """Return ``pending``, ``running``, ``paused``, ``blocked``, ``succeeded``, ``failed`` or ``cancelled``."""

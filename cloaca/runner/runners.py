@@ -254,7 +254,8 @@ class Runner:
             return None
         if model is None or not isinstance(input, model):
             wanted = model.__name__ if model else "no input"
-            text = f'Workflow "{workflow.name}" takes {wanted}, but was given {_described(input)}'
+            remedy = f"; pass {wanted}(...)" if model else ""
+            text = f'Workflow "{workflow.name}" takes {wanted}, but was given {_described(input)}{remedy}'
             raise ContractError([Violation("workflow-input", workflow.name, "", text)])
         return self._engine.codec.encode(model, input)
 
@@ -308,4 +309,9 @@ def _check_key(key: object) -> None:
 
 
 def _described(value: object) -> str:
-    return "nothing" if value is None else f"a {type(value).__name__}"
+    if value is None:
+        return "nothing"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
