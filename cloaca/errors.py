@@ -10,6 +10,7 @@ whose fault it is and what to do next.
     ├── UnknownWorkflow          a name that no workflow of this runner has
     ├── RunNotFound              no run has this id in this database
     ├── UnknownTask              a run's workflow has no task of this name
+    ├── IncompatibleRun          a run's stored tasks don't fit the code that should go on with it
     ├── KeyConflict              an idempotency key used again with another input
     ├── RunnerClosed             a runner used before it was entered or after it was left
     ├── PayloadError             a value can't be stored as it is
@@ -73,6 +74,10 @@ class RunNotFound(CloacaError):
 
 class UnknownTask(CloacaError):
     """The run's workflow has no task of this name."""
+
+
+class IncompatibleRun(CloacaError):
+    """The tasks that a run has committed don't fit this code's workflow. Go on with code that has them."""
 
 
 class KeyConflict(CloacaError):

@@ -26,8 +26,8 @@ from cloaca.errors import ContractError, Violation
 if TYPE_CHECKING:
     from cloaca.drawing import Picture
 
-In = TypeVar("In", contravariant=True)
-Out = TypeVar("Out", covariant=True)
+In = TypeVar("In", contravariant=True, default=Any)
+Out = TypeVar("Out", covariant=True, default=Any)
 # What a type checker's plugin knows of the graph. ``object``, not Any: a declared Graph[In, Out] is known to be opaque.
 Hidden = TypeVar("Hidden", covariant=True, default=object)
 Out2 = TypeVar("Out2")

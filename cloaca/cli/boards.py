@@ -95,7 +95,7 @@ class Board:
             if line := self.lines.get(info.name):
                 self._count(line, info.status)
                 line.attempt, line.since, line.until = info.attempt, info.started_at, info.finished_at
-                line.note = info.skipped_because or ""
+                line.note = info.skipped_because or line.note
 
     def leave(self, at: datetime) -> None:
         """Note that nobody drives the run any more: what has not ended will run again."""

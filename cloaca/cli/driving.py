@@ -24,7 +24,7 @@ from cloaca.interpreter.histories import RunInfo
 from cloaca.runner import RunHandle, Runner
 
 FINAL = ("succeeded", "failed", "cancelled")
-POLL_S, SOON_S = 0.5, 0.05
+POLL_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,6 @@ class Driver:
             self.run_id = handle.id
             logging.getLogger("cloaca.worker").addFilter(self._is_news)
             try:
-                await _taken(runner, handle.id)
                 self.screen.follow(handle)
                 self.ending = await self._wait(runner, handle, began)
             except asyncio.CancelledError:
@@ -142,14 +141,6 @@ async def _started(runner: Runner, job: Job) -> RunHandle[Any, Any]:
 async def _info(runner: Runner, run_id: str) -> RunInfo:
     """Return a run's row, which costs the same however many tasks the run has."""
     return (await runner.runs(before=str(int(run_id) + 1), limit=1))[0]
-
-
-async def _taken(runner: Runner, run_id: str) -> None:
-    """Wait while a run that was there already is about to be taken, so that its progress can be followed live."""
-    for _ in range(int(POLL_S / SOON_S)):
-        if (await _info(runner, run_id)).status != "pending":
-            return
-        await asyncio.sleep(SOON_S)
 
 
 async def _blocked(runner: Runner, run_id: str) -> NoOutcome:

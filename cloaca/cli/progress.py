@@ -22,9 +22,10 @@ from cloaca.cli.durations import between, shown_duration
 from cloaca.cli.signs import FRAME_S, sign_of, spinner_at, style_of
 from cloaca.cli.streams import in_one_line, remark
 from cloaca.errors import CloacaError
-from cloaca.interpreter.histories import VISIBLE, Unfit
+from cloaca.interpreter.histories import VISIBLE
 from cloaca.runner import RunHandle
 
+NEWLINE = "\n"
 BESIDE_NAMES = (2, 6, 3)  # the sign, the time, what is between
 BESIDE_LINES = 3  # the header, the line that counts what is left out, and the cursor's
 
@@ -78,7 +79,7 @@ class Screen:
         if self._board is None:
             return
         self._board.status = status
-        with suppress(CloacaError, Unfit):  # the code has changed: what the events told will do
+        with suppress(CloacaError):  # the code has changed: what the events told will do
             self._board.settle(await handle.tasks())
 
     async def close(self) -> None:
@@ -96,7 +97,7 @@ class Screen:
 
 
 async def _follow(handle: RunHandle[Any, Any], board: Board) -> None:
-    with suppress(CloacaError, Unfit):  # the command itself says what is wrong; progress only stops
+    with suppress(CloacaError):  # the command itself says what is wrong; progress only stops
         async for event in handle.events():
             board.apply(event)
 
@@ -179,19 +180,19 @@ def _sign(status: str, now: datetime, ascii_only: bool) -> str:
 
 def _said(line: Line, now: datetime) -> str:
     tries = f"attempt {line.attempt} of {line.retry.attempts}"
-    note = line.note.partition("\n")[0]
+    why = f": {line.note.partition(NEWLINE)[0]}" if line.note else ""
     match line.status:
         case "running" if line.attempt > 1:
             return tries
         case "waiting":
             left_s = line.again_in_s(now)
-            return f"{tries} failed, again {f'in {shown_duration(left_s)}' if left_s else 'soon'}"
+            return f"{tries} failed, again {f'in {shown_duration(left_s)}' if left_s else 'soon'}{why}"
         case "succeeded" if line.attempt > 1:
             return f"after {line.attempt} attempts"
         case "failed":
-            return f"failed after {line.attempt} attempts" if line.attempt > 1 else "failed"
+            return f"failed{f' after {line.attempt} attempts' if line.attempt > 1 else ''}{why}"
         case "skipped":
-            return f"skipped: {note}" if note else "skipped"
+            return f"skipped{why}"
         case "cancelled":
             return "cancelled"
         case _:

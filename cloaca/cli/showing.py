@@ -23,9 +23,9 @@ from cloaca.cli.streams import data_stream
 from cloaca.cli.targets import AnyWorkflow, load_workflow
 from cloaca.codecs import JsonCodec
 from cloaca.contract.plans import Plan
-from cloaca.errors import RunNotFound
+from cloaca.errors import IncompatibleRun, RunNotFound
 from cloaca.interpreter import histories
-from cloaca.interpreter.histories import RunInfo, TaskInfo, Unfit, Waiting
+from cloaca.interpreter.histories import RunInfo, TaskInfo, Waiting
 from cloaca.ports import FailureRow, History, TaskRow
 
 
@@ -90,7 +90,7 @@ def _read(history: History, spec: str | None, workflow: AnyWorkflow | None) -> t
     for plan in plans:
         try:
             return histories.task_infos(plan, history), histories.why(plan, history)
-        except Unfit:
+        except IncompatibleRun:
             pass  # the code has changed since; the next plan may fit
     return [_bare(row) for row in history.tasks], histories.why(None, history)
 

@@ -22,7 +22,6 @@ from pathlib import PurePath
 from re import Pattern
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
-from uuid import UUID
 
 from cloaca.algebra.tasks import TaskDecorator
 
@@ -107,7 +106,7 @@ class _Walk:
         return self.visit(path[-1], value)
 
 
-_CONSTANTS: Final = (int, float, complex, bool, bytes, Decimal, Fraction, date, time, timedelta, UUID, PurePath, tzinfo)
+_CONSTANTS: Final = (int, float, complex, bool, bytes, Decimal, Fraction, date, time, timedelta, PurePath, tzinfo)
 
 
 def _constant(value: object) -> str | None:
@@ -118,7 +117,7 @@ def _constant(value: object) -> str | None:
         return f"{type(value).__qualname__}.{value.name}"
     if isinstance(value, str):
         return ascii(value)
-    if isinstance(value, _CONSTANTS):
+    if isinstance(value, _CONSTANTS) or type(value).__module__ == "uuid":  # by name: pure code imports no source of ids
         return f"{type(value).__qualname__} {value!s}"
     if isinstance(value, Pattern):
         return f"Pattern {value.pattern!a} {value.flags}"

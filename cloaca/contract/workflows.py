@@ -36,6 +36,8 @@ Context = TypeVar("Context", covariant=True, default=Mapping[str, Any])
 Errors = TypeVar("Errors", covariant=True, default=Any)
 In2 = TypeVar("In2", bound=BaseModel)
 Out2 = TypeVar("Out2", bound=BaseModel)
+BuilderIn = TypeVar("BuilderIn", default=Any)
+BuilderOut = TypeVar("BuilderOut", default=Any)
 AnyGraph: TypeAlias = Graph[Any, Any, Any]
 
 RUNTIME_TYPES = Types(assignable, show)
@@ -207,7 +209,7 @@ def _answer(graph: Graph[Any, Any, Any], index: Mapping[str, int]) -> Answer:
     return Answer(nothing=True) if output is None else Answer(node=index[last[0]])
 
 
-class WorkflowBuilder:
+class WorkflowBuilder(Generic[BuilderIn, BuilderOut]):
     """Builds a workflow in a loop, task by task; ``build()`` gives the same value as ``Workflow(...)``.
 
     >>> from cloaca.algebra.tasks import task
@@ -219,6 +221,14 @@ class WorkflowBuilder:
     True
     """
 
+    @overload
+    def __init__(self: WorkflowBuilder[In2, Any], name: str, *, input: type[In2]) -> None: ...
+    @overload
+    def __init__(self: WorkflowBuilder[Any, Out2], name: str, *, output: type[Out2]) -> None: ...
+    @overload
+    def __init__(self: WorkflowBuilder[In2, Out2], name: str, *, input: type[In2], output: type[Out2]) -> None: ...
+    @overload
+    def __init__(self: WorkflowBuilder[Any, Any], name: str) -> None: ...
     def __init__(self, name: str, *, input: Row = None, output: Row = None) -> None:
         self.name, self.input, self.output = name, input, output
         self._nodes: dict[str, Node[Any, Any, Any]] = {}
@@ -250,7 +260,7 @@ class WorkflowBuilder:
         if added != given:
             overlaid(added, given)  # raises task-name
 
-    def build(self) -> Workflow[Any, Any]:
+    def build(self) -> Workflow[BuilderIn, BuilderOut]:
         """Return the checked workflow. Raises ContractError as ``Workflow(...)`` does."""
         structure = Structure(dict(self._nodes), frozenset(self._edges), frozenset(), frozenset())
         graph = graph_of(closed(structure))

@@ -16,6 +16,7 @@ from cloaca.drawing.stacks import STACK
 __all__ = ["FAINT", "Caption", "Piece", "captioned", "joined"]
 
 FAINT = "90"
+NAMELESS = "?"  # for a label of blanks
 
 # Signs that are one column wide in every terminal: ⏭ and its like are two in some, one in others.
 _SIGNS = {
@@ -87,7 +88,7 @@ def captioned(shape: Shape, draft: Draft) -> Caption:
     sign, color = _SIGNS.get(draft.states.get(shape.name, ""), _SIGNS["pending"]) if draft.states else ("", "")
     tally = shape.detail if shape.kind == STACK and draft.states else ""
     note = legible(", ".join(filter(None, (draft.notes[shape.name], tally))))
-    return Caption(sign, legible(shape.label), note, color)
+    return Caption(sign, legible(shape.label).strip() or NAMELESS, note, color)
 
 
 def joined(pieces: Sequence[Piece], width: int, *, color: bool) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 
 from cloaca.drawing.emblems import BADGE_RADIUS, badge, emblem
 from cloaca.drawing.layout import Box
@@ -66,7 +67,7 @@ class Figure:
         """Measure the box that the texts need: width and height."""
         text = max(_label_width(self.label), _detail_width(self.detail)) + 2 * PADDING + self._indent()
         tagged = tag_width(self.note, TAG_ROOM) + 2 * TAG_LEFT + BADGE_RADIUS if self.note else 0.0
-        return max(WIDTH_MIN, text, tagged), HEIGHT_DETAILED if self.shape.detail else HEIGHT
+        return ceil(max(WIDTH_MIN, text, tagged)), HEIGHT_DETAILED if self.shape.detail else HEIGHT
 
     def lines(self, box: Box) -> Iterator[str]:
         """Write the shape at its place, as the lines of one group."""

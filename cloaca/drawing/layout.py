@@ -152,7 +152,7 @@ def _columns(
         climb = max((abs(middle[a] - middle[b]) for a, b in links if (a, b) not in trunks), default=0.0)
         columns.append((x, wide))
         needed = GAP_TRUNK if not trunks.isdisjoint(links) else GAP_MIN
-        x += wide + max(gap, needed, min(GAP_MIN + STEEPNESS * climb, GAP_MAX))
+        x += wide + round(max(gap, needed, min(GAP_MIN + STEEPNESS * climb, GAP_MAX)))
     return columns
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from cloaca.errors import LeaseLost, RunnerClosed, StoreError
+from cloaca.errors import CorruptDatabase, LeaseLost, RunnerClosed, StoreUnavailable
 from cloaca.ports import Batch, Clock, NewRun, PlanRow, Receipt, Store, Submitted
 
 logger = logging.getLogger("cloaca.store")
@@ -142,7 +142,7 @@ class GroupCommit:
                 self.closed = True
                 self.lost()
                 return None
-            except StoreError as error:
+            except (StoreUnavailable, CorruptDatabase) as error:
                 # Whoever starts a run is told at once; finished work is kept until the store takes it.
                 self._refuse(batch, submits, error)
                 batch.replay = True

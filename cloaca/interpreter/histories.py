@@ -15,6 +15,7 @@ from returns.result import Failure, Success
 
 from cloaca.algebra.outcomes import Outcome, RunFailure, TaskFailure
 from cloaca.contract.plans import Plan, PlanNode
+from cloaca.errors import IncompatibleRun
 from cloaca.interpreter.inputs import Outputs
 from cloaca.machine.events import AttemptFailed, AttemptStarted, RunAdopted, TaskFailed, TaskSucceeded
 from cloaca.machine.states import RunState, Skip, evolve
@@ -96,12 +97,8 @@ def run_info(row: RunRow) -> RunInfo:
     return RunInfo(str(row.id), row.workflow, row.version, row.status, row.key, *times, row.reason)
 
 
-class Unfit(Exception):
-    """Stored rows don't fit this plan: the code has changed in a way that this run can't go on with."""
-
-
 def restored(plan: Plan, history: History) -> RunState:
-    """Return the state that the rows of a run amount to. Raises Unfit if they don't belong to this plan."""
+    """Return the state that the rows of a run amount to. Raises IncompatibleRun if they don't belong to this plan."""
     state = RunState(plan)
     evolve(plan, state, RunAdopted(0, 0.0))
     done = {row.name: row for row in history.tasks}
@@ -109,7 +106,7 @@ def restored(plan: Plan, history: History) -> RunState:
     for row in history.failures:
         failures.setdefault(row.name, []).append(row)
     if unknown := sorted((done.keys() | failures.keys()) - plan.by_name.keys()):
-        raise Unfit(f'task "{unknown[0]}" has run, but the workflow no longer has it')
+        raise IncompatibleRun(f'task "{unknown[0]}" has run, but the workflow no longer has it')
     for node in plan.nodes:  # in topological order, so that predecessors come first
         if node.name in done or node.name in failures:
             _replay(plan, state, node, done.get(node.name), failures.get(node.name, []))
@@ -119,7 +116,7 @@ def restored(plan: Plan, history: History) -> RunState:
 
 def _replay(plan: Plan, state: RunState, node: PlanNode, done: TaskRow | None, failures: list[FailureRow]) -> None:
     if state.tasks[node.index] is not TaskStatus.READY:
-        raise Unfit(f'task "{node.task}" has run, but by the workflow\'s order now it could not have')
+        raise IncompatibleRun(f'task "{node.task}" has run, but by the workflow\'s order now it could not have')
     for failure in failures:
         if failure.retry_at is not None:
             evolve(plan, state, AttemptStarted(node.index, failure.attempt, failure.started_at))

@@ -18,11 +18,10 @@ from typing import Any
 from cloaca.algebra.context import TaskContext
 from cloaca.contract.plans import Plan
 from cloaca.contract.workflows import Workflow
-from cloaca.errors import StoreError
+from cloaca.errors import IncompatibleRun, StoreError
 from cloaca.interpreter.attempts import attempt, evaluate
 from cloaca.interpreter.drives import Drive, Running
 from cloaca.interpreter.group_commit import GroupCommit
-from cloaca.interpreter.histories import Unfit
 from cloaca.interpreter.slots import Slots
 from cloaca.ports import SUSPECT_CRASHES, History, NewRun, PlanRow, Ports, RunRow, Submitted
 
@@ -167,13 +166,13 @@ class Worker:
         if run.owner != self.session:
             return None  # the lease was lost meanwhile: another worker has it
         row = RunRow(
-            run.id, run.workflow, run.version, run.plan, "running", run.input, run.key, run.owner, 0,
+            stored.id, run.workflow, run.version, run.plan, "running", run.input, run.key, run.owner, 0,
             run.created_at, run.created_at, None, None, cancel_requested=False,
         )  # fmt: skip
         return self.drive(plan, History(row, [], [], [], []))
 
     def drive(self, plan: Plan, history: History) -> Drive:
-        """Drive a run that this session owns. Raises Unfit if its rows don't belong to ``plan``."""
+        """Drive a run that this session owns. Raises IncompatibleRun if its rows don't belong to ``plan``."""
         drive = Drive(self, plan, history)
         self.drives[drive.id] = drive
         if arrival := self._awaited.pop(drive.id, None):
@@ -220,9 +219,17 @@ class Worker:
             if poll.claimable and self.has_room:
                 await self._claim(MOST_RUNS - len(self.drives), suspects=False)
             if poll.suspects and self._suspect is None and self.has_room:
-                await self._claim(1, suspects=True)
+                await self._claim_suspect()
         except StoreError as error:
             logger.warning("Looking for work failed, will try again: %s", error)
+
+    async def _claim_suspect(self) -> None:
+        self._suspect = 0  # so that another look does not claim a second meanwhile
+        try:
+            await self._claim(1, suspects=True)
+        finally:
+            if self._suspect == 0:
+                self._suspect = None
 
     def _in_good_standing(self) -> bool:
         """Whether this worker's own lease still runs: one that was stopped for long must not reap itself."""
@@ -251,7 +258,7 @@ class Worker:
         plan = workflow.plan
         try:
             drive = self.drive(plan, history)
-        except Unfit as error:
+        except IncompatibleRun as error:
             logger.error("Run %d is blocked: %s", history.run.id, error)
             await self.store.block(self.session, history.run.id, str(error))
             return

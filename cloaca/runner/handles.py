@@ -214,7 +214,7 @@ class RunHandle(Generic[Out, Errors]):
             if row.status in FINAL:
                 return None
             await self._pause(pause)
-            if self._engine.worker is not None:  # most likely this very worker will take it
+            if self._engine.worker is not None and row.status == "pending":  # most likely this very worker will take it
                 pause = min(pause * 2, 8 * POLL_S)
 
     async def _pause(self, within_s: float) -> None:

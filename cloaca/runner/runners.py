@@ -5,6 +5,7 @@ It knows how the layers are put together, and nothing that they do.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import random
 from collections.abc import Iterable, Iterator
@@ -61,8 +62,8 @@ class Runner:
     """Runs workflows on a database; use it as ``async with Runner(...) as runner``.
 
     Args:
-        database: a URL (``sqlite:///orders.db``) or a path to a SQLite file; by default ``$CLOACA_DATABASE_URL``, else
-            ``sqlite:///cloaca.db``.
+        database: a URL (``sqlite:///orders.db``), or the ``Path`` of a SQLite file; by default
+            ``$CLOACA_DATABASE_URL``, else ``sqlite:///cloaca.db``.
         workflows: what this process can run. A workflow that is started by value is added.
         concurrency: the most attempts at a time. Synchronous bodies also need a thread each (32 at most).
         lease_s: seconds without a sign of life after which other workers take this one's runs.
@@ -122,13 +123,13 @@ class Runner:
             worker = Worker(ports, self._settings, self._workflows)
             await worker.open()
             engine.worker = worker
-        engine.is_open = True
+        engine.loop = asyncio.get_running_loop()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         engine = self._engine
-        engine.is_open = False
+        engine.loop = None
         try:
             if engine.worker is not None:
                 await engine.worker.close()
@@ -227,6 +228,8 @@ class Runner:
     def _add(self, workflow: Workflow[Any, Any, Any, Any]) -> Workflow[Any, Any, Any, Any]:
         if not isinstance(workflow, Workflow):
             raise TypeError(f"{workflow!r} is no workflow; close the graph: Workflow(name, graph)")
+        if workflow.name not in self._workflows:
+            _check_names(workflow)
         known = self._workflows.setdefault(workflow.name, workflow)
         if known is not workflow and known != workflow:
             raise ValueError(f'two different workflows are both named "{workflow.name}"; rename one')
@@ -299,6 +302,12 @@ def _number(run_id: str) -> int:
     if not 0 <= number < 2**63:
         raise RunNotFound(f"{run_id!r} is no run's id: an id is a number, as handle.id gives it")
     return number
+
+
+def _check_names(workflow: Workflow[Any, Any, Any, Any]) -> None:
+    for name in (workflow.name, *workflow.plan.by_name):
+        if not name.isprintable():
+            raise ValueError(f"{name!r}: the name of a workflow or a task is printable text, as it is stored and shown")
 
 
 def _check_key(key: object) -> None:

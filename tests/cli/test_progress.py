@@ -106,7 +106,7 @@ def test_no_colour_keeps_the_progress_and_quiet_does_not(shell: Shell) -> None:
 
 
 def drawn(
-    board: Board, *, lines: int = 20, width: int = 60, after_s: float = 1.0, ascii_only: bool = False
+    board: Board, *, lines: int = 20, width: int = 80, after_s: float = 1.0, ascii_only: bool = False
 ) -> list[str]:
     """Return a board's picture as lines."""
     console = Console(file=io.StringIO(), width=width, color_system=None)
@@ -119,7 +119,8 @@ def drawn(
 def happened(board: Board, *events: tuple[str, str | None, int | None]) -> Board:
     """Apply events, a second apart."""
     for second, (kind, task, attempt) in enumerate(events):
-        board.apply(RunEvent(kind, task, START + timedelta(seconds=second), attempt))
+        detail = "no route\nto bank" if kind.endswith("failed") else ""
+        board.apply(RunEvent(kind, task, START + timedelta(seconds=second), attempt, detail))
     return board
 
 
@@ -135,7 +136,7 @@ def test_a_small_graph_shows_every_task() -> None:
     assert drawn(board, after_s=6) == [
         "⠋ orders · 1/3 tasks, 1 waiting · 6.0s · run 7",
         " ✓ fetch    1.0s",
-        " ↻ charge   2.0s attempt 1 of 3 failed, again in 3.0s",
+        " ↻ charge   2.0s attempt 1 of 3 failed, again in 3.0s: no route",
         " · ship",
     ]
     happened(board, ("task_started", "charge", 2), ("task_failed", "charge", 2), ("task_skipped", "ship", None))
@@ -144,7 +145,7 @@ def test_a_small_graph_shows_every_task() -> None:
     assert drawn(board, ascii_only=True) == [
         "x orders - 3/3 tasks, 1 failed, 1 skipped - 0.0s - run 7",
         " + fetch    1.0s",
-        " x charge   1.0s failed after 2 attempts",
+        " x charge   1.0s failed after 2 attempts: no route",
         " - ship          skipped: charge failed",
     ]
 

@@ -126,17 +126,17 @@ def test_components_stand_one_below_the_other() -> None:
 
 def test_one_box_byte_by_byte() -> None:
     assert to_svg(Picture("", (Shape("a", "fetch & go", "Ref -> Order"),), frozenset())).splitlines() == [
-        '<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="1 task" viewBox="0 0 125.9 80" width="125.9"'
+        '<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="1 task" viewBox="0 0 126 80" width="126"'
         " height=\"80\" font-family=\"Inter, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans',"
         ' sans-serif" style="max-width:100%;height:auto">',
         "<title>1 task</title>",
         '<g transform="translate(15 15)">',
         '<g data-task="a">',
         "<title>fetch &amp; go · a · Ref -&gt; Order</title>",
-        '<rect x="0" y="0" width="95.9" height="50" rx="8" fill="#f5f7ff" stroke="#6478d3" stroke-width="1.4"/>',
-        '<text x="47.9" y="22" font-size="13" fill="#1e2a5a" font-weight="600" text-anchor="middle">fetch &amp; go'
+        '<rect x="0" y="0" width="96" height="50" rx="8" fill="#f5f7ff" stroke="#6478d3" stroke-width="1.4"/>',
+        '<text x="48" y="22" font-size="13" fill="#1e2a5a" font-weight="600" text-anchor="middle">fetch &amp; go'
         "</text>",
-        '<text x="47.9" y="38" font-size="10.5" fill="#454f72" text-anchor="middle">Ref -&gt; Order</text>',
+        '<text x="48" y="38" font-size="10.5" fill="#454f72" text-anchor="middle">Ref -&gt; Order</text>',
         "</g>",
         "</g>",
         "</svg>",

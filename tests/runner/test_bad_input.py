@@ -134,6 +134,15 @@ async def test_an_unknown_workflow(database: Database) -> None:
         Runner("memory://", workflows=[shop, Workflow("shop", fetch)])
 
 
+@pytest.mark.parametrize("name", ["a\x00b", "\ud800", "a\nb"])
+def test_names_that_cannot_be_stored(name: str) -> None:
+    with pytest.raises(ValueError, match="the name of a workflow or a task is printable text"):
+        Runner("memory://", workflows=[Workflow("named", fetch.named(name))])
+    with pytest.raises((ValueError, ContractError)):
+        Runner("memory://", workflows=[Workflow(name, fetch)])
+    Runner("memory://", workflows=[Workflow("Bestellungen für 名前 🐈", fetch.named('hol\' "es"'))])
+
+
 # Databases that can't be used
 
 
@@ -170,7 +179,7 @@ async def refuse(path: Path, error: type[CloacaError], text: str) -> None:
 
 @asynchronous
 async def test_paths_that_cannot_be_opened(tmp_path: Path) -> None:
-    await refuse(tmp_path / "absent" / "runs.db", StoreUnavailable, "absent is no directory: create it")
+    await refuse(tmp_path / "absent" / "runs.db", StoreUnavailable, "absent is no directory")
     await refuse(tmp_path, StoreUnavailable, "is a directory")
     (tmp_path / "file").write_text("")
     await refuse(tmp_path / "file" / "runs.db", StoreUnavailable, "is no directory")

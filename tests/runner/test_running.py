@@ -805,6 +805,21 @@ async def test_a_runner_is_closed_before_and_after(database: Database) -> None:
 
 
 @asynchronous
+async def test_a_runner_belongs_to_its_event_loop(database: Database) -> None:
+    async with database.runner(shop) as runner:
+        handle = await runner.start(shop, Order(order=1))
+
+        def elsewhere() -> None:
+            for call in (lambda: runner.start(shop, Order(order=2)), lambda: handle.result(), lambda: runner.runs()):
+                with pytest.raises(RunnerClosed, match="open on another event loop.*BlockingRunner"):
+                    asyncio.run(call())
+
+        await asyncio.to_thread(elsewhere)
+        assert isinstance(await handle.result(), Success)
+        assert len(await runner.runs()) == 1
+
+
+@asynchronous
 async def test_a_result_that_was_waited_for_when_the_runner_closed(database: Database) -> None:
     begun = asyncio.Event()
 
