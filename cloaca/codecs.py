@@ -19,7 +19,8 @@ from pydantic_core import from_json, to_json
 from cloaca.errors import PayloadTooLarge, UnstablePayload, WrongOutput
 
 MEBIBYTE = 1024 * 1024
-MOST_CHILDREN = 1000  # so many are looked through for the one that can't be written
+# How far, and among how many, the one value is looked for that can't be written.
+DEEPEST, MOST_CHILDREN = 20, 1000
 
 CURE = "declare a type that JSON can carry, or give the model a serializer and a validator that agree"
 
@@ -73,15 +74,15 @@ def _written(model: type[BaseModel], value: BaseModel) -> bytes:
     try:
         return _dump(model, value)
     except Exception as error:
-        path = _unwritable(model, value)
+        path = _culprit(model, value)
         raise UnstablePayload(_shown(f"{path} can't be written as JSON: {error}; {CURE}")) from error
 
 
-def _unwritable(model: type[BaseModel], value: BaseModel) -> str:
-    """The path of the innermost value that can't be written, found by writing it without its siblings."""
+def _culprit(model: type[BaseModel], value: BaseModel) -> str:
+    """The path of the innermost value that is no JSON, found by writing it without its siblings."""
     keys: list[object] = []
     inner: object = value
-    while (found := _failing_child(model, value, keys, inner)) is not None:
+    while len(keys) < DEEPEST and (found := _failing_child(model, value, keys, inner)) is not None:
         key, inner = found
         keys.append(key)
     return _path(model, keys)
@@ -96,7 +97,7 @@ def _failing_child(
         for outer in reversed(keys):
             include = {outer: include}
         try:
-            _dump(model, value, include)
+            from_json(_dump(model, value, include))
         except Exception:  # noqa: BLE001 - a user's serializer may raise anything; which one is what is asked here
             return key, child
     return None
@@ -123,7 +124,11 @@ def _too_large(model: type[BaseModel], raw: bytes, limit: int) -> str:
 def _largest(raw: bytes) -> tuple[list[object], int]:
     """The path to the largest field, and on to whatever makes up most of it."""
     keys: list[object] = []
-    inner, size = from_json(raw), len(raw)
+    size = len(raw)
+    try:
+        inner = from_json(raw)
+    except ValueError:  # a number of thousands of digits
+        inner = None
     while isinstance(inner, dict | list) and inner:
         parts = inner.items() if isinstance(inner, dict) else enumerate(inner)
         part, key, child = max(
@@ -153,6 +158,10 @@ def _read_back(model: type[BaseModel], value: BaseModel, raw: bytes) -> BaseMode
 def _rejected(model: type[BaseModel], value: BaseModel, error: ValidationError) -> WrongOutput | UnstablePayload:
     """The JSON fails the model: either the value itself is wrong, or only its JSON is."""
     details = error.errors(include_url=False)[0]
+    if details["type"] == "json_invalid":
+        return UnstablePayload(
+            _shown(f"{_culprit(model, value)} can't be read back from JSON: {details['msg']}; {CURE}")
+        )
     path = _path(model, details["loc"])
     if any(_fails_itself(inner) for inner in _models_at(value, details["loc"])):
         return WrongOutput(_shown(f"{path} fails its own model: {details['msg']}"))
@@ -209,8 +218,8 @@ def _differences(one: object, other: object, path: str) -> Iterator[str]:
 def _model_differences(one: BaseModel, other: BaseModel, path: str) -> Iterator[str]:
     known, lost = type(other).model_fields, type(one).model_fields.keys() - type(other).model_fields.keys()
     if lost or not (isinstance(one, type(other)) or isinstance(other, type(one))):
-        fate = f", which loses {', '.join(sorted(lost))}" if lost else ""
-        yield f"{path} was a {type(one).__name__} and reads back as a {type(other).__name__}{fate}"
+        fate = f" without {', '.join(sorted(lost))}" if lost else ""
+        yield f"{path} was of class {type(one).__name__} and reads back as {type(other).__name__}{fate}"
     else:
         yield from _differences(_state(one, known), _state(other, known), path)
 

@@ -231,8 +231,8 @@ class Store(Protocol):
         """
         ...
 
-    async def reap(self, at: float) -> int:
-        """Remove sessions whose lease has run out, or whose process is known to be dead.
+    async def reap(self, at: float, *, sparing: int | None = None) -> int:
+        """Remove sessions whose lease has run out, or whose process is known to be dead, but not ``sparing``.
 
         Their running runs are pending again, with one crash more and a note. Returns how many runs that were.
         """

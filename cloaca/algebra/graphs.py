@@ -10,6 +10,7 @@ Axioms, for all graphs whose operands may be composed (``laws`` has them as func
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,7 +21,7 @@ from typing_extensions import TypeVar
 
 from cloaca.algebra.drawings import Drawable, picture_of
 from cloaca.algebra.signatures import local_names, name_of, read_predicate
-from cloaca.algebra.structures import Structure, closed, empty, leaf, overlay, series
+from cloaca.algebra.structures import Structure, checked_name, closed, empty, leaf, overlay, series
 from cloaca.errors import ContractError, Violation
 
 if TYPE_CHECKING:
@@ -225,8 +226,7 @@ class Node(Graph[In, Out, Hidden]):
 
     def named(self, name: str, /) -> Self:
         """Return the same node under another name, so that a graph can contain it twice."""
-        if not name or not isinstance(name, str):
-            raise ValueError(f"named({name!r}): a name is a string that is not empty")
+        checked_name(name)
         return self._changed(name=name, guards=tuple(guard.renamed(self.name, name) for guard in self.guards))
 
     def on(self, rule: Rule, /) -> Self:
@@ -282,6 +282,10 @@ def as_graph(operand: object) -> Graph[Any, Any, Any] | None:
     if isinstance(operand, Graph):
         return operand
     if not isinstance(operand, list | tuple):
+        if inspect.isroutine(operand):
+            raise TypeError(
+                f"Only tasks and graphs compose, but {operand!r} is a plain function; decorate it with @task"
+            )
         return None
     parts = [as_graph(item) for item in operand]
     for item, part in zip(operand, parts, strict=True):

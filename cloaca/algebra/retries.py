@@ -6,12 +6,14 @@ It knows no clock and no chance: the caller supplies the random number that jitt
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from math import inf
 from typing import Literal
 
 Backoff = Literal["exponential", "linear", "fixed"]
 Seconds = float | timedelta
 Retryable = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]
+
+
+LONGEST_S = 100 * 365.25 * 86_400.0  # what comes later than that, no calendar can say
 
 
 def in_seconds(duration: Seconds) -> float:
@@ -67,8 +69,8 @@ class Retry:
             )
         if self.backoff not in ("exponential", "linear", "fixed"):
             raise ValueError(f'Retry(backoff={self.backoff!r}): choose "exponential", "linear" or "fixed"')
-        if not all(0 <= in_seconds(limit) < inf for limit in (self.delay, self.max_delay)):
-            raise ValueError("Retry: delay and max_delay are finite numbers of seconds, and not negative")
+        if not all(0 <= in_seconds(limit) <= LONGEST_S for limit in (self.delay, self.max_delay)):
+            raise ValueError("Retry: delay and max_delay are seconds, not negative, and a hundred years at most")
         if not 0 <= self.jitter <= 1:
             raise ValueError(f"Retry(jitter={self.jitter}): jitter is a fraction from 0 to 1")
         if not all(_is_exception(kind) for kind in self.on) if isinstance(self.on, tuple) else not callable(self.on):

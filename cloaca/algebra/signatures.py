@@ -214,7 +214,9 @@ class _Reader:
 
     def model(self, what: str, hint: object) -> Model | None:
         if not (isinstance(hint, type) and issubclass(hint, BaseModel)) or hint is BaseModel:
-            self.refuse("", f"{what} must be a pydantic model, but it is {_named(hint)}")
+            asks = isinstance(hint, type) and issubclass(hint, TaskContext)
+            advice = "; ask for it by a keyword-only parameter: *, ctx: TaskContext" if asks else ""
+            self.refuse("", f"{what} must be a pydantic model, but it is {_named(hint)}{advice}")
             return None
         try:
             problems = model_problems(hint)
@@ -230,12 +232,21 @@ class _Reader:
         for parameter in parameters:
             for field, entry in row_of(parameter.model).items():
                 first, wanted = seen.setdefault(field, (parameter, entry.type))
-                if wanted != entry.type:
+                if not _same(wanted, entry.type):
                     self.refuse(
                         field,
                         f'inputs "{first.name}" and "{parameter.name}" both read field "{field}", '
                         f"as {_named(wanted)} and as {_named(entry.type)}; give them one type",
                     )
+
+
+def _same(one: object, other: object) -> bool:
+    """Whether two annotations are one type, also if one of them is spelt as before Python 3.9: ``typing.List``."""
+    args, others = typing.get_args(one), typing.get_args(other)
+    if not args or len(args) != len(others):
+        return one == other
+    origins = typing.get_origin(one) == typing.get_origin(other)
+    return one == other or (origins and all(map(_same, args, others)))
 
 
 def _named(hint: object) -> str:

@@ -34,6 +34,17 @@ class Structure(Generic[N]):
         return hash((frozenset(self.nodes.items()), self.edges, self.heads, self.tails))
 
 
+def checked_name(name: object) -> str:
+    """Return ``name`` if it can name a task or a workflow: it is stored, shown and typed by people.
+
+    Raises:
+        ValueError: it is no string, blank, or has characters that can't be printed (line breaks, NUL, surrogates).
+    """
+    if not isinstance(name, str) or not name.strip() or not name.isprintable():
+        raise ValueError(f"{name!r:.80} is no name: a task or workflow is named by printable text that is not blank")
+    return name
+
+
 def leaf(name: str, node: N) -> Structure[N]:
     """Return the structure of one node."""
     only = frozenset((name,))

@@ -21,6 +21,7 @@ from cloaca.algebra.graphs import Graph, Hidden, In, Node, Out
 from cloaca.algebra.models import row_of
 from cloaca.algebra.retries import NO_RETRY, Retry, Seconds, in_seconds
 from cloaca.algebra.signatures import Signature, Unresolved, local_names, read_signature, undefined
+from cloaca.algebra.structures import checked_name
 from cloaca.errors import ContractError, Violation
 
 Params = ParamSpec("Params", default=...)
@@ -287,7 +288,7 @@ class TaskDecorator:
         tags: tuple[str, ...] | list[str] = (),
     ) -> TaskDecorator: ...
     def __call__(self, function: Any = None, *, name: str | None = None, **options: Any) -> Any:
-        name = name or self.name
+        name = self.name if name is None else checked_name(name)
         if function is None:
             return TaskDecorator(name, self.options.updated(options))
         if isinstance(function, Graph):

@@ -16,7 +16,7 @@ from cloaca.algebra.drawings import Drawable, picture_of
 from cloaca.algebra.graphs import Graph, Node, Row, Seal, as_graph, graph_of, overlaid
 from cloaca.algebra.models import row_of
 from cloaca.algebra.signatures import row_problems
-from cloaca.algebra.structures import Structure, closed, cyclic
+from cloaca.algebra.structures import Structure, checked_name, closed, cyclic
 from cloaca.algebra.tasks import Task
 from cloaca.contract import fingerprints
 from cloaca.contract.annotations import assignable, show
@@ -94,9 +94,7 @@ class Workflow(Drawable, Generic[In, Out, Context, Errors]):
         output: type[Out2],
     ) -> None: ...
     def __init__(self, name: str, /, *graphs: Any, input: Any = None, output: Any = None) -> None:
-        if not isinstance(name, str) or not name.strip():
-            raise ValueError(f"Workflow({name!r}): a workflow's name is a string that is not empty")
-        graph = _overlay_of(name, graphs)
+        graph = _overlay_of(checked_name(name), graphs)
         input, plan = _close(name, graph, input, output)
         # The only place where a workflow is written to: it is a value, and refuses assignments.
         vars(self).update(name=name, graph=graph, input=input, plan=plan, _declared=output)

@@ -59,7 +59,8 @@ def _medians(count: int) -> Iterable[int]:
 def _crossing(graph: Tiers, tiers: Sequence[Tier]) -> set[Link]:
     """Find the links that must bend: those that cross a link which comes first in being straight.
 
-    The edges of frames come first, the inner parts of long arrows next.
+    The edges of frames come first, the inner parts of long arrows next. Where an arrow forks off such a part, it is the
+    fork that bends.
     """
     edges = {node for border in graph.borders.values() for node in (*border.tops, *border.bottoms)}
     position = [0] * len(graph)
@@ -72,8 +73,10 @@ def _crossing(graph: Tiers, tiers: Sequence[Tier]) -> set[Link]:
         urgent = [link for link in links if link[0] in edges]
         bent.update(_across(urgent, links, position))
         inner = [link for link in links if not graph.is_shape(link[0]) and not graph.is_shape(link[1])]
-        straight = [link for link in inner if link not in bent]
-        bent.update(_across(straight, [link for link in links if link not in set(inner)], position))
+        outer = [link for link in links if graph.is_shape(link[0]) or graph.is_shape(link[1])]
+        bent.update(_across([link for link in inner if link not in bent], outer, position))
+        goes_on = {here for here, _ in inner}
+        bent.update(link for link in outer if link[0] in goes_on)
     return bent
 
 

@@ -92,7 +92,9 @@ class ThreadExecutor:
             return False
         if self._begin(body):
             body.mail.put(body, *_outcome(*body.taken()))
-        return self._end(body)
+        goes_on = self._end(body)
+        del body  # an exception keeps this frame, which would keep the future, which keeps the exception
+        return goes_on
 
     def _begin(self, body: Body) -> bool:
         with self._lock:
@@ -194,7 +196,7 @@ def _outcome(context: contextvars.Context, call: Call) -> tuple[object, BaseExce
     try:
         return context.run(call), None
     except BaseException as error:  # noqa: BLE001 - handed to whoever awaits the future
-        # Without this very frame, which would keep the call alive as long as the exception.
+        # Without this very frame: a traceback begins where the user's code does.
         return None, error.with_traceback(error.__traceback__.tb_next if error.__traceback__ else None)
 
 

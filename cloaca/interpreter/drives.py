@@ -40,13 +40,14 @@ DROPPED = "run_dropped"  # tells listeners that this process drives the run no m
 
 @dataclass(slots=True)
 class Running:
-    """An attempt in flight. ``shown`` once other processes can see it."""
+    """An attempt in flight. ``shown`` once other processes can see it, ``stopped`` once the worker has cancelled it."""
 
     attempt: int
     started_at: float
     task: asyncio.Task[None] | None = None
     beat_at: float | None = None
     shown: bool = False
+    stopped: bool = False
 
 
 class Owner(Protocol):
@@ -191,6 +192,7 @@ class Drive:
     def stop_attempts(self) -> None:
         """Cancel the attempts in flight."""
         for running in list(self.running.values()):
+            running.stopped = True
             if running.task is not None:
                 running.task.cancel()
 

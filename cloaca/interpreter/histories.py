@@ -19,7 +19,7 @@ from cloaca.errors import IncompatibleRun
 from cloaca.interpreter.inputs import Outputs
 from cloaca.machine.events import AttemptFailed, AttemptStarted, RunAdopted, TaskFailed, TaskSucceeded
 from cloaca.machine.states import RunState, Skip, evolve
-from cloaca.machine.statuses import TaskStatus
+from cloaca.machine.statuses import FINAL_TASK, TaskStatus
 from cloaca.ports import Codec, FailureRow, History, RunRow, TaskRow
 
 VISIBLE = ("task", "exit")
@@ -222,7 +222,20 @@ def answer(plan: Plan, history: History, codec: Codec) -> Outcome[Any, Any]:
     row = history.run
     if row.status != "succeeded":
         return Failure(run_failure(plan, history, codec))
+    if row.plan != plan.digest:
+        _check_answer(plan, history)
     return Success(output(plan, outputs_of(plan, history), codec))
+
+
+def _check_answer(plan: Plan, history: History) -> None:
+    """Raise IncompatibleRun if the run ended under code that had no such last task: its output is not None."""
+    how = plan.answer.node
+    if how is None or restored(plan, history).tasks[how] in FINAL_TASK:
+        return
+    raise IncompatibleRun(
+        f'run {history.run.id} ended under other code: it has no task "{plan.nodes[how].task}", whose output this '
+        f"workflow answers with; read it with the code of version {history.run.version}"
+    )
 
 
 def output(plan: Plan, outputs: Outputs, codec: Codec) -> Any:

@@ -15,6 +15,7 @@ from pydantic_core import from_json, to_json
 
 from cloaca.contract.checker import INPUT
 from cloaca.contract.plans import Argument, Provider, Source
+from cloaca.errors import IncompatibleRun
 from cloaca.ports import Codec
 
 
@@ -64,7 +65,11 @@ class Outputs:
     def value(found: tuple[Provider, Any]) -> Any:
         """Return the field that a provider provides, as plain JSON values."""
         provider, payload = found
-        return payload if provider.field is None else payload[provider.field]
+        if provider.field is None:
+            return payload
+        if provider.field not in payload:
+            raise IncompatibleRun(f'an output of this run lacks field "{provider.field}": other code has written it')
+        return payload[provider.field]
 
     def context(self, sources: Mapping[str, Source]) -> dict[str, Any]:
         """Return every field that somebody has written, as the Python value that its type says."""

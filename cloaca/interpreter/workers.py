@@ -19,7 +19,7 @@ from cloaca.algebra.context import TaskContext
 from cloaca.contract.plans import Plan
 from cloaca.contract.workflows import Workflow
 from cloaca.errors import IncompatibleRun, StoreError
-from cloaca.interpreter.attempts import attempt, evaluate
+from cloaca.interpreter.attempts import attempt, evaluate, raised
 from cloaca.interpreter.drives import Drive, Running
 from cloaca.interpreter.group_commit import GroupCommit
 from cloaca.interpreter.slots import Slots
@@ -61,6 +61,7 @@ class Worker:
         self._suspect: int | None = None
         self._ticker: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[Any]] = set()
+        self._delayed: dict[int, set[int]] = {}
         self._awaited: dict[int, asyncio.Event] = {}
         self._loop: asyncio.AbstractEventLoop
 
@@ -77,10 +78,16 @@ class Worker:
         """Start nothing more, give running attempts their grace, then release every run to the other workers."""
         self.closing = True
         self._slots.close()
-        running = self._attempts()
-        if running:
-            await asyncio.wait(running, timeout=self.settings.grace_s)
-        await self._flush(max(self.settings.grace_s, FLUSH_S))
+        try:
+            running = self._attempts()
+            if running:
+                await asyncio.wait(running, timeout=self.settings.grace_s)
+            await self._flush(max(self.settings.grace_s, FLUSH_S))
+        finally:  # also when the grace is cut short
+            await self._release()
+
+    async def _release(self) -> None:
+        """Stop everything, and give every run back."""
         if self._ticker is not None:
             self._ticker.cancel()
         for task in list(self._background):
@@ -88,6 +95,7 @@ class Worker:
         for drive in list(self.drives.values()):
             drive.drop()
         self.drives.clear()
+        self._delayed.clear()
         self.commits.close()
         await asyncio.sleep(0)
         try:
@@ -119,6 +127,7 @@ class Worker:
         for drive in list(self.drives.values()):
             drive.drop()
         self.drives.clear()
+        self._delayed.clear()
         self._suspect = None
         if not self.closing:
             self.spawn(self._again())
@@ -151,7 +160,12 @@ class Worker:
     @property
     def has_room(self) -> bool:
         """Whether a new run can be driven at once."""
-        return len(self.drives) < MOST_RUNS and not self.closing and not self.commits.closed
+        return self._active < MOST_RUNS and not self.closing and not self.commits.closed
+
+    @property
+    def _active(self) -> int:
+        """How many runs count: those that only wait for a retry delay take no room from others."""
+        return len(self.drives) - len(self._delayed)
 
     async def submit(self, plan: Plan, row: PlanRow, run: NewRun) -> tuple[Submitted, Drive | None]:
         """Store a run, and drive it if it is this session's. Raises StoreUnavailable or LeaseLost, nothing stored."""
@@ -198,12 +212,13 @@ class Worker:
     def finished(self, drive: Drive) -> None:
         """Let go of a run that has ended, and take others if some wait."""
         self._let_go(drive)
-        if self._more and len(self.drives) <= MOST_RUNS - REFILL and not self.closing:
+        if self._more and self._active <= MOST_RUNS - REFILL and not self.closing:
             self._more = False
             self.spawn(self._look())
 
     def _let_go(self, drive: Drive) -> None:
         self.drives.pop(drive.id, None)
+        self._delayed.pop(drive.id, None)
         if self._suspect == drive.id:
             self._suspect, self._more = None, True
 
@@ -211,13 +226,13 @@ class Worker:
         """Look for work once."""
         try:
             poll = await self.store.poll(self.session, list(self.workflows), self.now())
-            if poll.expired and self._in_good_standing() and await self.store.reap(self.now()):
+            if poll.expired and self._in_good_standing() and await self.store.reap(self.now(), sparing=self.session):
                 poll = await self.store.poll(self.session, list(self.workflows), self.now())
             for run in poll.cancelling:
                 if drive := self.drives.get(run):
                     drive.cancel()
             if poll.claimable and self.has_room:
-                await self._claim(MOST_RUNS - len(self.drives), suspects=False)
+                await self._claim(MOST_RUNS - self._active, suspects=False)
             if poll.suspects and self._suspect is None and self.has_room:
                 await self._claim_suspect()
         except StoreError as error:
@@ -260,10 +275,19 @@ class Worker:
             drive = self.drive(plan, history)
         except IncompatibleRun as error:
             logger.error("Run %d is blocked: %s", history.run.id, error)
-            await self.store.block(self.session, history.run.id, str(error))
+            self.spawn(self._block(history.run.id, str(error)))
             return
         if history.run.plan != plan.digest:
             drive.note("code_changed", None, f"goes on with plan {plan.digest}, was {history.run.plan}", self.now())
+
+    async def _block(self, run: int, reason: str) -> None:
+        """Give a claimed run up, however often the store fails meanwhile: nobody else can while this session lives."""
+        while True:
+            try:
+                return await self.store.block(self.session, run, reason)
+            except StoreError as error:
+                logger.warning("Run %d could not be marked as blocked, will try again: %s", run, error)
+                await asyncio.sleep(self.settings.poll_s)
 
     # Time
 
@@ -286,9 +310,14 @@ class Worker:
 
     def offer_at(self, due: float, drive: Drive, node: int) -> None:
         """Offer a node once its retry delay is over."""
+        self._delayed.setdefault(drive.id, set()).add(node)
         self._loop.call_later(max(0.0, due - self.now()), self._due, due, drive, node)
 
     def _due(self, due: float, drive: Drive, node: int) -> None:
+        nodes = self._delayed.get(drive.id, set())
+        nodes.discard(node)
+        if not nodes:
+            self._delayed.pop(drive.id, None)
         if self.now() < due:  # the clock was set back: the delay is a promise about the clock
             self.offer_at(due, drive, node)
         else:
@@ -320,8 +349,12 @@ class Worker:
         context = self._context(drive, node, number, running) if takes_context else None
         try:
             report = await attempt(plan_node, drive.outputs, context, self.codec, self.executor)
-        except asyncio.CancelledError:
-            return
+        except asyncio.CancelledError as error:
+            if running.stopped:
+                return
+            if running.task is not None:  # the body cancelled its own task: that is a fault like any other
+                running.task.uncancel()
+            report = raised(error, plan_node, retryable=False)
         drive.report(node, number, report)
 
     def _context(self, drive: Drive, node: int, number: int, running: Running) -> TaskContext:

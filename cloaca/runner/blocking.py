@@ -37,8 +37,13 @@ class LoopThread:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="cloaca-loop", daemon=True)
+        self._closing = False
+        self._thread = threading.Thread(target=self._serve, name="cloaca-loop", daemon=True)
         self._thread.start()
+
+    def _serve(self) -> None:
+        while not self._closing:  # a body may stop the loop that it runs on; nobody else may be left waiting for it
+            self._loop.run_forever()
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         if threading.current_thread() is self._thread:
@@ -56,6 +61,7 @@ class LoopThread:
 
     def close(self) -> None:
         self.call(self._leave())
+        self._closing = True
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -81,6 +87,8 @@ class BlockingRunner:
         self._loop: LoopThread | None = None
 
     def __enter__(self) -> Self:
+        if self._loop is not None:
+            raise RunnerClosed("a runner is entered once; make another: with BlockingRunner(...)")
         self._loop = LoopThread()
         try:
             self._loop.call(self._runner.__aenter__())

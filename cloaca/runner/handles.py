@@ -58,8 +58,10 @@ class RunHandle(Generic[Out, Errors]):
             WrongOutput: the model given as ``Workflow(..., output=)`` refuses the values of this run.
         """
         limit = None if timeout is None else in_seconds(timeout)
-        async with asyncio.timeout(limit):
-            drive = await self._ended()
+        drive = self._drive
+        if limit is None or (await self._engine.history(self._run)).run.status not in FINAL:
+            async with asyncio.timeout(limit):
+                drive = await self._ended()
         try:
             if drive is not None and drive.state.status == "succeeded":
                 return Success(histories.output(self._plan, drive.outputs, self._engine.codec))
@@ -179,7 +181,10 @@ class RunHandle(Generic[Out, Errors]):
                 if await drive.wait():
                     return
                 continue  # the lease was lost meanwhile, and the request with it
-            status = await self._engine.store.cancel(self._run, self._engine.clock.now())
+            at = self._engine.clock.now()
+            status = await self._engine.store.cancel(self._run, at)
+            if status == "running":  # its worker may be dead, and nobody else here to notice
+                await self._engine.store.reap(at, sparing=self._engine.worker.session if self._engine.worker else None)
             if status is None:
                 raise RunNotFound(f"no run {self.id!r} in this database")
             if status in FINAL:
@@ -204,10 +209,12 @@ class RunHandle(Generic[Out, Errors]):
         """Wait for the end; return the drive if this process drove the run to it."""
         pause = POLL_S
         while True:
-            drive = self._live() or self._drive
-            if drive is not None and await drive.wait():
-                return drive
             self._engine.check_open()
+            drive = self._live() or self._drive
+            if drive is not None:
+                if await drive.wait():
+                    return drive
+                self._engine.check_open()
             row = await self._engine.store.run(self._run)
             if row is None:
                 raise RunNotFound(f"no run {self.id!r} in this database")

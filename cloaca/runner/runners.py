@@ -228,8 +228,6 @@ class Runner:
     def _add(self, workflow: Workflow[Any, Any, Any, Any]) -> Workflow[Any, Any, Any, Any]:
         if not isinstance(workflow, Workflow):
             raise TypeError(f"{workflow!r} is no workflow; close the graph: Workflow(name, graph)")
-        if workflow.name not in self._workflows:
-            _check_names(workflow)
         known = self._workflows.setdefault(workflow.name, workflow)
         if known is not workflow and known != workflow:
             raise ValueError(f'two different workflows are both named "{workflow.name}"; rename one')
@@ -302,12 +300,6 @@ def _number(run_id: str) -> int:
     if not 0 <= number < 2**63:
         raise RunNotFound(f"{run_id!r} is no run's id: an id is a number, as handle.id gives it")
     return number
-
-
-def _check_names(workflow: Workflow[Any, Any, Any, Any]) -> None:
-    for name in (workflow.name, *workflow.plan.by_name):
-        if not name.isprintable():
-            raise ValueError(f"{name!r}: the name of a workflow or a task is printable text, as it is stored and shown")
 
 
 def _check_key(key: object) -> None:

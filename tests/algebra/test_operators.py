@@ -1,5 +1,7 @@
 """What a user writes between tasks, and what comes of it."""
 
+# mypy: disable-error-code=empty-body
+
 from __future__ import annotations
 
 import copy
@@ -81,8 +83,7 @@ def test_a_list_stands_for_its_overlay() -> None:
 
 def test_a_graph_of_one_task_is_the_task() -> None:
     assert a >> Graph() == a
-    assert (a & a) is not None
-    assert isinstance(a & a, type(a))
+    assert a & a == a
 
 
 def codes(error: pytest.ExceptionInfo[ContractError]) -> list[tuple[str, str]]:
@@ -141,7 +142,7 @@ def test_only_graphs_compose(wrong: Any) -> None:
 def test_a_function_in_a_list_is_named() -> None:
     def plain() -> None: ...
 
-    with pytest.raises(TypeError, match=r"plain.*decorate functions with @task"):
+    with pytest.raises(TypeError, match=r"plain.*with @task"):
         _ = a >> [b, plain]
 
 
@@ -227,7 +228,7 @@ def test_named_makes_another_node_of_one_function() -> None:
 
 @pytest.mark.parametrize("name", ["", None, 3])
 def test_a_name_is_a_string(name: Any) -> None:
-    with pytest.raises(ValueError, match="a name is a string"):
+    with pytest.raises(ValueError, match="is no name"):
         a.named(name)
 
 
@@ -250,7 +251,7 @@ def test_a_condition_over_a_graph_guards_each_of_its_tasks_together() -> None:
     guards = {node.guards for node in guarded}
     assert len(guards) == 1
     (guard,) = guards.pop()
-    assert (guard.members, guard.heads) == ({"a", "charge"}, {"charge"})
+    assert (set(guard.members), set(guard.heads)) == ({"a", "charge"}, {"charge"})
 
 
 def test_conditions_nest_outermost_first() -> None:
@@ -294,7 +295,7 @@ def test_a_long_chain_is_composed_step_by_step() -> None:
     tasks = [a.named(f"t{number}") for number in range(500)]
     chain = functools.reduce(operator.rshift, tasks)
     assert len(chain.structure.edges) == 499
-    assert (chain.structure.heads, chain.structure.tails) == ({"t0"}, {"t499"})
+    assert (set(chain.structure.heads), set(chain.structure.tails)) == ({"t0"}, {"t499"})
 
 
 def test_a_graph_draws_itself() -> None:
@@ -303,6 +304,6 @@ def test_a_graph_draws_itself() -> None:
     notes = {shape.name: (shape.kind, shape.detail, shape.note) for shape in picture.shapes}
     assert notes["charge"] == ("task", "Order -> Payment", "when is_large")
     assert notes["c"] == ("task", "() -> ()", "on all_done")
-    assert [(frame.label, frame.members) for frame in picture.frames] == [("when holds", {"a", "b"})]
+    assert [(frame.label, set(frame.members)) for frame in picture.frames] == [("when holds", {"a", "b"})]
     assert picture.arrows == {("charge", "a"), ("a", "b"), ("b", "c")}
     assert charge.sealed(Order, Payment).picture().shapes[0].kind == "sealed"

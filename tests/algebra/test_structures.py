@@ -1,5 +1,7 @@
 """Structures: named nodes, the order between them, and what is wrong with a composition."""
 
+# mypy: disable-error-code=empty-body
+
 from __future__ import annotations
 
 import random
@@ -28,7 +30,7 @@ def test_series_joins_every_last_node_to_every_first() -> None:
     right, _ = overlay([leaf("c", "c"), leaf("d", "d")])
     both, violations = series(left, right)
     assert both.edges == {("a", "c"), ("a", "d"), ("b", "c"), ("b", "d")}
-    assert (both.heads, both.tails) == ({"a", "b"}, {"c", "d"})
+    assert (set(both.heads), set(both.tails)) == ({"a", "b"}, {"c", "d"})
     assert not violations
 
 
@@ -47,8 +49,9 @@ def test_one_name_for_two_nodes_is_not_sharing() -> None:
 def test_overlay_keeps_first_and_last_nodes_as_written() -> None:
     whole, violations = overlay([chain("a", "b"), chain("b", "c")])
     assert not violations
-    assert (whole.heads, whole.tails) == ({"a", "b"}, {"b", "c"})
-    assert (closed(whole).heads, closed(whole).tails) == ({"a"}, {"c"})
+    assert (set(whole.heads), set(whole.tails)) == ({"a", "b"}, {"b", "c"})
+    real = closed(whole)
+    assert (set(real.heads), set(real.tails)) == ({"a"}, {"c"})
 
 
 def test_closing_makes_one_order_one_structure() -> None:

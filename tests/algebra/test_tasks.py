@@ -1,9 +1,12 @@
 """Tasks: what the decorator takes and refuses, and that a task is still the function that it was made of."""
 
+# mypy: disable-error-code=empty-body
+
 from __future__ import annotations
 
 import functools
 import inspect
+import typing
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Annotated, Any
@@ -173,6 +176,27 @@ def test_refused_fields_are_named() -> None:
     with pytest.raises(ContractError) as error:
         task(secret)
     assert [violation.field for violation in error.value.violations] == ["token", "pin"]
+
+
+@pytest.mark.parametrize("name", ["", 3])
+def test_a_name_is_a_string(name: Any) -> None:
+    with pytest.raises(ValueError, match="is no name"):
+        task(name=name)
+
+
+def test_parameters_agree_however_a_type_is_spelt() -> None:
+    class Old(BaseModel):
+        x: typing.Dict[str, typing.List[int]]  # noqa: UP006 - what is tested
+        y: typing.Optional[int]  # noqa: UP045 - what is tested
+
+    class New(BaseModel):
+        x: dict[str, list[int]]
+        y: int | None
+
+    @task
+    def both(old: Old, new: New) -> None: ...
+
+    assert len(both.signature.parameters) == 2
 
 
 @pytest.mark.parametrize("wrong", [3, "charge", Order, functools.partial(not_a_model), object()])
@@ -349,9 +373,12 @@ def test_unknown_fields_are_named() -> None:
 
 @pytest.mark.parametrize("key", ["", "a b", "1a", 3, None])
 def test_a_key_is_an_identifier(key: Any) -> None:
-    for build in (lambda: charge.reading(sku=key), lambda: charge.writing(payment_id=key), lambda: charge.into(key)):
+    for rename in (charge.reading, charge.writing):
+        field = "sku" if rename == charge.reading else "payment_id"
         with pytest.raises(ValueError, match="a context key is a Python identifier"):
-            build()
+            rename(**{field: key})
+    with pytest.raises(ValueError, match="a context key is a Python identifier"):
+        charge.into(key)
 
 
 def test_into_needs_an_output() -> None:
@@ -367,9 +394,9 @@ def test_two_fields_written_to_one_key_are_refused() -> None:
     @task
     def price(order: Order) -> Order: ...
 
-    for build in (lambda: price.writing(sku="amount"), lambda: price.writing(sku="x", amount="x")):
+    for keys in ({"sku": "amount"}, {"sku": "x", "amount": "x"}):
         with pytest.raises(ContractError) as error:
-            build()
+            price.writing(**keys)
         assert [violation.code for violation in error.value.violations] == ["task-model"]
     with pytest.raises(ContractError, match='would write its fields "amount" and "sku" to one key, "x"'):
         price.writing(sku="x", amount="x")

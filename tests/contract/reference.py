@@ -55,21 +55,21 @@ def flat(program: Program) -> Flat:
             group = Group(id, frozenset(inner.nodes), inner.heads, reads)
             return Flat(inner.nodes, inner.edges, inner.heads, inner.tails, (group, *inner.groups))
         case Series(parts):
-            whole, *rest = map(flat, parts)
-            for part in rest:
-                joined = {(a, b) for a in whole.tails for b in part.heads}
-                nodes, groups = {**whole.nodes, **part.nodes}, (*whole.groups, *part.groups)
-                whole = Flat(nodes, whole.edges | part.edges | joined, whole.heads, part.tails, groups)
+            whole, *rest = [flat(each) for each in parts]
+            for other in rest:
+                joined = {(a, b) for a in whole.tails for b in other.heads}
+                nodes, groups = {**whole.nodes, **other.nodes}, (*whole.groups, *other.groups)
+                whole = Flat(nodes, whole.edges | other.edges | joined, whole.heads, other.tails, groups)
             return whole
         case Overlay(parts):
-            whole, *rest = map(flat, parts)
-            for part in rest:
+            whole, *rest = [flat(each) for each in parts]
+            for other in rest:
                 whole = Flat(
-                    {**whole.nodes, **part.nodes},
-                    whole.edges | part.edges,
-                    whole.heads | part.heads,
-                    whole.tails | part.tails,
-                    (*whole.groups, *part.groups),
+                    {**whole.nodes, **other.nodes},
+                    whole.edges | other.edges,
+                    whole.heads | other.heads,
+                    whole.tails | other.tails,
+                    (*whole.groups, *other.groups),
                 )
             return whole
 

@@ -1,9 +1,11 @@
 """Graphs that the contract refuses: every code of the specification's table, with the task and the field it names."""
 
+# mypy: disable-error-code=empty-body
+
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pydantic import BaseModel, SecretStr
@@ -88,6 +90,8 @@ async def slow_predicate(pick: Pick) -> bool:
 def has_shelf(place: Reservation) -> bool:
     return bool(place)
 
+
+NO_GRAPHS: list[Any] = []
 
 MISSING: dict[str, tuple[Callable[[], object], Expected]] = {
     "nobody provides it": (
@@ -379,11 +383,11 @@ MODELS: dict[str, tuple[Callable[[], object], Expected]] = {
         {("task-model", "charge", "")},
     ),
     "a condition of two models": (
-        lambda: Workflow("w", fetch >> charge.when(two_models)),
+        lambda: Workflow("w", fetch >> charge.when(cast("Any", two_models))),
         {("task-model", "charge", "")},
     ),
     "a condition that is slow": (
-        lambda: Workflow("w", fetch >> charge.when(slow_predicate)),
+        lambda: Workflow("w", fetch >> charge.when(cast("Any", slow_predicate))),
         {("task-model", "charge", "")},
     ),
     "a lambda without a model to read": (
@@ -391,7 +395,7 @@ MODELS: dict[str, tuple[Callable[[], object], Expected]] = {
         {("task-model", "ping", "")},
     ),
     "each condition": (
-        lambda: Workflow("w", fetch >> [charge.when(wrong_predicate), reserve.when(two_models)]),
+        lambda: Workflow("w", fetch >> [charge.when(wrong_predicate), reserve.when(cast("Any", two_models))]),
         {("task-model", "charge", ""), ("task-model", "reserve", "")},
     ),
     "a secret in the input": (lambda: Workflow("w", ping, input=Login), {("task-model", "w", "token")}),
@@ -407,13 +411,16 @@ MODELS: dict[str, tuple[Callable[[], object], Expected]] = {
 }
 
 INPUTS: dict[str, tuple[Callable[[], object], Expected]] = {
-    "several first models": (lambda: Workflow("w", [charge, reserve]), {("workflow-input", "w", "")}),
+    "several first models": (lambda: Workflow("w", charge & reserve), {("workflow-input", "w", "")}),
     "several first parameters": (lambda: Workflow("w", pack), {("workflow-input", "w", "")}),
-    "no model as input": (lambda: Workflow("w", fetch, input=dict), {("workflow-input", "w", "")}),
-    "no model as output": (lambda: Workflow("w", fetch, output=3), {("workflow-input", "w", "")}),
-    "neither of them a model": (lambda: Workflow("w", fetch, input=int, output=str), {("workflow-input", "w", "")}),
+    "no model as input": (lambda: Workflow("w", fetch, input=cast("Any", dict)), {("workflow-input", "w", "")}),
+    "no model as output": (lambda: Workflow("w", fetch, output=cast("Any", 3)), {("workflow-input", "w", "")}),
+    "neither of them a model": (
+        lambda: Workflow("w", fetch, input=cast("Any", int), output=cast("Any", str)),
+        {("workflow-input", "w", "")},
+    ),
     "no task": (lambda: Workflow("w", Graph()), {("workflow-input", "w", "")}),
-    "no graph": (lambda: Workflow("w"), {("workflow-input", "w", "")}),
+    "no graph": (lambda: Workflow("w", *NO_GRAPHS), {("workflow-input", "w", "")}),
     "an output that nobody writes": (
         lambda: Workflow("w", fetch, output=Parcel),
         {("workflow-input", "w", f) for f in ("payment_id", "shelf")},

@@ -1,5 +1,7 @@
 """Plans: where each field of each input comes from, in which order writes fold, and what a run answers with."""
 
+# mypy: disable-error-code=empty-body
+
 from __future__ import annotations
 
 import operator
@@ -221,7 +223,8 @@ def test_an_input_that_is_an_output_is_taken_as_it_is(
 ) -> None:
     plan = workflow.plan
     (argument,) = plan.nodes[plan.by_name[node]].arguments
-    names = {None: None, INPUT: "input", **{each.index: each.name for each in plan.nodes}}
+    names: dict[int | None, str | None] = {None: None, INPUT: "input"}
+    names.update({each.index: each.name for each in plan.nodes})
     assert names[argument.same_as] == expected
 
 
@@ -344,7 +347,7 @@ def test_the_digest_stays_from_release_to_release() -> None:
     [
         Workflow("w", fetch >> [charge, reserve] >> ship.named("send")),
         Workflow("w", fetch >> [charge, reserve] >> ship.on("all_success")),
-        Workflow("w", fetch >> [charge.when(is_large), reserve], output=None),
+        Workflow("w", fetch >> [charge.when(is_large), reserve]),
         Workflow("w", fetch >> charge >> reserve >> ship),
         Workflow("w", fetch >> [charge, reserve] >> ship, output=Parcel),
         Workflow("w", fetch >> [charge, reserve.writing(shelf="x")] >> ship.reading(shelf="x")),

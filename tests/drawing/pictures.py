@@ -62,17 +62,17 @@ plain = st.from_regex("[a-z][a-z0-9_]{0,11}", fullmatch=True)
 @st.composite
 def pictures(draw: st.DrawFn, names: st.SearchStrategy[str] = hostile, max_size: int = 12) -> Picture:
     """Any picture: an acyclic graph with frames that may nest or overlap, kinds, notes and statuses."""
-    order = draw(st.lists(names, unique=True, max_size=max_size))
-    pairs = [(tail, head) for index, tail in enumerate(order) for head in order[index + 1 :]]
-    arrows = draw(st.sets(st.sampled_from(pairs), max_size=2 * max_size)) if pairs else set()
-    groups = draw(st.lists(st.sets(st.sampled_from(order)), max_size=3)) if order else []
+    order = draw(st.lists(names, unique=True, min_size=draw(st.integers(0, max_size)), max_size=max_size))
+    earlier = {head: order[:index] for index, head in enumerate(order) if index}
+    tails = {head: draw(st.sets(st.sampled_from(before), max_size=3)) for head, before in earlier.items()}
+    groups = draw(st.lists(st.sets(st.sampled_from(order)), max_size=4)) if order else []
     return Picture(
         title=draw(names),
         shapes=tuple(
             Shape(name, name, draw(st.just("") | names), draw(st.sampled_from(KINDS)), draw(st.just("") | names))
             for name in order
         ),
-        arrows=frozenset(arrows),
+        arrows=frozenset((tail, head) for head, before in tails.items() for tail in before),
         frames=tuple(Frame(draw(names), frozenset(group)) for group in groups),
         states=draw(st.just({}) | st.dictionaries(st.sampled_from([*order, "other"]), st.sampled_from(STATES))),
     )

@@ -19,7 +19,7 @@ def tiers_of(drawn: Picture) -> Tiers:
 
 
 def places_of(graph: Tiers, tiers: list[list[int]]) -> list[float]:
-    return balanced(graph, tiers, Extents([1.0] * len(graph), [0.5] * len(graph)))
+    return balanced(graph, tiers, Extents([0.5] * len(graph), [1.0] * len(graph)))
 
 
 @quickly
@@ -45,11 +45,32 @@ def test_edges_of_frames_are_straight(drawn: Picture) -> None:
         assert len({places[node] for node in border.bottoms}) == 1
 
 
-def test_the_edge_of_a_frame_is_straight_where_an_arrow_comes_in() -> None:
-    graph = tiers_of(picture(stages("a", "b x"), stages("b", "c"), stages("x", "y"), frames={"when p": "b c y"}))
+TANGLE = stages("a", "b e"), stages("b", "c f"), stages("c", "d e"), stages("e", "f")
+
+
+def test_the_edges_of_a_frame_are_straight_where_arrows_come_in() -> None:
+    graph = tiers_of(picture(*TANGLE, frames={"when p": "a c f"}))
     places = places_of(graph, untangled(graph))
     (border,) = graph.borders.values()
     assert len({places[node] for node in border.tops}) == len({places[node] for node in border.bottoms}) == 1
+
+
+def test_long_arrows_are_straight_where_others_cross_them() -> None:
+    graph = tiers_of(picture(*TANGLE))
+    places = places_of(graph, untangled(graph))
+    assert max(map(len, graph.routes.values())) == 4
+    for route in graph.routes.values():
+        assert len({places[node] for node in route[1:-1]}) <= 1
+
+
+def test_a_long_arrow_is_straight_where_others_fork_off_it() -> None:
+    graph = tiers_of(
+        picture(stages(*"abcdefg"), stages("a", "v", "x"), stages("c", "x"), stages("v", "y"), stages("e", "y"))
+    )
+    places = places_of(graph, untangled(graph))
+    bends = graph.routes["v", "y"][1:-1]
+    assert len(bends) == 3
+    assert len({places[node] for node in bends}) == 1
 
 
 @quickly

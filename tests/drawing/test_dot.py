@@ -8,7 +8,7 @@ import shutil
 import subprocess
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 
 from cloaca.drawing import Picture, to_dot
 from cloaca.drawing.nesting import nested
@@ -45,6 +45,7 @@ def test_every_shape_and_every_arrow_is_there(drawn: Picture) -> None:
 @pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
 @settings(max_examples=15, deadline=None)
 @given(pictures(hostile | plain, max_size=6))
+@example(picture(names="a", notes={"a": "]"}))
 def test_graphviz_reads_the_same_graph(drawn: Picture) -> None:
     done = subprocess.run(["dot", "-Tdot_json"], input=to_dot(drawn).encode(), capture_output=True, check=True)
     assert b"rror" not in done.stderr

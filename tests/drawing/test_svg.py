@@ -120,8 +120,8 @@ def test_a_long_arrow_is_level_between_its_ends() -> None:
 
 
 def test_components_stand_one_below_the_other() -> None:
-    boxes = layout_of(picture(stages("a", "b c d"), stages("p", "q"))).boxes
-    assert max(boxes[name].bottom for name in "abcd") < min(boxes[name].y for name in "pq")
+    boxes = layout_of(picture(stages("a", "b c d"), names="e")).boxes
+    assert max(boxes[name].bottom for name in "abcd") < boxes["e"].y
 
 
 def test_one_box_byte_by_byte() -> None:
@@ -165,6 +165,19 @@ def test_a_fan_of_thirty_shares_a_trunk() -> None:
     drawn = picture(stages("plan", fan, "merge"))
     assert len(layout_of(drawn).boxes) == 32
     assert all(hop.trunk for route in layout_of(drawn).routes.values() for hop in route)
+
+
+def test_fans_that_overlap_have_no_trunk() -> None:
+    routes = layout_of(picture(stages("a b", "c d e f g h i j"))).routes
+    assert not any(hop.trunk for route in routes.values() for hop in route)
+
+
+def test_frames_keep_their_order_from_tier_to_tier() -> None:
+    drawn = picture(
+        stages("d", "in_b"), stages("e", "in_a"), names="a b", frames={"when x": "a in_a", "when y": "b in_b"}
+    )
+    (_, one), (_, other) = layout_of(drawn).frames
+    assert not overlap(one, other)
 
 
 def test_many_images_can_share_a_page() -> None:

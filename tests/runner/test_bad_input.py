@@ -136,7 +136,7 @@ async def test_an_unknown_workflow(database: Database) -> None:
 
 @pytest.mark.parametrize("name", ["a\x00b", "\ud800", "a\nb"])
 def test_names_that_cannot_be_stored(name: str) -> None:
-    with pytest.raises(ValueError, match="the name of a workflow or a task is printable text"):
+    with pytest.raises(ValueError, match="a task or workflow is named by printable text"):
         Runner("memory://", workflows=[Workflow("named", fetch.named(name))])
     with pytest.raises((ValueError, ContractError)):
         Runner("memory://", workflows=[Workflow(name, fetch)])

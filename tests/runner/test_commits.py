@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from returns.result import Success
 
-from cloaca import CloacaError, Retry, RunnerClosed, StoreUnavailable, Workflow, WorkflowBuilder, task
+from cloaca import CloacaError, Retry, RunnerClosed, StoreError, StoreUnavailable, Workflow, WorkflowBuilder, task
 from cloaca.ports import Batch, Receipt, RunRow, Store
 from cloaca.runner import Runner
 from cloaca.stores.memory import MemoryStore
@@ -225,6 +225,25 @@ async def test_predecessors_are_in_the_file_when_a_body_runs(file: Database) -> 
     assert missing == []
 
 
+@asynchronous
+async def test_two_processes_make_the_same_id(make: Make) -> None:
+    """Ids are made by chance: the later run gets another, and neither sees the other's data."""
+    store = make()
+    other = store if isinstance(store, MemoryStore) else make()
+    async with running(store, shop) as first, running(other, shop) as second:
+        handles = [await first.start(shop, Order(order=order)) for order in range(5)]
+        taken = [int(handle.id) for handle in handles]
+        second._ids = iter([*taken, *taken])
+        later = [await second.start(shop, Order(order=order)) for order in range(100, 105)]
+        keyed = [await second.start(shop, Order(order=order), key=f"{order}") for order in range(200, 205)]
+        every = [*handles, *later, *keyed]
+        outcomes = [(await handle.result()).unwrap().tracking for handle in every]
+        assert outcomes == [f"paid-{n}-10/sku-{n}" for n in (*range(5), *range(100, 105), *range(200, 205))]
+        assert len({handle.id for handle in every}) == 15
+        for handle in later:
+            assert (await handle.context())["order"] >= 100
+
+
 # A store that fails
 
 
@@ -324,8 +343,9 @@ async def failing(watched: Watched) -> bool:
     return watched.failures > 0
 
 
+@pytest.mark.parametrize("odd", [AssertionError("a bug"), StoreError("it has refused a statement")])
 @asynchronous
-async def test_a_store_that_breaks_its_word(make: Make) -> None:
+async def test_a_store_that_breaks_its_word(make: Make, odd: Exception) -> None:
     """An error that no store may raise: the worker starts again from the rows, under a new session."""
     store = make()
     ran: list[str] = []
@@ -334,7 +354,7 @@ async def test_a_store_that_breaks_its_word(make: Make) -> None:
     async def first(order: Order) -> A:
         ran.append("first")
         if len(ran) == 1:
-            store.watched.fails = lambda: AssertionError("a bug")
+            store.watched.fails = lambda: odd
             store.watched.failures = 1
         return A(a=1)
 

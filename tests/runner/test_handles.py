@@ -5,11 +5,23 @@ from __future__ import annotations
 import asyncio
 import threading
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from returns.result import Failure, Success
 
-from cloaca import Retry, RunFailure, RunNotFound, TaskInfo, UnknownTask, UnknownWorkflow, Waiting, Workflow, task
+from cloaca import (
+    Retry,
+    RunFailure,
+    RunHandle,
+    RunNotFound,
+    TaskInfo,
+    UnknownTask,
+    UnknownWorkflow,
+    Waiting,
+    Workflow,
+    task,
+)
 from tests.runner.databases import Database, asynchronous, eventually
 from tests.runner.shop import A, B, C, Order, Payment, Shipment, fetch, seed, ship, shop
 
@@ -295,7 +307,9 @@ async def test_a_workflow_that_was_not_listed_is_added(database: Database) -> No
 async def test_listing_runs(database: Database) -> None:
     other = Workflow("other", seed)
     async with database.runner(shop, other) as runner, database.runner(work=False) as reader:
-        handles = [await runner.start(shop, Order(order=order)) for order in (1, -1, 2)]
+        handles: list[RunHandle[Any, Any]] = []
+        for order in (1, -1, 2):
+            handles.append(await runner.start(shop, Order(order=order)))
         handles.append(await runner.start(other, Order(order=3), key="three"))
         for handle in handles:
             await handle.result()

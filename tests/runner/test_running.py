@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated, Any
@@ -810,8 +810,15 @@ async def test_a_runner_belongs_to_its_event_loop(database: Database) -> None:
         handle = await runner.start(shop, Order(order=1))
 
         def elsewhere() -> None:
-            for call in (lambda: runner.start(shop, Order(order=2)), lambda: handle.result(), lambda: runner.runs()):
-                with pytest.raises(RunnerClosed, match="open on another event loop.*BlockingRunner"):
+            calls: list[Callable[[], Coroutine[Any, Any, object]]] = [
+                lambda: runner.start(shop, Order(order=2)),
+                lambda: runner.get(handle.id),
+                handle.result,
+                handle.cancel,
+                handle.tasks,
+            ]
+            for call in calls:
+                with pytest.raises(RunnerClosed, match=r"open on another event loop.*BlockingRunner"):
                     asyncio.run(call())
 
         await asyncio.to_thread(elsewhere)

@@ -64,7 +64,7 @@ def after(graph: Graph[OrderRef, Any], last: Task[Any, Shipment]) -> Workflow[Or
 
 declared = Workflow("declared", payments() >> refund)
 composed: Workflow[OrderRef, Shipment] = after(fetch >> [charge, reserve], ship)
-closed: Workflow[Order, Shipment] = Workflow("closed", shipments(fast=True))
+closed: Workflow[Order, Shipment] = Workflow("closed", shipments(fast=True), input=Order)
 
 
 # What a task may be told at its place

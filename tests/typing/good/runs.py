@@ -35,21 +35,22 @@ def exhaustive(outcome: Outcome[Shipment, Any]) -> Shipment:
             raise SystemExit(str(failed))
 
 
-as_result: Result[Shipment, RunFailure[Any]] = run(orders, OrderRef(order_id=7), "sqlite:///:memory:")
-subclass = run(orders, ExpressRef(order_id=7), database="sqlite:///orders.db")
-no_input = run(pinging)
-first: Outcome[Any, Any] = run(starting)
-tracking: str = exhaustive(run(orders, OrderRef(order_id=1))).tracking
-
-match run(several, OrderRef(order_id=7)):
-    case Success(context):
-        print(context["sku"], context.get("shelf"))
-    case Failure(failed):
-        print(failed.status)
+def more() -> None:
+    as_result: Result[Shipment, RunFailure[Any]] = run(orders, OrderRef(order_id=7), "sqlite:///orders.db")
+    subclass = run(orders, ExpressRef(order_id=7), database="sqlite:///orders.db")
+    no_input = run(pinging)
+    first: Outcome[Any, Any] = run(starting)
+    tracking: str = exhaustive(run(orders, OrderRef(order_id=1))).tracking
+    print(as_result, subclass, no_input, first, tracking)
+    match run(several, OrderRef(order_id=7)):
+        case Success(context):
+            print(context["sku"], context.get("shelf"))
+        case Failure(failed):
+            print(failed.status)
 
 
 async def asynchronous() -> None:
-    async with Runner("sqlite:///orders.db", workflows=[orders, several, pinging]) as runner:
+    async with Runner("sqlite:///orders.db", workflows=[orders, several, pinging, silent]) as runner:
         handle = await runner.start(orders, OrderRef(order_id=7), key="order-7")
         outcome = await handle.result(timeout=60)
         shipment: Shipment = exhaustive(outcome)
@@ -63,7 +64,7 @@ async def asynchronous() -> None:
             print(event.kind, event.task, event.at)
         print(await handle.tasks(), await handle.why(), await handle.context(), await handle.status(), paid, shipment)
         print(await runner.runs(workflow=orders, status="failed", limit=5))
-        await handle.cancel()
+        await (await runner.start(silent, OrderRef(order_id=9))).cancel()
 
 
 def threads() -> None:
@@ -76,4 +77,7 @@ def threads() -> None:
 
 
 if __name__ == "__main__":
+    print(blocking())
+    more()
+    threads()
     asyncio.run(asynchronous())

@@ -67,12 +67,6 @@ def more_options(pick: Pick) -> Pick:
     return pick
 
 
-class Flows:
-    @task
-    def step(pick: Pick) -> Pick:
-        return pick
-
-
 # The plain functions
 async def unit_tests(bill: Charge, ctx: TaskContext) -> None:
     paid: Result[Payment, Declined] = await charge(bill)
