@@ -1,6 +1,7 @@
 """Pictures of directed acyclic graphs as text: Mermaid, DOT, SVG, and lines for a terminal.
 
 This package knows names, arrows and statuses; it knows neither tasks nor workflows, and nothing else of cloaca.
+Equal pictures give equal texts, byte by byte; no text ends with a line break, as ``print`` adds one.
 """
 
 from cloaca.drawing.dot import to_dot

@@ -170,7 +170,7 @@ def programs(draw: st.DrawFn, size: int, *, seals: bool = True, types: tuple[typ
     ids = iter(range(100))
 
     def leaf() -> Program:
-        writes = _with_fold(draw(outputs), draw(st.integers(0, 5)) == 0)
+        writes = _with_fold(draw(outputs), draw(st.integers(0, 3)) == 0)
         return Leaf(next(names), draw(inputs), writes, draw(rules))
 
     def expression(size: int) -> Program:

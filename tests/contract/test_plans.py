@@ -137,8 +137,8 @@ def test_writes_fold_in_topological_order_ties_by_name() -> None:
 
 def test_a_condition_does_not_change_the_order() -> None:
     conditional = tally("b").when(lambda pick: bool(pick.sku))
-    workflow = Workflow("w", fetch >> [tally("z"), conditional, tally("x")] >> report)
-    assert bound(workflow, "report") == {"total": ["z.total", "x.total", "b.total"]}
+    workflow = Workflow("w", fetch >> [tally("d"), conditional, tally("c")] >> report)
+    assert bound(workflow, "report") == {"total": ["d.total", "c.total", "b.total"]}
 
 
 def test_a_seal_folds_at_its_name() -> None:

@@ -157,16 +157,24 @@ async def test_no_more_bodies_run_than_there_are_threads(executor: ThreadExecuto
 
 
 @asynchronous
-async def test_a_body_never_waits_for_a_thread_that_is_taken(executor: ThreadExecutor) -> None:
-    """A thread may have been handed a body that it has not begun: it must not count as free."""
-    for _ in range(50):
-        first, second = Hanging(), Hanging()
-        bodies = [executor.submit(first), executor.submit(second)]
-        await first.begins()
-        await second.begins()
-        first.told.set()
-        second.told.set()
-        await asyncio.gather(*bodies)
+async def test_a_body_never_waits_for_a_thread_that_is_taken(
+    executor: ThreadExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that has been handed a body, and has not begun it yet, does not count as free."""
+    begin, handed, goes_on = executor._begin, threading.Event(), threading.Event()
+
+    def slow(body: Any) -> bool:
+        if not handed.is_set():
+            handed.set()
+            assert goes_on.wait(PATIENCE_S)
+        return begin(body)
+
+    monkeypatch.setattr(executor, "_begin", slow)
+    first = executor.submit(lambda: "first")
+    assert await asyncio.to_thread(handed.wait, PATIENCE_S)
+    assert await executor.submit(lambda: "second") == "second"
+    goes_on.set()
+    assert await first == "first"
 
 
 @asynchronous
@@ -338,6 +346,33 @@ def test_an_executor_serves_one_loop_after_another(executor: ThreadExecutor) -> 
     asyncio.run(first())
     asyncio.run(second())
     asyncio.run(second())
+
+
+def test_what_nobody_waits_for_is_not_kept(executor: ThreadExecutor) -> None:
+    """Bodies return one after another to a loop that is closed."""
+    hanging = [Hanging(), Hanging()]
+    kept: list[weakref.ref[Any]] = []
+
+    def returning(body: Hanging) -> Payload:
+        body()
+        payload = Payload()
+        kept.append(weakref.ref(payload))
+        return payload
+
+    async def leave() -> None:
+        for body in hanging:
+            executor.submit(functools.partial(returning, body))
+            await body.begins()
+
+    asyncio.run(leave())
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith("cloaca-body")]
+    executor.close()
+    for body in hanging:
+        body.told.set()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+    gc.collect()
+    assert [reference() for reference in kept] == [None, None]
 
 
 def test_without_a_loop_nothing_is_submitted(executor: ThreadExecutor) -> None:

@@ -467,6 +467,7 @@ async def test_a_worker_that_slept_past_its_lease_does_not_reap_itself(make: Mak
     async with running(store, workflow, lease_s=0.4) as runner:
         handle = await runner.start(workflow, Order(order=1))
         await eventually(lambda: at_least(ran, 1))
+        await store.open_session("a worker that has died", time.time(), time.time() + 0.5)  # there is one to reap
         store.watched.failures = 10**6  # an outage longer than the lease
         await asyncio.sleep(0.8)
         store.watched.failures = 0

@@ -11,9 +11,11 @@ from pydantic import BaseModel
 
 from cloaca import Graph, Runner, Workflow, task
 from cloaca.interpreter.workers import Settings
-from cloaca.ports import Poll
+from cloaca.ports import Batch, Poll
 from cloaca.stores.sql.sqlite import SqliteStore
 from tests.stores.asynchronous import asynchronous
+from tests.stores.rows import AT, owned, session_of
+from tests.stores.rows import task as row
 from tests.stores.traces import Trace, driver
 
 RUNS, TASKS = 500, 10
@@ -105,3 +107,18 @@ async def test_an_idle_runner_asks_for_nothing_between_two_looks(
         assert len(trace.statements) <= 4  # what a look costs
         release.set()
         assert (await handle.result()).unwrap() == Number(value=1)
+
+
+@asynchronous
+async def test_many_runs_are_claimed_with_a_few_statements(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "runs.db")
+    await store.open()
+    first, second = await session_of(store), await session_of(store)
+    await owned(store, first, *range(300))
+    await store.transact(Batch(first, tasks=[row(run, name) for run in range(300) for name in "abc"]))
+    await store.close_session(first)
+    trace = Trace(store)
+    histories = await store.claim(second, ["orders", "mail"], 256, AT, suspects=False)
+    assert len(histories) == 256
+    assert len(trace.statements) <= 10
+    await store.close()

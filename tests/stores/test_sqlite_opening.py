@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import sqlite3
+import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import closing
@@ -261,9 +262,10 @@ def shared(tmp_path: Path) -> Path:
     """A directory that every user can reach."""
     directory = tmp_path / "shared"
     directory.mkdir()
-    for parent in (directory, *list(directory.parents)[:3]):
-        if parent.owner() == tmp_path.owner() and parent != Path("/tmp"):
-            parent.chmod(0o755)
+    for parent in (directory, *directory.parents):
+        if parent == Path(tempfile.gettempdir()):
+            break
+        parent.chmod(0o755)
     return directory
 
 
