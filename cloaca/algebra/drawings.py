@@ -9,11 +9,12 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from cloaca.drawing import Frame, Picture, Shape, to_dot, to_mermaid, to_svg, to_text
-
 if TYPE_CHECKING:
     from cloaca.algebra.graphs import Guard, Node
     from cloaca.algebra.structures import Structure
+    from cloaca.drawing import Picture
+
+# ``cloaca.drawing`` is imported where something is drawn: most programs draw nothing, and it is a sixth of the import.
 
 
 class Drawable:
@@ -25,18 +26,26 @@ class Drawable:
 
     def to_mermaid(self, states: Mapping[str, str] | None = None) -> str:
         """Return a Mermaid flowchart."""
+        from cloaca.drawing import to_mermaid  # noqa: PLC0415
+
         return to_mermaid(self.picture(states))
 
     def to_dot(self, states: Mapping[str, str] | None = None) -> str:
         """Return a Graphviz digraph."""
+        from cloaca.drawing import to_dot  # noqa: PLC0415
+
         return to_dot(self.picture(states))
 
     def to_svg(self, states: Mapping[str, str] | None = None) -> str:
         """Return an SVG image as text; no external program takes part."""
+        from cloaca.drawing import to_svg  # noqa: PLC0415
+
         return to_svg(self.picture(states))
 
     def to_text(self, states: Mapping[str, str] | None = None, *, width: int = 80, color: bool = False) -> str:
         """Return lines for a terminal, none wider than ``width`` columns."""
+        from cloaca.drawing import to_text  # noqa: PLC0415
+
         return to_text(self.picture(states), width=width, color=color)
 
     def _repr_svg_(self) -> str:
@@ -47,6 +56,8 @@ def picture_of(
     title: str, structure: Structure[Node[Any, Any, Any]], states: Mapping[str, str] | None = None
 ) -> Picture:
     """Return the picture of a structure: a shape for each node, a frame for each condition over several nodes."""
+    from cloaca.drawing import Frame, Picture, Shape  # noqa: PLC0415
+
     guards = {guard for node in structure.nodes.values() for guard in node.guards}
     frames = [Frame(f"when {guard.predicate.name}", guard.members) for guard in guards if len(guard.members) > 1]
     return Picture(

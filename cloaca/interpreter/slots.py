@@ -25,6 +25,7 @@ class Slots(Generic[T]):
         self._perform = perform
         self._limit = self._free = limit
         self._offers: deque[T] = deque()
+        self.serving: asyncio.Task[None] | None = None  # the task in which ``perform`` is called
         self._scheduled = False
         self._closed = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -66,6 +67,7 @@ class Slots(Generic[T]):
         assert current is not None
         try:
             while self._offers:
+                self.serving = current
                 work = self._perform(self._offers.popleft())
                 if work is not None:
                     if self._offers:

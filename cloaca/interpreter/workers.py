@@ -339,11 +339,11 @@ class Worker:
         if plan_node.body is None:
             drive.report(node, number, evaluate(plan_node, drive.outputs, self.codec))
             return None
+        drive.running[node].task = self._slots.serving
         return self._attempt(drive, node, number)
 
     async def _attempt(self, drive: Drive, node: int, number: int) -> None:
         plan_node, running = drive.plan.nodes[node], drive.running[node]
-        running.task = asyncio.current_task()
         assert plan_node.body is not None
         takes_context = plan_node.body.signature.context is not None
         context = self._context(drive, node, number, running) if takes_context else None

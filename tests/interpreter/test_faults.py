@@ -7,6 +7,7 @@ CLOACA_EXAMPLES=100 tries more worlds.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import time
@@ -140,12 +141,9 @@ async def start_all(runner: Runner, workflow: Workflow[Any, Any], program: Progr
     """Start runs however often that is refused."""
     handles: list[Any] = []
     while len(handles) < count:
-        try:
-            handles.append(
-                await runner.start(workflow, Input(seed=program.seed, trace=("input",)), key=f"{len(handles)}")
-            )
-        except StoreUnavailable:
-            pass
+        with contextlib.suppress(StoreUnavailable):
+            input = Input(seed=program.seed, trace=("input",))
+            handles.append(await runner.start(workflow, input, key=f"{len(handles)}"))
     return handles
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import shutil
 import sqlite3
@@ -19,11 +20,14 @@ from cloaca.errors import (
     DatabaseTooNew,
     ForeignDatabase,
     InvalidDatabaseUrl,
+    LeaseLost,
     StoreError,
     StoreUnavailable,
 )
-from cloaca.stores.sql import sqlite
+from cloaca.ports import Batch, Receipt, RunRow
+from cloaca.stores.sql import ownership, queries, sqlite, statements
 from cloaca.stores.sql.connections import driver_of, keep_log
+from cloaca.stores.sql.locks import GATE, LockFile
 from cloaca.stores.sql.sqlite import SqliteStore
 from cloaca.stores.sql.tables import SCHEMA
 from tests.stores.asynchronous import asynchronous
@@ -374,6 +378,30 @@ async def test_an_opening_that_is_cancelled_gives_everything_back(
     given_back()
 
 
+@asynchronous
+async def test_closing_lets_what_was_asked_before_be_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    began, goes_on, find = threading.Event(), threading.Event(), queries.run
+
+    def slow(driver: sqlite3.Connection, run: int) -> RunRow | None:
+        began.set()
+        assert goes_on.wait(10)
+        return find(driver, run)
+
+    monkeypatch.setattr(queries, "run", slow)
+    store = SqliteStore(tmp_path / "runs.db")
+    await store.open()
+    await waiting(store, 1)
+    asked = asyncio.create_task(status_of(store, 1))
+    await asyncio.to_thread(began.wait, 10)
+    written = asyncio.create_task(store.cancel(1, AT))
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(store.close())
+    assert await written == "cancelled"
+    goes_on.set()
+    assert await asked == "cancelled"
+    await closing
+
+
 # Together
 
 
@@ -410,3 +438,48 @@ async def test_two_stores_of_one_process_share_a_file(tmp_path: Path) -> None:
     assert await second.reap(AT) == 10  # and that it has gone without a word
     assert await status_of(second, 0) in ("pending", "running")
     await second.close()
+
+
+@asynchronous
+async def test_one_writes_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, other = SqliteStore(tmp_path / "runs.db"), LockFile(tmp_path / "runs.db")
+    write, entered = statements.write, []
+
+    def watched(driver: sqlite3.Connection, batch: Batch) -> Receipt:
+        entered.append(other._set(GATE, fcntl.F_WRLCK))
+        return write(driver, batch)
+
+    await store.open()
+    session = await session_of(store)
+    monkeypatch.setattr(statements, "write", watched)
+    await store.transact(Batch(session))
+    assert entered == [False]
+    assert other._set(GATE, fcntl.F_WRLCK)
+    other.close()
+    await store.close()
+
+
+@asynchronous
+async def test_a_session_that_could_not_be_opened_shows_no_life(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its id goes to the next, perhaps in another process, who must be able to show its own."""
+    first, second, third = (SqliteStore(tmp_path / "runs.db") for _ in range(3))
+    for store in (first, second, third):
+        await store.open()
+
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError("no")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ownership, "show_life", fail)
+        with pytest.raises(StoreError):
+            await session_of(first)
+    assert await session_of(second) == 1
+    assert await third.reap(AT) == 0
+    await second.close()
+    await third.reap(AT)
+    with pytest.raises(LeaseLost):
+        await third.transact(Batch(1))
+    await third.close()
+    await first.close()
