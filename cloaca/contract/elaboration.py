@@ -6,7 +6,7 @@ output, and nothing about execution, which the plan does.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -239,14 +239,18 @@ class _Builder:
         return (), ()
 
     def finished(self) -> Elaboration:
-        edges = [(pred, site.id) for site in self.sites.values() for pred in site.preds]
-        order = topological(self.sites, edges, self.rank)
-        if len(order) < len(self.sites):  # a condition over nodes with others between them, which wait for it in turn
-            raise ContractError([cyclic([self.sites[id].task for id in find_cycle(self.sites, edges)])])
+        order = topological(self.sites, self.edges(), self.rank)
+        if len(order) < len(self.sites):
+            # The builder's cycle, or a condition over nodes with others between them, which wait for it in turn.
+            cycle = find_cycle(self.sites, list(self.edges()))
+            raise ContractError([cyclic(list(dict.fromkeys(self.sites[id].task for id in cycle)))])
         sites = tuple(self.sites[id] for id in order)
         index = {site.id: position for position, site in enumerate(sites)}
         steps = tuple(self.step(site, index) for site in sites)
         return Elaboration(sites, steps, index, self.key_names)
+
+    def edges(self) -> Iterator[tuple[str, str]]:
+        return ((pred, site.id) for site in self.sites.values() for pred in site.preds)
 
     def rank(self, id: str) -> tuple[bool, tuple[str, ...]]:
         site = self.sites[id]
@@ -276,16 +280,18 @@ class _Builder:
         return tuple(read for row in rows for read in row)
 
     def row_reads(self, model: type[BaseModel], scope: str, renames: Renames) -> tuple[Read, ...]:
-        """The reads of one model; many nodes share them, so they are made once."""
-        known = self.rows.get((model, scope, renames))
-        if known is None:
-            keys, name = dict(renames), model.__name__
-            reads = [
-                Read(self.key(scope, keys.get(field, field)), entry.type, entry.required, field, name)
-                for field, entry in row_of(model).items()
-            ]
-            known = self.rows[model, scope, renames] = tuple(reads)
-        return known
+        """The reads of one model. Many nodes share those under its own names, so they are made once."""
+        if not renames and (model, scope) in self.rows:
+            return self.rows[model, scope]
+        keys, name = dict(renames), model.__name__
+        reads = [
+            Read(self.key(scope, keys.get(field, field)), entry.type, entry.required, field, name)
+            for field, entry in row_of(model).items()
+        ]
+        made = tuple(reads)
+        if not renames:
+            self.rows[model, scope] = made
+        return made
 
     def writes_of(self, site: Site) -> tuple[Write, ...]:
         if site.kind == "entry" and site.row:
@@ -302,16 +308,17 @@ class _Builder:
         self, model: type[BaseModel], scope: str, renames: Renames, *, optional: bool = False
     ) -> tuple[Write, ...]:
         """The writes of one model; with ``optional``, its fields with defaults may be left out."""
-        known = self.written.get((model, scope, renames, optional))
-        if known is None:
-            keys = dict(renames)
-            known = self.written[model, scope, renames, optional] = tuple(
-                Write(
-                    self.key(scope, keys.get(field, field)), entry.type, entry.reducer, entry.required or not optional
-                )
-                for field, entry in row_of(model).items()
-            )
-        return known
+        if not renames and (model, scope, optional) in self.written:
+            return self.written[model, scope, optional]
+        keys = dict(renames)
+        writes = [
+            Write(self.key(scope, keys.get(field, field)), entry.type, entry.reducer, entry.required or not optional)
+            for field, entry in row_of(model).items()
+        ]
+        made = tuple(writes)
+        if not renames:
+            self.written[model, scope, optional] = made
+        return made
 
     def key(self, scope: str, name: str) -> str:
         if not scope:

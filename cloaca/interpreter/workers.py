@@ -18,7 +18,7 @@ from typing import Any
 from cloaca.algebra.context import TaskContext
 from cloaca.contract.plans import Plan
 from cloaca.contract.workflows import Workflow
-from cloaca.errors import IncompatibleRun, StoreError
+from cloaca.errors import IncompatibleRun, LeaseLost, StoreError
 from cloaca.interpreter.attempts import attempt, evaluate, raised
 from cloaca.interpreter.drives import Drive, Running
 from cloaca.interpreter.group_commit import GroupCommit
@@ -235,6 +235,8 @@ class Worker:
                 await self._claim(MOST_RUNS - self._active, suspects=False)
             if poll.suspects and self._suspect is None and self.has_room:
                 await self._claim_suspect()
+        except LeaseLost:
+            self.commits.batch()  # a commit finds that out, too, and begins again under a new session
         except StoreError as error:
             logger.warning("Looking for work failed, will try again: %s", error)
 

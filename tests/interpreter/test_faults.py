@@ -137,6 +137,30 @@ async def assert_as_calm(program: Program, handles: list[RunHandle[Any, Any]], s
         assert max(Counter(row.name for row in history.tasks).values(), default=1) == 1
 
 
+NOTES = {"run_recovered", "attempt_ignored", "code_changed"}
+
+
+async def heard(handle: RunHandle[Any, Any]) -> list[tuple[str, str | None, int | None]]:
+    """Return the events of a run but its notes, as somebody hears them who listens now."""
+    events = [(event.kind, event.task, event.attempt) async for event in handle.events()]
+    return [event for event in events if event[0] not in NOTES]
+
+
+def assert_told_once(live: list[Any], stored: list[Any], expected: Reference) -> None:
+    """Whoever listened all the time has heard what is stored, each event once, causes before effects."""
+    assert Counter(live) == Counter(stored)
+    assert max(Counter(live).values()) == 1
+    for events in (live, stored):
+        assert events[0] == ("run_started", None, None)
+        assert events[-1][0] == ("run_failed" if expected.has_failed else "run_succeeded")
+        at = {event: place for place, event in enumerate(events)}
+        for kind, name, attempt in events:
+            if kind in ("task_succeeded", "attempt_failed") or (
+                kind == "task_failed" and expected.standings[name] == "failed"
+            ):
+                assert at["task_started", name, attempt] < at[kind, name, attempt]
+
+
 async def start_all(runner: Runner, workflow: Workflow[Any, Any], program: Program, count: int) -> list[Any]:
     """Start runs however often that is refused."""
     handles: list[Any] = []
@@ -155,10 +179,13 @@ def test_commits_that_fail_and_leases_that_are_lost(stores: Stores) -> None:
         workflow = workflow_of(program, f"program {number}")
         async with Runner("memory://", store=store, workflows=[workflow], concurrency=3, grace_s=1) as runner:
             handles = await start_all(runner, workflow, program, 6)
+            listening = [asyncio.create_task(heard(handle)) for handle in handles]
             for _ in range(chance.randint(0, MOST_REAPED)):
                 await asyncio.sleep(chance.uniform(0, 0.01))
                 await store.reap(time.time() + 3600)
             await assert_as_calm(program, handles, store)
+            for handle, listener in zip(handles, listening, strict=True):
+                assert_told_once(await listener, await heard(handle), Reference(program))
             fate.calm = True
 
     worlds(lambda program, number: asyncio.run(world(program, number)))
@@ -185,9 +212,12 @@ def test_workers_that_come_and_go(stores: Stores) -> None:
         submitting = make()
         async with Runner("memory://", store=submitting, workflows=[workflow], work=False) as submitter:
             handles = await start_all(submitter, workflow, program, 4)
+            listening = [asyncio.create_task(heard(handle)) for handle in handles]
             workers = [asyncio.create_task(comes_and_goes()) for _ in range(2)]
             try:
                 await assert_as_calm(program, handles, submitting)
+                for handle, listener in zip(handles, listening, strict=True):
+                    assert_told_once(await listener, await heard(handle), Reference(program))
             finally:
                 ended.set()
                 fate.calm = True

@@ -424,9 +424,10 @@ async def test_starts_while_the_lease_is_lost(make: Make) -> None:
 async def test_an_idle_worker_gets_over_a_lost_lease(make: Make) -> None:
     store = make()
     other = store if isinstance(store, MemoryStore) else make()
-    async with running(store, shop, lease_s=0.5) as runner, running(other, shop, work=False) as submitter:
+    async with running(store, shop) as runner, running(other, shop, work=False) as submitter:
         await expire_all(store)
-        assert isinstance(await (await submitter.start(shop, Order(order=1))).result(), Success)
+        handle = await submitter.start(shop, Order(order=1))
+        assert isinstance(await handle.result(timeout=4), Success)  # long before it would renew its lease
         assert isinstance(await runner.run(shop, Order(order=1)), Success)
 
 
