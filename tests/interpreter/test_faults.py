@@ -102,7 +102,7 @@ def cramped(monkeypatch: pytest.MonkeyPatch) -> None:
 def worlds(test: Callable[[Program, int], None]) -> None:
     """Call ``test`` with programs and seeds."""
 
-    @seed(1)
+    @seed(int(os.environ.get("CLOACA_SEED", "1")))
     @settings(
         max_examples=WORLDS,
         deadline=None,

@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -262,15 +262,11 @@ def test_a_path_that_can_not_be_a_file_is_refused(tmp_path: Path, given_back: Ca
 
 
 @pytest.fixture
-def shared(tmp_path: Path) -> Path:
+def shared() -> Iterator[Path]:
     """A directory that every user can reach."""
-    directory = tmp_path / "shared"
-    directory.mkdir()
-    for parent in (directory, *directory.parents):
-        if parent == Path(tempfile.gettempdir()):
-            break
-        parent.chmod(0o755)
-    return directory
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
 
 
 def test_a_file_that_may_not_be_written_is_refused(shared: Path) -> None:
