@@ -126,16 +126,26 @@ def _request(byte: int, kind: int) -> bytes:
 
 
 def _opened(path: Path, *, like: Path) -> int:
-    """Open or create the file, for whoever may write the database; -1 where we may not."""
+    """Open or create the file, for whoever may write the database; -1 where we may not, or there are no such locks."""
     try:
-        try:
-            return os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        file = _opened_or_made(path, like)
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             return -1
         raise
+    try:
+        fcntl.fcntl(file, fcntl.F_OFD_GETLK, _request(GATE, _EXCLUSIVE))
+    except OSError:  # some network file systems and sandboxes
+        os.close(file)
+        return -1
+    return file
+
+
+def _opened_or_made(path: Path, like: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     if like.exists():
         os.fchmod(file, like.stat().st_mode & 0o777)
     return file
