@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cloaca.algebra.graphs import Guard, Node
+    from cloaca.algebra.graphs import Node
+    from cloaca.algebra.guards import Guard
     from cloaca.algebra.structures import Structure
     from cloaca.drawing import Picture
 

@@ -20,11 +20,13 @@ from pydantic import BaseModel
 from typing_extensions import TypeVar
 
 from cloaca.algebra.drawings import Drawable, picture_of
+from cloaca.algebra.guards import Guard
 from cloaca.algebra.signatures import local_names, name_of, read_predicate
-from cloaca.algebra.structures import Structure, checked_name, closed, empty, leaf, overlay, series
+from cloaca.algebra.structures import Structure, checked_name, closed, empty, leaf, nothing_to_seal, overlay, series
 from cloaca.errors import ContractError, Violation
 
 if TYPE_CHECKING:
+    from cloaca.algebra.shapes import Shape  # noqa: F401 - the plugin looks it up among what is loaded with this module
     from cloaca.drawing import Picture
 
 In = TypeVar("In", contravariant=True, default=Any)
@@ -62,23 +64,6 @@ class Predicate:
     def model(self, task: str) -> type[BaseModel] | None:
         """The annotated model; None for a lambda. Raises as ``read_predicate`` does, about ``task``."""
         return read_predicate(self.function, task, {**local_names(self.function), **self.names})
-
-
-@dataclass(frozen=True, slots=True)
-class Guard:
-    """One ``when``: the predicate, the names of all nodes that it guards, and of those that come first."""
-
-    predicate: Predicate
-    members: frozenset[str]
-    heads: frozenset[str]
-
-    def renamed(self, old: str, new: str) -> Guard:
-        """Return the same guard with one member renamed."""
-        return replace(
-            self,
-            members=frozenset(new if name == old else name for name in self.members),
-            heads=frozenset(new if name == old else name for name in self.heads),
-        )
 
 
 class Graph(Drawable, Generic[In, Out, Hidden]):
@@ -165,7 +150,7 @@ class Graph(Drawable, Generic[In, Out, Hidden]):
             ContractError: ``workflow-input``: the graph is empty, or a row is no pydantic model.
         """
         if not self.structure.nodes:
-            raise ContractError([Violation("workflow-input", "", "", "An empty graph can't be sealed")])
+            raise ContractError([nothing_to_seal()])
         graph = graph_of(closed(self.structure))
         name = f"sealed:{min(graph.structure.heads)}"
         rows: tuple[object, ...] = (input, output)
@@ -195,7 +180,7 @@ class Node(Graph[In, Out, Hidden]):
 
     name: str
     rule: Rule = field(default="none_failed", kw_only=True)
-    guards: tuple[Guard, ...] = field(default=(), kw_only=True)  # outermost first
+    guards: tuple[Guard[Predicate], ...] = field(default=(), kw_only=True)  # outermost first
 
     @cached_property
     def structure(self) -> Structure[Node[Any, Any, Any]]:
@@ -244,7 +229,7 @@ class Node(Graph[In, Out, Hidden]):
         alone = frozenset((self.name,))
         return self.guarded(Guard(Predicate.of(predicate), alone, alone))
 
-    def guarded(self, guard: Guard) -> Self:
+    def guarded(self, guard: Guard[Predicate]) -> Self:
         """Return the same node under one more condition, the outermost."""
         return self._changed(guards=(guard, *self.guards))
 

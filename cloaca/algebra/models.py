@@ -14,7 +14,7 @@ from collections import Counter, OrderedDict, abc, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, Flag
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any, Final
 
 import pydantic
@@ -23,6 +23,9 @@ from pydantic import BaseModel, RootModel, TypeAdapter
 from pydantic.errors import PydanticSchemaGenerationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
+
+from cloaca.algebra import survival
+from cloaca.algebra.rows import Field, ModelProblem, Row
 
 Model = type[BaseModel]
 
@@ -53,31 +56,6 @@ class Reduce:
     def __post_init__(self) -> None:
         if not callable(self.function):
             raise TypeError(f"Reduce takes a function of two values, like operator.add, not {self.function!r}")
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One field of a row.
-
-    ``type`` is the annotation as pydantic resolved it, without the metadata of an outermost ``Annotated``;
-    ``required`` says that the model gives it no default; ``reducer`` is the ``Reduce`` of its annotation.
-    """
-
-    type: object
-    required: bool
-    reducer: Reduce | None = None
-
-
-Row = Mapping[str, Field]
-"""A model's fields by their python names, never their aliases, in the order of declaration."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelProblem:
-    """Why a model can't be part of the contract. ``field`` is ``""`` if it is about the model as a whole."""
-
-    field: str
-    message: str
 
 
 def row_of(model: Model) -> Row:
@@ -126,12 +104,28 @@ def model_problems(model: Model) -> tuple[ModelProblem, ...]:
 @lru_cache(maxsize=4096)
 def _model_problems(model: Model) -> tuple[ModelProblem, ...]:
     if issubclass(model, RootModel):
-        return (ModelProblem("", f"{model.__name__} is a RootModel, which has no fields; use a BaseModel"),)
+        return (survival.root_model_problem(model.__name__),)
     try:
         _complete(model)
     except PydanticSchemaGenerationError as error:
         return (ModelProblem("", f"pydantic can't build {model.__name__}: {error.message}"),)
-    return tuple(_problems(model))
+    return tuple(survival.survival_problems(model, _members(model), _ANNOTATIONS))
+
+
+class RuntimeModels:
+    """How a running program reads models: as pydantic's classes."""
+
+    def is_model(self, hint: object) -> bool:
+        return isinstance(hint, type) and issubclass(hint, BaseModel) and hint is not BaseModel
+
+    def name(self, model: Model) -> str:
+        return model.__name__
+
+    def row(self, model: Model) -> Row:
+        return row_of(model)
+
+    def problems(self, model: Model) -> tuple[ModelProblem, ...]:
+        return model_problems(model)
 
 
 def bind(annotation: object, bound: Mapping[object, object]) -> object:
@@ -218,44 +212,105 @@ _NOT_KEYS: Final = (*_COLLECTIONS, *_MAPPINGS, complex, types.NoneType)
 _JSON: Final = (str, int, float, types.NoneType)
 _PLAIN: Final[tuple[object, ...]] = (*_JSON, bool, Any, object, list, dict)
 _CODE: Final[tuple[object, ...]] = (abc.Callable, type)
-_IMPORT: Final = "an ImportString, whose value JSON may not give back: use str, and import it in the task"
-_DUMPERS: Final = (pydantic.PlainSerializer, pydantic.WrapSerializer)
-_LOADERS: Final = (pydantic.BeforeValidator, pydantic.PlainValidator, pydantic.WrapValidator)
+_MARKS: Final[Mapping[object, survival.Mark]] = {
+    pydantic.ImportString: survival.Mark.IMPORTED,
+    pydantic.SkipValidation: survival.Mark.UNVALIDATED,
+    pydantic.GetPydanticSchema: survival.Mark.OWN,
+    **dict.fromkeys((pydantic.PlainSerializer, pydantic.WrapSerializer), survival.Mark.DUMPED),
+    **dict.fromkeys((pydantic.BeforeValidator, pydantic.PlainValidator, pydantic.WrapValidator), survival.Mark.LOADED),
+}
 
 
-@dataclass(frozen=True, slots=True)
-class _Finding:
-    """One thing that doesn't survive: ``field "x" (at Card.pin) is <text>``, or ``holds`` what is inside."""
+class _Annotations:
+    """The shapes of annotations."""
 
-    text: str
-    holds: bool = False
-    at: str = ""
-    dump_only: bool = False  # a serializer alone heals it
+    def shape(self, annotation: object) -> survival.Shape:
+        base, metadata = _unannotated(annotation)
+        origin, args = typing.get_origin(base) or base, typing.get_args(base)
+        if metadata:
+            return survival.Marked(base, _marks(metadata))
+        if isinstance(base, dataclasses.InitVar):
+            return survival.Lost.INIT_VAR
+        if isinstance(origin, ALIASES):
+            return survival.Alias(origin, partial(alias_value, origin), args)
+        if origin is typing.Literal:
+            return survival.Literals(tuple(_literal_value(value) for value in args))
+        if origin in _UNIONS:
+            return survival.Inside(args)
+        if isinstance(base, typing.NewType):
+            return survival.Renamed(base.__supertype__)
+        return _class_shape(origin, base) if isinstance(origin, type) else survival.Plain()
+
+    def keys(self, annotation: object) -> Iterator[survival.Key]:
+        for kind in _kinds(annotation):
+            yield survival.Key(_name(kind), _is_key(kind), _is_text(kind), kind is str)
+
+    def is_json(self, annotation: object) -> bool:
+        if annotation in _PLAIN:
+            return True
+        origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+        return origin in (list, dict, *_UNIONS) and all(map(self.is_json, args))
+
+    def shown(self, annotation: object) -> str:
+        return _name(annotation)
 
 
-@dataclass(frozen=True, slots=True)
-class _Member:
-    """A field of anything that has fields. ``dumps`` and ``loads``: the owner says how, by a decorator."""
-
-    annotation: object
-    metadata: tuple[object, ...]
-    excluded: bool
-    dumps: bool = False
-    loads: bool = False
+_ANNOTATIONS: Final = _Annotations()
 
 
-_Findings = Iterator[_Finding]
+def _marks(metadata: Iterable[object]) -> tuple[survival.Mark, ...]:
+    marks = []
+    for item in metadata:
+        marker = item if isinstance(item, type) else type(item)
+        users = hasattr(marker, _SCHEMA) and marker.__module__.partition(".")[0] != "pydantic"
+        mark = survival.Mark.OWN if users else _MARKS.get(marker)
+        if mark is not None:
+            marks.append(mark)
+    return tuple(marks)
 
 
-def _problems(model: Model) -> Iterator[ModelProblem]:
-    for name, member in _members(model).items():
-        for finding in _member_findings(member, {model}):
-            at = f" (at {finding.at})" if finding.at else ""
-            verb = "holds" if finding.holds else "is"
-            yield ModelProblem(name, f'field "{name}"{at} {verb} {finding.text}')
+def _literal_value(value: object) -> survival.Value:
+    is_member = isinstance(value, Enum)
+    return survival.Value(str(value) if is_member else repr(value), isinstance(value, str | int | None), is_member)
 
 
-def _members(owner: type) -> Mapping[str, _Member]:
+def _class_shape(cls: type, annotation: object) -> survival.Shape:
+    args = tuple(arg for arg in typing.get_args(annotation) if arg is not Ellipsis)
+    if lost := _lost(cls, args):
+        return lost
+    if cls in _COLLECTIONS:
+        return survival.Inside(args)
+    if cls in _MAPPINGS:
+        return survival.Keyed(args)
+    if issubclass(cls, Enum):
+        members = tuple(survival.Value(str(member), isinstance(member.value, _JSON)) for member in cls)
+        return survival.Enumeration(members)
+    if _has_fields(cls):
+        return _owner(cls, args)
+    return survival.Plain() if _has_schema(cls) else survival.Lost.ARBITRARY  # type: ignore[arg-type] # mypy takes the hash of a class for its instances'
+
+
+def _lost(cls: type, args: tuple[object, ...]) -> survival.Secret | survival.Lost | None:
+    if issubclass(cls, _SECRETS):
+        return survival.Secret(cls.__name__)
+    if cls in _ONE_PASS:
+        return survival.Lost.ONE_PASS
+    if cls in _CODE or issubclass(cls, type):
+        return survival.Lost.CODE
+    if cls is pydantic.ImportString:
+        return survival.Lost.IMPORTED
+    return survival.Lost.BYTES_PATTERN if cls is re.Pattern and args == (bytes,) else None
+
+
+def _owner(owner: type, args: tuple[object, ...]) -> survival.Owner:
+    dumps = loads = False
+    if decorators := getattr(owner, "__pydantic_decorators__", None):
+        dumps = bool(decorators.model_serializers)
+        loads = any(found.info.mode != "after" for found in decorators.model_validators.values())
+    return survival.Owner(owner, owner.__name__, partial(_members, owner), dumps, loads, args)
+
+
+def _members(owner: type) -> Mapping[str, survival.Member]:
     """The fields of a model, dataclass, TypedDict or named tuple."""
     if issubclass(owner, BaseModel):
         _complete(owner)
@@ -268,26 +323,30 @@ def _members(owner: type) -> Mapping[str, _Member]:
         return {}
     fields = dataclasses.fields(owner) if dataclasses.is_dataclass(owner) else ()
     defaults = {field.name: field.default for field in fields}
-    return {name: _hint_member(owner, hint, defaults.get(name)) for name, hint in hints.items()}
+    return {
+        name: _hint_member(owner, hint, defaults.get(name))
+        for name, hint in hints.items()
+        if typing.ClassVar not in (hint, typing.get_origin(hint))
+    }
 
 
-def _info_member(owner: Any, name: str, info: FieldInfo) -> _Member:  # a model or a dataclass of pydantic's
+def _info_member(owner: Any, name: str, info: FieldInfo) -> survival.Member:  # a model or a dataclass of pydantic's
     decorators = owner.__pydantic_decorators__
     dumps = any(_is_about(found.info, name) for found in decorators.field_serializers.values())
     validators = (found.info for found in decorators.field_validators.values() if found.info.mode != "after")
     loads = any(_is_about(info, name) for info in validators)
     annotation: object = dataclasses.InitVar[Any] if getattr(info, "init_var", False) else info.annotation
-    return _Member(annotation, tuple(info.metadata), _is_excluded(info), dumps, loads)
+    return survival.Member(annotation, _marks(info.metadata), _is_excluded(info), dumps, loads)
 
 
 def _is_about(decorator: Any, name: str) -> bool:  # pydantic has no public type for what a decorator says
     return name in decorator.fields or "*" in decorator.fields
 
 
-def _hint_member(owner: type, hint: object, default: object) -> _Member:
+def _hint_member(owner: type, hint: object, default: object) -> survival.Member:
     base, metadata = _unannotated(hint)
     excluded = any(_is_excluded(item) for item in (*metadata, default))
-    return _Member(base, metadata, excluded and not issubclass(owner, tuple))
+    return survival.Member(base, _marks(metadata), excluded and not issubclass(owner, tuple))
 
 
 def _is_excluded(item: object) -> bool:
@@ -302,96 +361,6 @@ def _unannotated(annotation: object) -> tuple[object, tuple[object, ...]]:
     return (args[0], args[1:]) if origin is typing.Annotated else (annotation, ())
 
 
-def _member_findings(member: _Member, seen: set[object]) -> _Findings:
-    if member.excluded:
-        yield _Finding("left out of dumps, so it would be lost: drop exclude=, or use a private attribute")
-        return
-    found = _annotated_findings(member.annotation, member.metadata, seen)
-    yield from _distrusted(found, member.dumps, member.loads)
-
-
-def _annotated_findings(base: object, metadata: Iterable[object], seen: set[object]) -> _Findings:
-    dumps = loads = False
-    for item in metadata:
-        marker = item if isinstance(item, type) else type(item)
-        if marker is pydantic.ImportString:
-            yield _Finding(_IMPORT)
-            return
-        if marker is pydantic.SkipValidation and not _is_json(base):
-            yield _Finding(f"{_name(base)} without validation, which comes back as JSON: drop SkipValidation")
-            return
-        users = hasattr(marker, _SCHEMA) and marker.__module__.partition(".")[0] != "pydantic"
-        both = users or marker is pydantic.GetPydanticSchema
-        dumps |= both or marker in _DUMPERS
-        loads |= both or marker in _LOADERS
-    yield from _distrusted(_findings(base, seen), dumps, loads)
-
-
-def _distrusted(findings: _Findings, dumps: bool, loads: bool) -> _Findings:
-    return (finding for finding in findings if not (dumps and (loads or finding.dump_only)))
-
-
-def _findings(annotation: object, seen: set[object]) -> _Findings:
-    """What doesn't survive a JSON round trip in a value of this type; silent about what it doesn't know."""
-    base, metadata = _unannotated(annotation)
-    origin = typing.get_origin(base) or base
-    if metadata:
-        yield from _annotated_findings(base, metadata, seen)
-    elif isinstance(base, dataclasses.InitVar):
-        yield _Finding("an InitVar, which dumps leave out: make it a field")
-    elif isinstance(origin, ALIASES):
-        if origin not in seen:  # it may be recursive
-            seen.add(origin)
-            yield from _findings(alias_value(origin), seen)
-        yield from _inside(typing.get_args(base), seen)
-    elif origin is typing.Literal:
-        yield from _literal_findings(typing.get_args(base))
-    elif origin in _UNIONS:
-        yield from _inside(typing.get_args(base), seen)
-    elif isinstance(base, typing.NewType):
-        yield from _findings(base.__supertype__, seen)
-    elif isinstance(origin, type):
-        yield from _class_findings(origin, base, seen)
-
-
-def _inside(annotations: Iterable[object], seen: set[object]) -> _Findings:
-    for annotation in annotations:
-        for finding in _findings(annotation, seen):
-            yield finding if finding.at else dataclasses.replace(finding, holds=True)
-
-
-def _class_findings(cls: type, annotation: object, seen: set[object]) -> _Findings:
-    args = tuple(arg for arg in typing.get_args(annotation) if arg is not Ellipsis)
-    if text := _refusal(cls, annotation):
-        yield _Finding(text, dump_only=issubclass(cls, _SECRETS))
-    elif cls in _COLLECTIONS or cls in _MAPPINGS:
-        keys = list(_key_findings(args[0], _name(annotation))) if cls in _MAPPINGS and args else []
-        yield from keys
-        yield from _inside(args[len(keys) :], seen)
-    elif issubclass(cls, Enum):
-        yield from _enum_findings(cls)
-    elif _has_fields(cls):
-        yield from _owner_findings(cls, seen)
-        yield from _inside(args, seen)
-    elif not _has_schema(cls):  # type: ignore[arg-type] # mypy takes the hash of a class for its instances'
-        cure = "annotate it with a validator and a serializer, or use a model"
-        yield _Finding(f"{_name(annotation)}, which pydantic can't read from JSON: {cure}")
-
-
-def _refusal(cls: type, annotation: object) -> str:
-    if issubclass(cls, _SECRETS):
-        return f"a {cls.__name__}, which JSON can't carry: it is dumped as asterisks; pass the secret's name"
-    if cls in _ONE_PASS:
-        return f"{_name(annotation)}, which can be read only once: use list or Sequence"
-    if cls in _CODE or issubclass(cls, type):
-        return f"{_name(annotation)}, which JSON can't carry: pass a name, and look it up in the task"
-    if cls is pydantic.ImportString:
-        return _IMPORT
-    if cls is re.Pattern and typing.get_args(annotation) == (bytes,):
-        return "a pattern of bytes, which JSON doesn't give back: use Pattern[str]"
-    return ""
-
-
 def _has_fields(cls: type) -> bool:
     if issubclass(cls, tuple):
         return hasattr(cls, "_fields")
@@ -400,61 +369,12 @@ def _has_fields(cls: type) -> bool:
     return dataclasses.is_dataclass(cls) and not hasattr(cls, _SCHEMA)
 
 
-def _owner_findings(owner: type, seen: set[object]) -> _Findings:
-    """The findings in a nested model, at its fields. A model is looked into once, as it may be recursive."""
-    if owner in seen:
-        return
-    seen.add(owner)
-    dumps = loads = False
-    if decorators := getattr(owner, "__pydantic_decorators__", None):
-        dumps = bool(decorators.model_serializers)
-        loads = any(found.info.mode != "after" for found in decorators.model_validators.values())
-    for name, member in _members(owner).items():
-        for finding in _distrusted(_member_findings(member, seen), dumps, loads):
-            yield finding if finding.at else dataclasses.replace(finding, at=f"{owner.__name__}.{name}")
-
-
 @cache
 def _has_schema(cls: type[object]) -> bool:
     try:
         return hasattr(cls, _SCHEMA) or bool(TypeAdapter(cls))
     except PydanticSchemaGenerationError:
         return False
-
-
-def _is_json(annotation: object) -> bool:
-    """Whether a value of this type is what plain JSON gives back."""
-    if annotation in _PLAIN:
-        return True
-    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
-    return origin in (list, dict, *_UNIONS) and all(map(_is_json, args))
-
-
-def _literal_findings(values: tuple[object, ...]) -> _Findings:
-    odd = [value for value in values if value is not None and not isinstance(value, str | int)]
-    if odd and isinstance(odd[0], Enum):
-        yield _Finding(f"Literal[{odd[0]}], which JSON doesn't give back: mix str into the enum")
-    elif odd:
-        yield _Finding(f"Literal[{odd[0]!r}], which JSON doesn't give back: use str")
-
-
-def _enum_findings(cls: type[Enum]) -> _Findings:
-    odd = [member for member in cls if not isinstance(member.value, _JSON)]
-    if odd:
-        yield _Finding(f"{cls.__name__}, whose {odd[0]} JSON doesn't give back: give its members str values")
-    elif not len(cls):
-        yield _Finding(f"{cls.__name__}, which JSON doesn't give back: name the enum that is meant")
-
-
-def _key_findings(key: object, mapping: str) -> _Findings:
-    """The one thing, if any, that keys lose: JSON has only text for them, and pydantic reads back what it can."""
-    kinds = list(_kinds(key))
-    lost = [kind for kind in kinds if not _is_key(kind)]
-    if lost:
-        cure = "use str keys, or a list of pairs"
-        yield _Finding(f"{mapping}, whose {_name(lost[0])} keys become text that doesn't come back: {cure}")
-    elif str in kinds and not all(map(_is_text, kinds)):
-        yield _Finding(f"{mapping}, whose keys would all come back as str: use keys of one type")
 
 
 def _kinds(key: object) -> Iterator[object]:
@@ -492,4 +412,5 @@ def _are(values: Iterable[object], kinds: type | types.UnionType) -> bool:
 def _name(annotation: object) -> str:
     if isinstance(annotation, type) and not typing.get_args(annotation):
         return "None" if annotation is types.NoneType else annotation.__name__
-    return re.sub(r"\b(?:\w+\.)+(?=\w)", "", str(annotation)).replace("NoneType", "None")
+    text = re.sub(r"(?<!<)\b(?:\w+\.)+(?=\w)", "", str(annotation)).replace("NoneType", "None")
+    return re.sub(r"<(\w+\.\w+): [^<>]*>", r"\1", text)  # Literal[Color.RED], not Literal[<Color.RED: 1>]

@@ -1,8 +1,8 @@
-"""What a function's annotations say about its data: the models it reads, the one it writes, the errors it answers with.
+"""What a function's annotations say about its data: the front end, at run time, to ``declarations``.
 
-It knows the three shapes of the language (a model, ``None``, ``Result[Model, Error]``) and refuses the rest with
-``task-model``; it never calls the function. Annotations that name something not defined yet are left for later:
-``Unresolved`` says so, and whoever closes the graph asks again.
+It reads annotations, and knows the three shapes of a return (a model, ``None``, ``Result[Model, Error]``); it never
+calls the function. Annotations that name something not defined yet are left for later: ``Unresolved`` says so, and
+whoever closes the graph asks again.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ import inspect
 import re
 import sys
 import typing
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType, NoneType
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel
 from pydantic.errors import PydanticUndefinedAnnotation
 from returns.result import Result
 
 from cloaca.algebra.context import TaskContext
+from cloaca.algebra.declarations import MISSING, Declared, Reader, Returned, Signature
 from cloaca.algebra.models import model_problems, row_of
+from cloaca.algebra.rows import ModelProblem, Row
 from cloaca.errors import ContractError, Violation
 
 Model = type[BaseModel]
@@ -31,61 +32,18 @@ class Unresolved(Exception):
     """An annotation names something that is not defined yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """A positional parameter: its name, and the model it reads."""
-
-    name: str
-    model: Model
-
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """The data side of a task: what it reads, what it writes, how it answers.
-
-    ``output`` is None for a task that writes nothing; ``answers`` says whether the body returns a ``Result``, whose
-    error model is ``error``; ``context`` is the keyword-only parameter that takes the ``TaskContext``, if any.
-    """
-
-    parameters: tuple[Parameter, ...]
-    output: Model | None
-    answers: bool = False
-    error: Model | None = None
-    context: str | None = None
-    is_async: bool = False
-
-
-def read_signature(function: Callable[..., Any], name: str, names: Mapping[str, Any]) -> Signature:
+def read_signature(function: Callable[..., Any], name: str, names: Mapping[str, Any]) -> Signature[Model]:
     """Return the signature of the task ``name``; ``names`` are local names that its annotations may use.
 
     Raises:
         ContractError: with every ``task-model`` violation of the function.
         Unresolved: an annotation names something that is not defined yet.
     """
-    reader = _Reader(name, f'Task "{name}"')
-    hints = reader.hints(function, names)
-    parameters: list[Parameter] = []
-    context: str | None = None
-    for parameter in inspect.signature(function).parameters.values():
-        hint = hints.get(parameter.name, inspect.Parameter.empty)
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            reader.refuse(parameter.name, f'"{parameter}" can\'t be read from the context; name each input')
-        elif parameter.kind is not parameter.KEYWORD_ONLY:
-            parameters.extend(reader.parameter(parameter.name, hint))
-        elif isinstance(hint, type) and issubclass(hint, TaskContext):
-            context = parameter.name
-        elif parameter.default is parameter.empty:
-            reader.refuse(
-                parameter.name,
-                f'keyword-only parameter "{parameter.name}" can\'t be injected: only ctx: TaskContext is; '
-                "inputs are positional",
-            )
-    output, answers, error = reader.output(hints.get("return", inspect.Parameter.empty))
-    reader.agree(parameters)
-    if reader.violations:
-        raise ContractError(reader.violations)
+    reader: Reader[Model] = Reader(name, f'Task "{name}"', ANNOTATIONS)
+    hints = _hints(reader, function, names)
     is_async = inspect.iscoroutinefunction(function)
-    return Signature(tuple(parameters), output, answers, error, context, is_async)
+    signature = reader.signature(_declared(function, hints), _returned(hints), is_async=is_async)
+    return _unless_refused(reader, signature)
 
 
 def read_predicate(function: Callable[..., Any], task: str, names: Mapping[str, Any]) -> Model | None:
@@ -95,24 +53,17 @@ def read_predicate(function: Callable[..., Any], task: str, names: Mapping[str, 
         ContractError: it doesn't take exactly one model.
         Unresolved: the annotation names something that is not defined yet.
     """
-    reader = _Reader(task, f'The condition {name_of(function)} of task "{task}"')
-    required = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]
-    if len(required) != 1 or required[0].kind not in (required[0].POSITIONAL_ONLY, required[0].POSITIONAL_OR_KEYWORD):
-        reader.refuse("", "a predicate takes one model: predicate(model) -> bool")
-    elif inspect.iscoroutinefunction(function):
-        reader.refuse("", "a predicate is a plain function, not an async one: it must be quick")
-    if reader.violations:
-        raise ContractError(reader.violations)
-    hint = reader.hints(function, names).get(required[0].name)
-    read = [] if hint is None else reader.parameter(required[0].name, hint)
-    if reader.violations:
-        raise ContractError(reader.violations)
-    return read[0].model if read else None
+    reader: Reader[Model] = Reader(task, f'The condition {name_of(function)} of task "{task}"', ANNOTATIONS)
+    is_async = inspect.iscoroutinefunction(function)
+    _unless_refused(reader, reader.predicate(_declared(function, {}), is_async=is_async))
+    read = reader.predicate(_declared(function, _hints(reader, function, names)), is_async=is_async)
+    parameter = _unless_refused(reader, read)
+    return parameter.model if parameter else None
 
 
-def row_problems(model: Model, what: str, owner: str, who: str) -> list[Violation]:
+def row_problems(model: object, what: str, owner: str, who: str) -> list[Violation]:
     """Return why ``model`` can't be a row that no task declares, such as ``input=Model``."""
-    reader = _Reader(owner, who)
+    reader: Reader[Model] = Reader(owner, who, ANNOTATIONS)
     try:
         reader.model(what, model)
     except Unresolved as error:
@@ -172,82 +123,89 @@ def _surroundings(function: Callable[..., Any]) -> dict[str, Any]:
     return surroundings
 
 
-class _Reader:
-    """Collects the violations of one function; ``who`` begins each sentence about it."""
+class _Annotations:
+    """What annotations are, in answer to ``declarations``."""
 
-    def __init__(self, task: str, who: str) -> None:
-        self.task, self.who = task, who
-        self.violations: list[Violation] = []
+    def is_model(self, hint: object) -> bool:
+        return isinstance(hint, type) and issubclass(hint, BaseModel) and hint is not BaseModel
 
-    def refuse(self, field: str, reason: str) -> None:
-        self.violations.append(Violation("task-model", self.task, field, f"{self.who}: {reason}"))
+    def name(self, model: Model) -> str:
+        return model.__name__
 
-    def hints(self, function: Callable[..., Any], names: Mapping[str, Any]) -> dict[str, Any]:
+    def row(self, model: Model) -> Row:
+        return row_of(model)
+
+    def problems(self, model: Model) -> Sequence[ModelProblem]:
         try:
-            return typing.get_type_hints(function, localns={**_surroundings(function), **names})
-        except (NameError, AttributeError) as error:  # an attribute of a module that is still being imported
-            raise Unresolved(str(error)) from error
-        except (TypeError, SyntaxError) as error:
-            self.refuse("", f"an annotation can't be read: {error}")
-            raise ContractError(self.violations) from error
-
-    def parameter(self, name: str, hint: object) -> list[Parameter]:
-        if hint is inspect.Parameter.empty:
-            self.refuse(name, f'input "{name}" has no annotation; annotate it with the pydantic model to read')
-        elif model := self.model(f'input "{name}"', hint):
-            return [Parameter(name, model)]
-        return []
-
-    def output(self, hint: object) -> tuple[Model | None, bool, Model | None]:
-        if hint is inspect.Parameter.empty:
-            self.refuse(
-                "", "the return has no annotation; annotate it with a pydantic model, None or Result[Model, Error]"
-            )
-            return None, False, None
-        if typing.get_origin(hint) is not Result:
-            return self._value("the output", hint), False, None
-        value, error = typing.get_args(hint)
-        return self._value("the output", value), True, self.model("the error", error)
-
-    def _value(self, what: str, hint: object) -> Model | None:
-        return None if hint in (None, NoneType) else self.model(what, hint)
-
-    def model(self, what: str, hint: object) -> Model | None:
-        if not (isinstance(hint, type) and issubclass(hint, BaseModel)) or hint is BaseModel:
-            asks = isinstance(hint, type) and issubclass(hint, TaskContext)
-            advice = "; ask for it by a keyword-only parameter: *, ctx: TaskContext" if asks else ""
-            self.refuse("", f"{what} must be a pydantic model, but it is {_named(hint)}{advice}")
-            return None
-        try:
-            problems = model_problems(hint)
+            return model_problems(model)
         except (PydanticUndefinedAnnotation, NameError) as error:
             raise Unresolved(str(error)) from error
-        for problem in problems:
-            self.refuse(problem.field, f"{what}, model {hint.__name__}: {problem.message}")
-        return hint
 
-    def agree(self, parameters: list[Parameter]) -> None:
-        """Two parameters that name the same field must agree on its type."""
-        seen: dict[str, tuple[Parameter, object]] = {}
-        for parameter in parameters:
-            for field, entry in row_of(parameter.model).items():
-                first, wanted = seen.setdefault(field, (parameter, entry.type))
-                if not _same(wanted, entry.type):
-                    self.refuse(
-                        field,
-                        f'inputs "{first.name}" and "{parameter.name}" both read field "{field}", '
-                        f"as {_named(wanted)} and as {_named(entry.type)}; give them one type",
-                    )
+    def shown(self, hint: object) -> str:
+        if isinstance(hint, type) and not typing.get_args(hint):
+            return "None" if hint is NoneType else hint.__name__
+        return _MODULES.sub("", str(hint)).replace("NoneType", "None")
 
+    def same(self, one: object, other: object) -> bool:
+        """Also if one of them is spelt as before Python 3.9: ``typing.List``."""
+        args, others = typing.get_args(one), typing.get_args(other)
+        if not args or len(args) != len(others):
+            return one == other
+        origins = typing.get_origin(one) == typing.get_origin(other)
+        return one == other or (origins and all(map(self.same, args, others)))
 
-def _same(one: object, other: object) -> bool:
-    """Whether two annotations are one type, also if one of them is spelt as before Python 3.9: ``typing.List``."""
-    args, others = typing.get_args(one), typing.get_args(other)
-    if not args or len(args) != len(others):
-        return one == other
-    origins = typing.get_origin(one) == typing.get_origin(other)
-    return one == other or (origins and all(map(_same, args, others)))
+    def is_context(self, hint: object) -> bool:
+        return isinstance(hint, type) and issubclass(hint, TaskContext)
 
 
-def _named(hint: object) -> str:
-    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
+ANNOTATIONS: Final = _Annotations()
+_MODULES: Final = re.compile(r"\b(?:\w+\.)+(?=\w)")
+
+_KINDS: Final[Mapping[Any, typing.Literal["positional", "keyword", "*", "**"]]] = {
+    inspect.Parameter.VAR_POSITIONAL: "*",
+    inspect.Parameter.VAR_KEYWORD: "**",
+    inspect.Parameter.KEYWORD_ONLY: "keyword",
+}
+
+
+def _hints(reader: Reader[Model], function: Callable[..., Any], names: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function, localns={**_surroundings(function), **names})
+    except (NameError, AttributeError) as error:  # an attribute of a module that is still being imported
+        raise Unresolved(str(error)) from error
+    except (TypeError, SyntaxError) as error:
+        reader.refuse("", f"an annotation can't be read: {error}")
+        raise ContractError(reader.violations) from error
+
+
+def _declared(function: Callable[..., Any], hints: Mapping[str, Any]) -> list[Declared]:
+    return [
+        Declared(
+            parameter.name,
+            _KINDS.get(parameter.kind, "positional"),
+            hints.get(parameter.name, MISSING),
+            parameter.default is not parameter.empty,
+        )
+        for parameter in inspect.signature(function).parameters.values()
+    ]
+
+
+def _returned(hints: Mapping[str, Any]) -> Returned:
+    hint = hints.get("return", MISSING)
+    if typing.get_origin(hint) is not Result:
+        return Returned(_none(hint))
+    value, error = typing.get_args(hint)
+    return Returned(_none(value), answers=True, error=error)
+
+
+def _none(hint: object) -> object:
+    return None if hint is NoneType else hint
+
+
+T = typing.TypeVar("T")
+
+
+def _unless_refused(reader: Reader[Model], read: T) -> T:
+    if reader.violations:
+        raise ContractError(reader.violations)
+    return read

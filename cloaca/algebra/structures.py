@@ -176,6 +176,11 @@ def two_tasks_one_name(name: str) -> Violation:
     )
 
 
+def nothing_to_seal() -> Violation:
+    """Return the violation for an empty graph that is sealed: nothing says what to do between its rows."""
+    return Violation("workflow-input", "", "", "An empty graph can't be sealed")
+
+
 def _common(left: Structure[N], right: Structure[N]) -> list[str]:
     small, large = (left, right) if len(left.nodes) <= len(right.nodes) else (right, left)
     return sorted(name for name in small.nodes if name in large.nodes)

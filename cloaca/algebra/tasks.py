@@ -17,12 +17,13 @@ from pydantic import BaseModel
 from returns.result import Result
 from typing_extensions import ParamSpec, TypeVar
 
+from cloaca.algebra.declarations import Signature, collisions, unknown_field
 from cloaca.algebra.graphs import Graph, Hidden, In, Node, Out
 from cloaca.algebra.models import row_of
 from cloaca.algebra.retries import NO_RETRY, Retry, Seconds, in_seconds
-from cloaca.algebra.signatures import Signature, Unresolved, local_names, read_signature, undefined
+from cloaca.algebra.signatures import Model, Unresolved, local_names, read_signature, undefined
 from cloaca.algebra.structures import checked_name
-from cloaca.errors import ContractError, Violation
+from cloaca.errors import ContractError
 
 Params = ParamSpec("Params", default=...)
 Returned = TypeVar("Returned", covariant=True, default=Any)
@@ -117,7 +118,7 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
         return self.function(*args, **kwargs)
 
     @cached_property
-    def signature(self) -> Signature:
+    def signature(self) -> Signature[Model]:
         """What the function reads and writes.
 
         Raises:
@@ -158,7 +159,8 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
         output = self._resolved().output
         known = set(row_of(output)) if output else set()
         writes = _renamed(self.writes, keys, known, f'Task "{self.name}" writes')
-        _refuse_collisions(self.name, {**{name: name for name in known}, **dict(writes)})
+        if violations := collisions(self.name, known, dict(writes)):
+            raise ContractError(violations)
         return self._changed(writes=writes)
 
     def into(self, key: str, /) -> Self:
@@ -169,7 +171,7 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
             raise TypeError(f'Task "{self.name}" writes nothing, so there is nothing to write into "{key}"')
         return self._changed(whole=key)
 
-    def _resolved(self) -> Signature:
+    def _resolved(self) -> Signature[Model]:
         """The signature, where there is no waiting for a definition further down."""
         try:
             return self.signature
@@ -180,24 +182,10 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
 def _renamed(old: Renames, keys: Mapping[str, str], known: set[str], who: str) -> Renames:
     for name, key in keys.items():
         if name not in known:
-            raise TypeError(f"{who} no field {name!r}; it has {', '.join(sorted(known)) or 'none'}")
+            raise TypeError(unknown_field(who, name, known))
         if not isinstance(key, str) or not key.isidentifier():
             raise ValueError(f"{name}={key!r}: a context key is a Python identifier")
     return tuple(sorted({**dict(old), **keys}.items()))
-
-
-def _refuse_collisions(task: str, keys: Mapping[str, str]) -> None:
-    fields: dict[str, list[str]] = {}
-    for name, key in sorted(keys.items()):
-        fields.setdefault(key, []).append(f'"{name}"')
-    text = 'Task "{}" would write its fields {} to one key, "{}"; give each a key of its own'
-    violations = [
-        Violation("task-model", task, key, text.format(task, " and ".join(names), key))
-        for key, names in sorted(fields.items())
-        if len(names) > 1
-    ]
-    if violations:
-        raise ContractError(violations)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,26 +1,93 @@
 """From a graph to steps: conditions become gates, sealed graphs become an entry and an exit, models become rows.
 
-It knows the algebra and pydantic's rows; it decides nothing about the contract, which the checker does with its
-output, and nothing about execution, which the plan does.
+It decides nothing about the contract, which the checker does with its output, and nothing about execution, which the
+plan does. Nodes and models are opaque: a ``FrontEnd`` reads them, at run time the algebra's own and pydantic's, in a
+type checker what stands for them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
-from pydantic import BaseModel
-
-from cloaca.algebra.graphs import Graph, Guard, Node, Predicate, Row, Seal
-from cloaca.algebra.models import row_of
-from cloaca.algebra.signatures import Parameter, Unresolved, row_problems, undefined
+from cloaca.algebra.declarations import Parameter, Signature
+from cloaca.algebra.guards import Guard
+from cloaca.algebra.rows import Row
 from cloaca.algebra.structures import Structure, cyclic, find_cycle, topological, two_tasks_one_name
-from cloaca.algebra.tasks import Renames, Task
-from cloaca.contract.steps import Read, Step, Write
+from cloaca.contract.steps import Read, Step, Types, Write
 from cloaca.errors import ContractError, Violation
 
 Kind = Literal["task", "gate", "entry", "exit", "end"]
+Model: TypeAlias = Any  # a front end's: opaque, hashable, compared
+Renames = tuple[tuple[str, str], ...]
+
+
+class Node(Protocol):
+    """What a node of any front end has. ``reads``, ``writes`` and ``whole`` matter where it is a task."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def rule(self) -> str: ...
+    @property
+    def guards(self) -> tuple[Guard, ...]: ...
+
+
+class Task(Node, Protocol):
+    """A node that is a task: ``reads`` and ``writes`` rename fields, ``whole`` is the key of ``into``."""
+
+    @property
+    def reads(self) -> Renames: ...
+    @property
+    def writes(self) -> Renames: ...
+    @property
+    def whole(self) -> str | None: ...
+
+
+class Inside(NamedTuple):
+    """A sealed node opened: the graph in it, and its two rows."""
+
+    structure: Structure[Any]
+    input: Model | None
+    output: Model | None
+
+
+class FrontEnd(Protocol):
+    """How nodes, conditions, models and types are read. What is wrong comes as ``task-model`` violations."""
+
+    @property
+    def types(self) -> Types:
+        """What may be asked about the types of fields."""
+        ...
+
+    def opened(self, node: Any) -> Inside | None:
+        """Return what is inside a sealed node, None for a task."""
+        ...
+
+    def signature(self, task: Any, name: str) -> tuple[Signature | None, Sequence[Violation]]:
+        """Return what a task, named ``name`` in sentences, reads and writes."""
+        ...
+
+    def condition(self, predicate: Any, name: str) -> tuple[Model | None, Sequence[Violation]]:
+        """Return the model that a condition of the task ``name`` is annotated with, None if it has no annotation."""
+        ...
+
+    def condition_name(self, predicate: Any) -> str:
+        """Return a condition's name in sentences."""
+        ...
+
+    def row(self, model: Model) -> Row:
+        """Return a model's fields."""
+        ...
+
+    def model_name(self, model: Model) -> str:
+        """Return a model's name."""
+        ...
+
+    def row_problems(self, model: Model, what: str, owner: str, who: str) -> Sequence[Violation]:
+        """Return why ``model`` can't be a row that no task declares."""
+        ...
 
 
 @dataclass(slots=True)
@@ -40,11 +107,14 @@ class Site:
     preds: Collection[str] = ()
     guards: tuple[str, ...] = ()
     rule: str = "none_failed"
-    node: Node[Any, Any, Any] | None = None
-    predicate: Predicate | None = None
+    node: Any = None
+    predicate: Any = None
     parameters: tuple[Parameter, ...] = ()
     renames: Renames = ()
-    row: Row = None  # what an exit or the end collects, or an entry passes on
+    writes: Renames = ()
+    output: Model | None = None  # what a task writes, as a whole under the key ``whole`` if it has one
+    whole: str | None = None
+    row: Model | None = None  # what an exit or the end collects, or an entry passes on
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,26 +133,28 @@ class Elaboration:
 END = "end:"
 
 
-def first_of(graph: Graph[Any, Any, Any]) -> list[str]:
+def first_of(structure: Structure[Any]) -> list[str]:
     """Return the names of the nodes that no node comes before, sorted."""
-    return sorted(graph.structure.nodes.keys() - {target for _, target in graph.structure.edges})
+    return sorted(structure.nodes.keys() - {target for _, target in structure.edges})
 
 
-def last_of(graph: Graph[Any, Any, Any]) -> list[str]:
+def last_of(structure: Structure[Any]) -> list[str]:
     """Return the names of the nodes that no node comes after, sorted."""
-    return sorted(graph.structure.nodes.keys() - {source for source, _ in graph.structure.edges})
+    return sorted(structure.nodes.keys() - {source for source, _ in structure.edges})
 
 
-def elaborate(graph: Graph[Any, Any, Any], output: Row, name: str) -> Elaboration:
-    """Return the steps of ``graph``; with ``output``, a last step that reads that model.
+def elaborate(structure: Structure[Any], output: Model | None, name: str, front_end: FrontEnd) -> Elaboration:
+    """Return the steps of a graph; with ``output``, a last step that reads that model.
+
+    ``name`` is the workflow's; ``""`` for a graph whose rows are declared.
 
     Raises:
         ContractError: the signatures of tasks, predicates or rows break ``task-model``; all of them at once.
     """
-    builder = _Builder()
-    builder.add_all(_Scope(graph.structure))
+    builder = _Builder(front_end)
+    builder.add_all(_Scope(structure))
     if output is not None:
-        builder.add(Site(END, "end", name, "", preds=last_of(graph), row=output))
+        builder.add(Site(END, "end", name, "", preds=last_of(structure), row=output))
     if builder.violations:
         raise ContractError(builder.violations)
     return builder.finished()
@@ -93,7 +165,7 @@ class _Scope:
 
     def __init__(
         self,
-        structure: Structure[Node[Any, Any, Any]],
+        structure: Structure[Any],
         place: tuple[str, ...] = (),
         guards: tuple[str, ...] = (),
         entry: str | None = None,
@@ -118,7 +190,8 @@ class _Scope:
 class _Builder:
     """Collects sites, scope by scope."""
 
-    def __init__(self) -> None:
+    def __init__(self, front_end: FrontEnd) -> None:
+        self.front_end = front_end
         self.sites: dict[str, Site] = {}
         self.violations: list[Violation] = []
         self.key_names: dict[str, str] = {}
@@ -134,48 +207,43 @@ class _Builder:
         for name, node in sorted(scope.structure.nodes.items()):
             gates = self.gates(scope, node)
             behind = [*scope.behind[name], gates[-1]] if gates else scope.behind[name]
-            if isinstance(node, Task):
+            inside = self.front_end.opened(node)
+            if inside is None:
                 self.add_task(scope, node, behind, (*scope.guards, *gates))
-            elif isinstance(node, Seal):
-                self.add_seal(scope, node, behind, (*scope.guards, *gates))
             else:
-                raise TypeError(f"{node!r} is no node of the language")
+                self.add_seal(scope, node, inside, behind, (*scope.guards, *gates))
 
-    def add_task(
-        self, scope: _Scope, task: Task[Any, Any, Any, Any, Any], behind: Collection[str], guards: tuple[str, ...]
-    ) -> None:
+    def add_task(self, scope: _Scope, task: Task, behind: Collection[str], guards: tuple[str, ...]) -> None:
         name = scope.prefix + task.name
         site = Site(name, "task", name, scope.prefix, (*scope.place, task.name), behind, guards, task.rule, task)
-        site.parameters, site.renames = self.parameters(task, name), task.reads
+        signature = self.signature(task, name)
+        if signature is not None:
+            site.parameters, site.renames = signature.parameters, task.reads
+            site.output, site.writes, site.whole = signature.output, task.writes, task.whole
         self.add(site)
 
-    def parameters(self, task: Task[Any, Any, Any, Any, Any], name: str) -> tuple[Parameter, ...]:
-        try:
-            return task.signature.parameters
-        except ContractError as error:
-            self.violations.extend(error.violations)
-        except Unresolved as error:
-            self.violations.append(undefined(name, f'Task "{name}"', error))
-        return ()
+    def signature(self, task: Task, name: str) -> Signature | None:
+        signature, violations = self.front_end.signature(task, name)
+        self.violations.extend(violations)
+        return signature
 
     def add_seal(
-        self, scope: _Scope, seal: Seal[Any, Any, Any], behind: Collection[str], guards: tuple[str, ...]
+        self, scope: _Scope, seal: Node, inside: Inside, behind: Collection[str], guards: tuple[str, ...]
     ) -> None:
         name, place = scope.prefix + seal.name, (*scope.place, seal.name)
-        entry = f"entry:{name}"
-        site = Site(entry, "entry", name, scope.prefix, place, behind, guards, seal.rule, seal, row=seal.input)
-        site.parameters = (Parameter("input", seal.input),) if seal.input else ()
-        inside = (*guards, entry)
-        inner = _Scope(seal.graph.structure, place, inside, entry)
-        last = {inner.prefix + task for task in last_of(seal.graph)}
+        entry, within = f"entry:{name}", (*guards, f"entry:{name}")
+        site = Site(entry, "entry", name, scope.prefix, place, behind, guards, seal.rule, seal, row=inside.input)
+        site.parameters = () if inside.input is None else (Parameter("input", inside.input),)
+        inner = _Scope(inside.structure, place, within, entry)
+        last = {inner.prefix + task for task in last_of(inside.structure)}
         self.add(site)
-        self.add(Site(name, "exit", name, scope.prefix, place, last, inside, node=seal, row=seal.output))
-        for what, row in (("the sealed input", seal.input), ("the sealed output", seal.output)):
+        self.add(Site(name, "exit", name, scope.prefix, place, last, within, node=seal, row=inside.output))
+        for what, row in (("the sealed input", inside.input), ("the sealed output", inside.output)):
             if row is not None:
-                self.violations.extend(row_problems(row, what, name, f'"{name}"'))
+                self.violations.extend(self.front_end.row_problems(row, what, name, f'"{name}"'))
         self.add_all(inner)
 
-    def gates(self, scope: _Scope, node: Node[Any, Any, Any]) -> tuple[str, ...]:
+    def gates(self, scope: _Scope, node: Node) -> tuple[str, ...]:
         """Return the ids of the gates of a node's own conditions, outermost first; add those that are new."""
         ids: list[str] = []
         for depth, guard in enumerate(node.guards):
@@ -210,32 +278,25 @@ class _Builder:
         self.add(site)
         return site.id
 
-    def predicate_reads(
-        self, predicate: Predicate, first: Node[Any, Any, Any], name: str
-    ) -> tuple[tuple[Parameter, ...], Renames]:
-        who = f'The condition {predicate.name} of task "{name}"'
-        try:
-            model = predicate.model(name)
-        except ContractError as error:
-            self.violations.extend(error.violations)
-            return (), ()
-        except Unresolved as error:
-            self.violations.append(undefined(name, who, error))
+    def predicate_reads(self, predicate: Any, first: Any, name: str) -> tuple[tuple[Parameter, ...], Renames]:
+        model, violations = self.front_end.condition(predicate, name)
+        if violations:
+            self.violations.extend(violations)
             return (), ()
         if model is not None:
             return (Parameter("model", model),), ()
-        if isinstance(first, Seal) and first.input is not None:
-            return (Parameter("model", first.input),), ()
-        if isinstance(first, Task):
-            problems = len(self.violations)
-            if parameters := self.parameters(first, name):
-                return parameters[:1], first.reads
-            if len(self.violations) > problems:  # reported with the task itself
-                del self.violations[problems:]
+        inside = self.front_end.opened(first)
+        if inside is not None and inside.input is not None:
+            return (Parameter("model", inside.input),), ()
+        if inside is None:
+            signature, violations = self.front_end.signature(first, name)
+            if signature is not None and signature.parameters:
+                return signature.parameters[:1], first.reads
+            if violations:  # reported with the task itself
                 return (), ()
-        self.violations.append(
-            Violation("task-model", name, "", f"{who}: annotate its parameter with the model to read")
-        )
+        who = f'The condition {self.front_end.condition_name(predicate)} of task "{name}"'
+        text = f"{who}: annotate its parameter with the model to read"
+        self.violations.append(Violation("task-model", name, "", text))
         return (), ()
 
     def finished(self) -> Elaboration:
@@ -267,26 +328,27 @@ class _Builder:
             instead=index[f"entry:{site.id}"] if site.kind == "exit" else None,
             entry=site.kind == "entry",
             closing=site.kind in ("exit", "end"),
-            reader=_reader(site),
+            reader=self.reader(site),
         )
 
     def reads_of(self, site: Site) -> tuple[Read, ...]:
         """What a site reads: a task its parameters, an exit and the end their row, from their own scope."""
         if site.kind in ("exit", "end"):
-            return self.row_reads(site.row, f"{site.task}/" if site.kind == "exit" else "", ()) if site.row else ()
+            scope = f"{site.task}/" if site.kind == "exit" else ""
+            return () if site.row is None else self.row_reads(site.row, scope, ())
         if len(site.parameters) == 1:
             return self.row_reads(site.parameters[0].model, site.scope, site.renames)
         rows = (self.row_reads(parameter.model, site.scope, site.renames) for parameter in site.parameters)
         return tuple(read for row in rows for read in row)
 
-    def row_reads(self, model: type[BaseModel], scope: str, renames: Renames) -> tuple[Read, ...]:
+    def row_reads(self, model: Model, scope: str, renames: Renames) -> tuple[Read, ...]:
         """The reads of one model. Many nodes share those under its own names, so they are made once."""
         if not renames and (model, scope) in self.rows:
             return self.rows[model, scope]
-        keys, name = dict(renames), model.__name__
+        keys, name = dict(renames), self.front_end.model_name(model)
         reads = [
             Read(self.key(scope, keys.get(field, field)), entry.type, entry.required, field, name)
-            for field, entry in row_of(model).items()
+            for field, entry in self.front_end.row(model).items()
         ]
         made = tuple(reads)
         if not renames:
@@ -294,26 +356,24 @@ class _Builder:
         return made
 
     def writes_of(self, site: Site) -> tuple[Write, ...]:
-        if site.kind == "entry" and site.row:
+        if site.kind == "entry" and site.row is not None:
             return self.row_writes(site.row, f"{site.task}/", (), optional=True)
-        if site.kind == "exit" and site.row:
+        if site.kind == "exit" and site.row is not None:
             return self.row_writes(site.row, site.scope, ())
-        if site.kind == "task" and isinstance(site.node, Task) and (output := site.node.signature.output):
-            if site.node.whole:
-                return (Write(self.key(site.scope, site.node.whole), output),)
-            return self.row_writes(output, site.scope, site.node.writes)
-        return ()
+        if site.output is None:
+            return ()
+        if site.whole:
+            return (Write(self.key(site.scope, site.whole), site.output),)
+        return self.row_writes(site.output, site.scope, site.writes)
 
-    def row_writes(
-        self, model: type[BaseModel], scope: str, renames: Renames, *, optional: bool = False
-    ) -> tuple[Write, ...]:
+    def row_writes(self, model: Model, scope: str, renames: Renames, *, optional: bool = False) -> tuple[Write, ...]:
         """The writes of one model; with ``optional``, its fields with defaults may be left out."""
         if not renames and (model, scope, optional) in self.written:
             return self.written[model, scope, optional]
         keys = dict(renames)
         writes = [
             Write(self.key(scope, keys.get(field, field)), entry.type, entry.reducer, entry.required or not optional)
-            for field, entry in row_of(model).items()
+            for field, entry in self.front_end.row(model).items()
         ]
         made = tuple(writes)
         if not renames:
@@ -326,11 +386,12 @@ class _Builder:
         self.key_names[scope + name] = name
         return scope + name
 
-
-def _reader(site: Site) -> str:
-    if site.predicate is not None:
-        return f'The condition {site.predicate.name} of task "{site.task}"'
-    row = site.row.__name__ if site.row else ""
-    if site.kind == "exit":
-        return f'The output {row} of "{site.task}"'
-    return f'The output {row} of workflow "{site.task}"' if site.kind == "end" else ""
+    def reader(self, site: Site) -> str:
+        if site.kind == "gate":
+            return f'The condition {self.front_end.condition_name(site.predicate)} of task "{site.task}"'
+        row = "" if site.row is None else self.front_end.model_name(site.row)
+        if site.kind == "exit":
+            return f'The output {row} of "{site.task}"'
+        if site.kind == "end":
+            return f'The output {row} of workflow "{site.task}"' if site.task else f"The declared output {row}"
+        return ""

@@ -125,7 +125,7 @@ def _input(checker: Checker, index: int) -> str:
     """What comes into the graph around a step, ``""`` for nothing."""
     entry = _entry(checker, index)
     if entry == INPUT:
-        return f"the workflow input {checker.graph.input_name}" if checker.graph.input_name else ""
+        return checker.graph.input_name
     reads = checker.steps[entry].reads
     return f"the sealed input {reads[0].model}" if reads else ""
 

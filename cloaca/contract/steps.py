@@ -64,8 +64,8 @@ class Step:
 class Elaborated:
     """An elaborated graph: steps in topological order, and the row that the workflow's input provides.
 
-    ``input_name`` is the input model's name, ``""`` for a workflow without input. ``key_names`` gives the name to
-    show for a key of an inner scope.
+    ``input_name`` is what messages call the input, ``the workflow input Order``; ``""`` if there is none.
+    ``key_names`` gives the name to show for a key of an inner scope.
     """
 
     steps: Sequence[Step]

@@ -14,17 +14,13 @@ from typing_extensions import TypeVar
 
 from cloaca.algebra.drawings import Drawable, picture_of
 from cloaca.algebra.graphs import Graph, Node, Row, Seal, as_graph, graph_of, overlaid
-from cloaca.algebra.models import row_of
-from cloaca.algebra.signatures import row_problems
 from cloaca.algebra.structures import Structure, checked_name, closed, cyclic
 from cloaca.algebra.tasks import Task
 from cloaca.contract import fingerprints
-from cloaca.contract.annotations import assignable, show
-from cloaca.contract.checker import check
-from cloaca.contract.elaboration import elaborate, first_of, last_of
+from cloaca.contract.closing import Closed, close, refused
+from cloaca.contract.nodes import NODES
 from cloaca.contract.plans import Answer, Plan, compile_plan
-from cloaca.contract.steps import Elaborated, Types, Write
-from cloaca.errors import ContractError, Violation
+from cloaca.errors import ContractError
 
 if TYPE_CHECKING:
     from cloaca.drawing import Picture
@@ -39,8 +35,6 @@ Out2 = TypeVar("Out2", bound=BaseModel)
 BuilderIn = TypeVar("BuilderIn", default=Any)
 BuilderOut = TypeVar("BuilderOut", default=Any)
 AnyGraph: TypeAlias = Graph[Any, Any, Any]
-
-RUNTIME_TYPES = Types(assignable, show)
 
 
 class Workflow(Drawable, Generic[In, Out, Context, Errors]):
@@ -142,69 +136,27 @@ def _overlay_of(name: str, graphs: Iterable[object]) -> Graph[Any, Any, Any]:
             raise TypeError(f"Workflow({name!r}, ...): {graph!r} is no graph; decorate functions with @task")
         parts.append(part)
     whole = parts[0] if len(parts) == 1 else overlaid(*parts)
-    if not whole.structure.nodes:
-        raise ContractError([Violation("workflow-input", name, "", f'Workflow "{name}" has no task')])
     return graph_of(closed(whole.structure))
 
 
 def _close(name: str, graph: Graph[Any, Any, Any], input: Row, output: Row) -> tuple[Row, Plan]:
-    """Elaborate, infer the input, check, compile."""
-    _refuse_declared(name, {"input": input, "output": output})
-    elaboration = elaborate(graph, output, name)
-    input = input or _inferred_input(name, graph)
-    row = row_of(input) if input else {}
-    given = {key: Write(key, entry.type, entry.reducer, sure=entry.required) for key, entry in row.items()}
-    named = input.__name__ if input else ""
-    checked = check(Elaborated(elaboration.steps, given, named, elaboration.key_names), RUNTIME_TYPES)
-    if checked.violations:
-        raise ContractError(checked.violations)
-    answer = None if output is not None else _answer(graph, elaboration.index)
-    return input, compile_plan(elaboration, checked, input, answer)
+    """Close the graph, and compile its plan."""
+    for what, model in (("input", input), ("output", output)):
+        if model is not None and not (isinstance(model, type) and issubclass(model, BaseModel)):
+            raise refused(name, f"{what}={model!r} must be a pydantic model")
+    found = close(name, graph.structure, input, output, NODES)
+    if found.checked.violations:
+        raise ContractError(found.checked.violations)
+    answer = None if output is not None else _answer(graph, found)
+    return found.input, compile_plan(found.elaboration, found.checked, found.input, answer)
 
 
-def _refuse_declared(name: str, declared: Mapping[str, object]) -> None:
-    violations: list[Violation] = []
-    for what, model in declared.items():
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            violations += row_problems(model, f"the {what}", name, f'Workflow "{name}"')
-        elif model is not None:
-            violations += _refused(name, f"{what}={model!r} must be a pydantic model").violations
-    if violations:
-        raise ContractError(violations)
-
-
-def _inferred_input(name: str, graph: Graph[Any, Any, Any]) -> Row:
-    rows: dict[Row, str] = {}
-    for first in first_of(graph):
-        for row in _rows(name, graph.structure.nodes[first]):
-            rows.setdefault(row, first)
-    if len(rows) > 1:
-        listed = ", ".join(f"{row.__name__} ({task})" for row, task in rows.items() if row)
-        raise _refused(name, f"its first tasks read several models: {listed}; say which input it takes: input=Model")
-    return next(iter(rows), None)
-
-
-def _rows(name: str, node: Node[Any, Any, Any]) -> list[type[BaseModel]]:
-    if isinstance(node, Seal):
-        return [node.input] if node.input else []
-    assert isinstance(node, Task)  # the two kinds of node
-    models = [parameter.model for parameter in node.signature.parameters]
-    if len(models) > 1:
-        raise _refused(name, f'its first task "{node.name}" has several inputs; say which input it takes: input=Model')
-    return models
-
-
-def _refused(name: str, reason: str) -> ContractError:
-    return ContractError([Violation("workflow-input", name, "", f'Workflow "{name}": {reason}')])
-
-
-def _answer(graph: Graph[Any, Any, Any], index: Mapping[str, int]) -> Answer:
-    last = last_of(graph)
-    if len(last) > 1:
+def _answer(graph: Graph[Any, Any, Any], found: Closed) -> Answer:
+    if len(found.last) > 1:
         return Answer()
-    node = graph.structure.nodes[last[0]]
+    node = graph.structure.nodes[found.last[0]]
     output = node.output if isinstance(node, Seal) else node.signature.output if isinstance(node, Task) else None
-    return Answer(nothing=True) if output is None else Answer(node=index[last[0]])
+    return Answer(nothing=True) if output is None else Answer(node=found.elaboration.index[found.last[0]])
 
 
 class WorkflowBuilder(Generic[BuilderIn, BuilderOut]):

@@ -33,7 +33,8 @@ from pydantic_core import core_schema
 from typing_extensions import TypeAliasType, TypedDict
 
 from cloaca.algebra import models
-from cloaca.algebra.models import Field, ModelProblem, Reduce, alias_value, bind, model_problems, row_of
+from cloaca.algebra.models import Reduce, RuntimeModels, alias_value, bind, model_problems, row_of
+from cloaca.algebra.rows import Field, ModelProblem, Models
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -187,6 +188,18 @@ class TestRow:
 
         assert row_of(Hero) == {"id": Field(int | None, required=False), "name": Field(str, required=True)}
         assert model_problems(Hero) == ()
+
+
+class TestRuntimeModels:
+    def test_they_are_read_as_by_the_functions(self) -> None:
+        read: Models = RuntimeModels()
+        assert [read.is_model(hint) for hint in (Order, Page[Order], BaseModel, int, list[Order], None)] == [
+            *(True, True),
+            *(False, False, False, False),
+        ]
+        assert read.name(Page[Order]) == "Page[Order]"
+        assert read.row(Order) == row_of(Order)
+        assert read.problems(Card) == model_problems(Card) != ()
 
 
 class TestReduce:
@@ -680,6 +693,12 @@ LOST: list[tuple[Any, Any, str]] = [
         'field "field" is dict[Plain, str], whose Plain keys become text that doesn\'t come back: '
         "use str keys, or a list of pairs",
     ),
+    (
+        dict[Literal[Plain.B], str],
+        {Plain.B: "a"},
+        'field "field" is dict[Literal[Plain.B], str], whose Literal[Plain.B] keys become text that doesn\'t come '
+        "back: use str keys, or a list of pairs",
+    ),
     (Annotated[Alien, pydantic.PlainSerializer(lambda _: 1)], Alien(), f'field "field" is Alien, {SCHEMA}'),
 ]
 
@@ -750,6 +769,17 @@ class TestWhatDoesNot:
 
         Trip.model_rebuild()  # finds Local here
         assert model_problems(Trip) == ()
+
+
+class TestNoFields:
+    def test_a_class_variable_of_a_dataclass_is_no_field(self) -> None:
+        @dataclasses.dataclass
+        class Holder:
+            x: int
+            code: ClassVar[Callable[[], int]]
+            bare: ClassVar = print
+
+        assert problems_of(Holder) == ()
 
 
 class TestTrust:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import copy
 import functools
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from pydantic import BaseModel
 
 from cloaca import ContractError, Graph, Retry, task
 from cloaca.algebra.graphs import RULES, Seal
+
+Build = Callable[[], object]
 
 
 class Order(BaseModel):
@@ -91,7 +94,8 @@ def codes(error: pytest.ExceptionInfo[ContractError]) -> list[tuple[str, str]]:
 
 
 def test_sharing_a_task_in_series_is_refused() -> None:
-    for build in (lambda: a >> a, lambda: a >> b >> a, lambda: [a, b] >> a, lambda: a >> [b, a]):
+    builds: list[Build] = [lambda: a >> a, lambda: a >> b >> a, lambda: [a, b] >> a, lambda: a >> [b, a]]
+    for build in builds:
         with pytest.raises(ContractError) as error:
             build()
         assert codes(error) == [("shared-task", "a")]
@@ -118,7 +122,8 @@ def test_both_shared_tasks_are_named() -> None:
     ],
 )
 def test_one_name_for_two_tasks_is_refused(other: Graph[Any, Any, Any]) -> None:
-    for build in (lambda: a >> other, lambda: a & other, lambda: c >> [a, other]):
+    builds: list[Build] = [lambda: a >> other, lambda: a & other, lambda: c >> [a, other]]
+    for build in builds:
         with pytest.raises(ContractError) as error:
             build()
         assert codes(error) == [("task-name", "a")]

@@ -16,8 +16,9 @@ from pydantic import BaseModel, Field, SecretStr
 from returns.result import Failure, Result, Success
 
 from cloaca import ContractError, Retry, Task, TaskContext, task
+from cloaca.algebra.declarations import Parameter
 from cloaca.algebra.retries import NO_RETRY
-from cloaca.algebra.signatures import Parameter, Unresolved
+from cloaca.algebra.signatures import Unresolved
 
 
 class Order(BaseModel):
@@ -144,8 +145,8 @@ REFUSED: dict[Callable[..., Any], list[str]] = {
     any_model: ['input "order" must be a pydantic model, but it is BaseModel'],
     not_an_error: ["the error must be a pydantic model, but it is ValueError"],
     bare_result: ["the output must be a pydantic model, but it is Result"],
-    variadic: ["\"*orders: 'Order'\" can't be read from the context; name each input"],
-    named_variadic: ["\"**orders: 'Order'\" can't be read from the context; name each input"],
+    variadic: ['"*orders" can\'t be read from the context; name each input'],
+    named_variadic: ['"**orders" can\'t be read from the context; name each input'],
     keyword_only: ['keyword-only parameter "order" can\'t be injected: only ctx: TaskContext is'],
     secret: ['field "token" is a SecretStr', 'field "pin" is left out of dumps'],
     secret_output: ['field "token" is a SecretStr', 'field "pin" is left out of dumps'],
@@ -366,9 +367,9 @@ def test_reading_and_writing_other_keys() -> None:
 
 def test_unknown_fields_are_named() -> None:
     with pytest.raises(TypeError, match="Task \"charge\" reads no field 'total'; it has amount, sku"):
-        charge.reading(total="x")
+        charge.reading(total="x")  # type: ignore[call-arg]  # wrong on purpose
     with pytest.raises(TypeError, match="Task \"charge\" writes no field 'sku'; it has payment_id"):
-        charge.writing(sku="x")
+        charge.writing(sku="x")  # type: ignore[call-arg]  # wrong on purpose
 
 
 @pytest.mark.parametrize("key", ["", "a b", "1a", 3, None])

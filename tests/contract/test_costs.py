@@ -15,8 +15,8 @@ from cloaca.algebra.models import row_of
 from cloaca.algebra.structures import Structure, closed
 from cloaca.contract.checker import Checker
 from cloaca.contract.elaboration import elaborate
+from cloaca.contract.nodes import NODES
 from cloaca.contract.steps import Elaborated
-from cloaca.contract.workflows import RUNTIME_TYPES
 from cloaca.errors import ContractError
 
 
@@ -81,11 +81,11 @@ def conditional(layer: int, place: int) -> Task[Any, Any]:
 
 def visits(graph: Graph[Any, Any], keys: str = "") -> int:
     """How many steps the checker looks at, over all keys."""
-    made = elaborate(graph, None, "w")
+    made = elaborate(graph.structure, None, "w", NODES)
     fields = {read.key: read for step in made.steps for read in step.reads}
     given = {key: read for key, read in fields.items() if key in keys}
     rows = {key: next(w for s in made.steps for w in s.writes if w.key == key) for key in given}
-    checker = Checker(Elaborated(made.steps, rows, "", made.key_names), RUNTIME_TYPES)
+    checker = Checker(Elaborated(made.steps, rows, "", made.key_names), NODES.types)
     checker.run()
     return checker.visits
 
@@ -113,8 +113,8 @@ def test_tasks_of_one_kind_share_their_rows(monkeypatch: pytest.MonkeyPatch) -> 
         asked.append(model)
         return row_of(model)
 
-    monkeypatch.setattr("cloaca.contract.elaboration.row_of", counted)
-    elaborate(layers(200, 1, updating), None, "w")
+    monkeypatch.setattr("cloaca.contract.nodes.row_of", counted)
+    elaborate(layers(200, 1, updating).structure, None, "w", NODES)
     assert len(asked) == 2  # once for what they read, once for what they write
 
 
@@ -142,7 +142,7 @@ def test_many_violations_cost_no_more_than_a_look_around_each(monkeypatch: pytes
 
 def test_a_condition_over_many_first_tasks_is_elaborated_once() -> None:
     group = layers(50, 50, lambda layer, place: update.into(f"v{place}")).when(holds)
-    made = elaborate(group, None, "w")
+    made = elaborate(group.structure, None, "w", NODES)
     gates = [site for site in made.sites if site.kind == "gate"]
     assert len(gates) == 1
     assert len(made.sites) == 51

@@ -1,0 +1,31 @@
+"""One ``when``: a condition, and the nodes that it decides for.
+
+It doesn't know what a condition is: at run time a ``Predicate``, in a type checker what stands for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+from typing import Any, Generic
+
+from typing_extensions import TypeVar
+
+P = TypeVar("P", bound=Hashable, default=Any)
+
+
+@dataclass(frozen=True, slots=True)
+class Guard(Generic[P]):
+    """One ``when``: the predicate, the names of all nodes that it guards, and of those that come first."""
+
+    predicate: P
+    members: frozenset[str]
+    heads: frozenset[str]
+
+    def renamed(self, old: str, new: str) -> Guard[P]:
+        """Return the same guard with one member renamed."""
+        return replace(
+            self,
+            members=frozenset(new if name == old else name for name in self.members),
+            heads=frozenset(new if name == old else name for name in self.heads),
+        )

@@ -1,0 +1,66 @@
+"""The front end of the contract at run time: it reads the algebra's nodes, and pydantic's models.
+
+It decides nothing: it answers what ``elaboration`` asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from cloaca.algebra.declarations import Signature
+from cloaca.algebra.graphs import Predicate, Seal
+from cloaca.algebra.models import row_of
+from cloaca.algebra.rows import Row
+from cloaca.algebra.signatures import Unresolved, row_problems, undefined
+from cloaca.algebra.tasks import Task
+from cloaca.contract.annotations import assignable, show
+from cloaca.contract.elaboration import Inside
+from cloaca.contract.steps import Types
+from cloaca.errors import ContractError, Violation
+
+Model = type[BaseModel]
+
+
+class _Nodes:
+    types: Final = Types(assignable, show)
+
+    def opened(self, node: object) -> Inside | None:
+        if isinstance(node, Task):
+            return None
+        if isinstance(node, Seal):
+            return Inside(node.graph.structure, node.input, node.output)
+        raise TypeError(f"{node!r} is no node of the language")
+
+    def signature(self, task: Task[Any, Any], name: str) -> tuple[Signature[Model] | None, Sequence[Violation]]:
+        try:
+            return task.signature, ()
+        except ContractError as error:
+            return None, error.violations
+        except Unresolved as error:
+            return None, [undefined(name, f'Task "{name}"', error)]
+
+    def condition(self, predicate: Predicate, name: str) -> tuple[Model | None, Sequence[Violation]]:
+        try:
+            return predicate.model(name), ()
+        except ContractError as error:
+            return None, error.violations
+        except Unresolved as error:
+            return None, [undefined(name, f'The condition {predicate.name} of task "{name}"', error)]
+
+    def condition_name(self, predicate: Predicate) -> str:
+        return predicate.name
+
+    def row(self, model: Model) -> Row:
+        return row_of(model)
+
+    def model_name(self, model: Model) -> str:
+        return model.__name__
+
+    def row_problems(self, model: Model, what: str, owner: str, who: str) -> Sequence[Violation]:
+        return row_problems(model, what, owner, who)
+
+
+NODES: Final = _Nodes()
