@@ -130,14 +130,24 @@ class Batch:
     """Everything that one transaction writes, for many runs at once.
 
     ``session`` fences: if it is gone, nothing is written. ``renew_until`` renews its lease. ``replay`` says that the
-    same rows may have been committed already, by a try whose answer was lost. ``settled`` are shown attempts that have
-    ended.
+    same rows may have been committed already, by a try whose answer was lost: a row that is there is left as it is.
+
+    ``held``, if given, are all runs that the session drives. Whatever else it owns before ``runs`` are added, it owns
+    without knowing it, because the answer to a commit or a claim was lost: such a run is given back as by
+    ``close_session`` (cancelled at ``at`` if it was asked to stop, else pending), before anything else is written.
+
+    ``absolved`` are runs of an earlier session that was taken for dead though its worker lived: each one's ``crashes``
+    is one less, unless it is 0 or the run has ended. A run counts as often as it is named, whoever drives it now.
+
+    ``settled`` are shown attempts that have ended.
     """
 
     session: int
     at: float = 0.0
     renew_until: float | None = None
     replay: bool = False
+    held: list[int] | None = None
+    absolved: list[int] = field(default_factory=list)
     plans: list[PlanRow] = field(default_factory=list)
     runs: list[NewRun] = field(default_factory=list)
     tasks: list[TaskRow] = field(default_factory=list)
@@ -193,8 +203,10 @@ class Poll(NamedTuple):
 class Store(Protocol):
     """Where runs live. Every writing method is one transaction: all of it is durable when it returns, or none.
 
-    Any method may raise ``StoreUnavailable`` (nothing was written; the same call may work later), and the fenced ones
-    ``LeaseLost`` (the session is gone for good; nothing was written).
+    Any method may raise ``StoreUnavailable``: the same call may work later. Nothing was written, unless the answer to
+    the commit itself was lost: then all of it was, and whoever called can't know. So a batch is sent again as a
+    ``replay``, and runs that were taken without an answer are given back by ``Batch.held``. The fenced methods may
+    raise ``LeaseLost``: the session is gone for good, and nothing was written.
     """
 
     async def open(self) -> None:
@@ -205,12 +217,22 @@ class Store(Protocol):
         """Let go of all resources. Idempotent."""
         ...
 
+    async def watch(self, wake: Callable[[], None]) -> None:
+        """Call ``wake`` on this event loop, until the store is closed, when another process may have left work to do.
+
+        It may be called for nothing, and not at all: whoever must not miss anything still looks from time to time.
+        """
+        ...
+
     async def open_session(self, name: str, at: float, until: float) -> int:
         """Register a worker and return its id: positive, larger than every earlier one, never used again."""
         ...
 
-    async def close_session(self, session: int) -> None:
-        """Remove a session in order: its running runs are pending again, at once, without counting a crash."""
+    async def close_session(self, session: int, *, at: float) -> None:
+        """Remove a session in order: its running runs are pending again, at once, without counting a crash.
+
+        Those that were asked to stop are cancelled instead, at ``at``. A session that is gone already is no error.
+        """
         ...
 
     async def transact(self, batch: Batch) -> Receipt:
@@ -234,7 +256,8 @@ class Store(Protocol):
     async def reap(self, at: float, *, sparing: int | None = None) -> int:
         """Remove sessions whose lease has run out, or whose process is known to be dead, but not ``sparing``.
 
-        Their running runs are pending again, with one crash more and a note. Returns how many runs that were.
+        Their running runs are pending again, with one crash more and a note; those that were asked to stop are
+        cancelled instead, at ``at``. Returns how many runs are pending again.
         """
         ...
 
@@ -297,7 +320,10 @@ class Executor(Protocol):
         ...
 
     def close(self) -> None:
-        """Take no more calls; bodies that still run are left to themselves."""
+        """Take no more calls, cancel the futures of those that have not begun, leave bodies that run to themselves.
+
+        Idempotent. A worker closes its executor when it leaves, so that each worker has its own.
+        """
         ...
 
 

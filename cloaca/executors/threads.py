@@ -201,8 +201,8 @@ def _outcome(context: contextvars.Context, call: Call) -> tuple[object, BaseExce
 
 
 def _carried(error: BaseException) -> BaseException:
-    """StopIteration can't be set on a future; asyncio would raise TypeError."""
-    if not isinstance(error, StopIteration):
+    """Two exceptions mean something to the coroutine that awaits: a future refuses one, the other would close it."""
+    if not isinstance(error, StopIteration | GeneratorExit):
         return error
     carried = BodyExit(f"the body raised {type(error).__name__}: {error}")
     carried.__cause__ = error

@@ -72,7 +72,9 @@ def evaluate(node: PlanNode, outputs: Outputs, codec: Codec) -> Report:
 async def attempt(
     node: PlanNode, outputs: Outputs, context: TaskContext | None, codec: Codec, executor: Executor
 ) -> Report:
-    """Run one attempt of a task and return how it ended. Raises CancelledError only if it was cancelled itself.
+    """Run one attempt of a task and return how it ended.
+
+    Raises CancelledError only if it was cancelled itself, Withdrawn if the executor was closed before the body began.
 
     ``context`` is None for a body that does not ask for it.
     """
@@ -92,7 +94,7 @@ async def attempt(
         else:
             value = await executor.submit(partial(_called, body.function, models, injected))
         if isinstance(value, _Exit):
-            raise value.error
+            return raised(value.error, node, retryable=_worth_retrying(node, value.error))
         return _answer(node, value, codec)
     except _Overrun as overrun:
         late = AttemptTimeout(f"the attempt took longer than {body.options.timeout_s:g} s")
@@ -101,11 +103,15 @@ async def attempt(
         current = asyncio.current_task()
         if current is not None and current.cancelling():
             raise
-        return raised(error, node, retryable=False)
-    except PayloadError as error:
+        if not signature.is_async:  # what a body on a thread raises comes as a value
+            raise Withdrawn from None
         return raised(error, node, retryable=False)
     except BaseException as error:  # noqa: BLE001 - this is where user code runs
         return raised(error, node, retryable=_worth_retrying(node, error))
+
+
+class Withdrawn(Exception):
+    """The body has not begun, and will not: this worker is leaving."""
 
 
 class _Overrun(Exception):
@@ -231,7 +237,7 @@ def _described(value: object) -> str:
 
 
 def _worth_retrying(node: PlanNode, error: BaseException) -> bool:
-    if isinstance(error, ValidationError):
+    if isinstance(error, ValidationError | PayloadError | asyncio.CancelledError):
         return False
     try:
         return node.retry.retries(error)

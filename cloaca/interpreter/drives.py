@@ -72,6 +72,10 @@ class Owner(Protocol):
         """Offer a node once its retry delay is over."""
         ...
 
+    def weigh(self, drive: Drive) -> None:
+        """Count a run among those that take room, or among those that rest."""
+        ...
+
     def finished(self, drive: Drive) -> None:
         """Let go of a run that has ended."""
         ...
@@ -89,6 +93,7 @@ class Drive:
             if row.status == "succeeded":
                 self.outputs.raw[plan.by_name[row.name]] = row.output
         self.running: dict[int, Running] = {}
+        self.delayed: set[int] = set()  # nodes whose retry delay is not over
         self.overrun: dict[int, asyncio.Future[Any]] = {}
         self.messages: dict[int, str] = {}  # why the latest attempt failed, for who listens
         self.listeners: list[Callable[[RunEvent], None]] = []
@@ -107,6 +112,13 @@ class Drive:
         for node, due in self.state.retry_at.items():
             if due > at:
                 self.worker.offer_at(due, self, node)
+
+    @property
+    def rests(self) -> bool:
+        """Whether the run does nothing but wait for retry delays."""
+        if not self.delayed or self.running or self.state.ready:
+            return False
+        return len(self.delayed) == len(self.state.retry_at)  # else a delay is over, or its failure not yet durable
 
     def start(self, node: int) -> int | None:
         """Begin an attempt of ``node``; return its number, None if the machine refuses."""
@@ -190,8 +202,8 @@ class Drive:
         self.wake()
 
     def stop_attempts(self) -> None:
-        """Cancel the attempts in flight."""
-        for running in list(self.running.values()):
+        """Cancel the attempts in flight, the latest first: bodies that wait for a thread, before one becomes free."""
+        for running in reversed(list(self.running.values())):
             running.stopped = True
             if running.task is not None:
                 running.task.cancel()
@@ -253,6 +265,8 @@ class Drive:
         if ending is not None:
             self.worker.finished(self)
             self.wake()
+        else:
+            self.worker.weigh(self)
 
     def wake(self) -> None:
         """Wake whoever waits for the end."""

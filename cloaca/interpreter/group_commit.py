@@ -48,7 +48,12 @@ class GroupCommit:
     """Collects rows and commits them in order.
 
     A callback given with rows is called once they are durable, never otherwise. ``lost`` is called when the session
-    is gone: nothing will be committed any more. ``disowned`` is called with the runs that another has taken.
+    is gone, or a batch can't be written: nothing will be committed any more. ``disowned`` is called with the runs that
+    another has taken.
+
+    ``doubtful``: the answer to a commit or a claim was lost, so that the session may own runs that nobody drives. The
+    next commit gives them back: ``held`` returns all runs that are driven, None while a claim is in flight. No claim
+    may begin while there is a doubt. A commit's own new runs are in no doubt: they are driven as soon as it returns.
     """
 
     def __init__(
@@ -57,12 +62,14 @@ class GroupCommit:
         clock: Clock,
         session: int,
         *,
-        lost: Callable[[], None],
+        lost: Callable[[Exception], None],
         disowned: Callable[[frozenset[int]], None],
+        held: Callable[[], list[int] | None],
     ) -> None:
         self.store, self.clock, self.session = store, clock, session
-        self.lost, self.disowned = lost, disowned
+        self.lost, self.disowned, self.held = lost, disowned, held
         self.failing = False
+        self.doubtful = False
         self.closed = False
         self.lease_s = 0.0
         self.renew_at = 0.0
@@ -89,8 +96,9 @@ class GroupCommit:
     def submit(self, plan: PlanRow, run: NewRun, stored: Callable[[Submitted], T]) -> asyncio.Future[T]:
         """Store a new run; the future has what ``stored`` returns, or StoreUnavailable or LeaseLost.
 
-        With an exception nothing was stored. ``stored`` is called even if nobody waits for the future any more: a
-        run that this session owns must not be forgotten.
+        With an exception nothing was stored, unless the answer to its commit was lost: then the run is given back with
+        the next commit, for whoever claims it. ``stored`` is called even if nobody waits for the future any more: a run
+        that this session owns must not be forgotten.
         """
         batch = self.batch()
         if not any(known.digest == plan.digest for known in batch.plans):
@@ -129,43 +137,58 @@ class GroupCommit:
             self._draining = None
 
     async def _commit(self, batch: Batch, submits: list[Submission[Any]]) -> Receipt | None:
-        """Commit until it works; None once the session is gone."""
+        """Commit until it works; None if it never will under this session."""
         pause = FIRST_PAUSE_S
         while True:
-            batch.at = self.clock.now()
-            if batch.at >= self.renew_at:
-                batch.renew_until = batch.at + self.lease_s
+            self._address(batch)
             try:
                 receipt = await self.store.transact(batch)
-            except LeaseLost as error:
-                self._refuse(batch, submits, error)
-                self.closed = True
-                self.lost()
-                return None
             except (StoreUnavailable, CorruptDatabase) as error:
-                # Whoever starts a run is told at once; finished work is kept until the store takes it.
-                self._refuse(batch, submits, error)
-                batch.replay = True
-                if not self.failing:
-                    logger.warning("The database can't be written, will try again: %s", error)
-                self.failing = True
+                self._failed(batch, submits, error)
                 if self.closed:
                     return None
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_S)
-                continue
-            except Exception as error:  # a bug, or a store that breaks its word: start again from the rows
-                logger.exception("A batch could not be written; its runs are loaded again")
-                self._refuse(batch, submits, error)
-                self.closed = True
-                self.lost()
+            except Exception as error:  # noqa: BLE001 - LeaseLost; or a bug, or a store that breaks its word
+                self._gave_up(batch, submits, error)
                 return None
-            if batch.renew_until is not None:
-                self.renew_at = batch.at + self.lease_s / 5
-            if self.failing:
-                logger.warning("The database can be written again")
-                self.failing = False
-            return receipt
+            else:
+                self._worked(batch)
+                return receipt
+
+    def _address(self, batch: Batch) -> None:
+        """Say when a batch is sent, and what the session needs beside its rows."""
+        batch.at = self.clock.now()
+        if batch.at >= self.renew_at:
+            batch.renew_until = batch.at + self.lease_s
+        batch.held = self.held() if self.doubtful else None
+
+    def _failed(self, batch: Batch, submits: list[Submission[Any]], error: Exception) -> None:
+        """Tell whoever starts a run at once; finished work is kept until the store takes it."""
+        self.doubtful = self.doubtful or bool(batch.runs)
+        self._refuse(batch, submits, error)
+        batch.replay = True
+        if not self.failing:
+            logger.warning("The database can't be written, will try again: %s", error)
+        self.failing = True
+
+    def _gave_up(self, batch: Batch, submits: list[Submission[Any]], error: Exception) -> None:
+        """Start again from the rows, under another session."""
+        if not isinstance(error, LeaseLost):
+            logger.error("A batch could not be written; its runs are loaded again", exc_info=error)
+        self._refuse(batch, submits, error)
+        self.closed = True
+        self.lost(error)
+
+    def _worked(self, batch: Batch) -> None:
+        """The batch is durable."""
+        if batch.renew_until is not None:
+            self.renew_at = batch.at + self.lease_s / 5
+        if batch.held is not None:
+            self.doubtful = False
+        if self.failing:
+            logger.warning("The database can be written again")
+            self.failing = False
 
     def close(self) -> None:
         """Commit nothing more. What is being committed is; whoever waits for a later run to be stored is told."""

@@ -33,9 +33,10 @@ class Slots(Generic[T]):
         self._context = copy_context()  # as it was when the worker was opened, whoever offers
 
     def offer(self, item: T) -> None:
-        """Perform ``item`` as soon as a slot is free."""
-        self._offers.append(item)
-        self._schedule()
+        """Perform ``item`` as soon as a slot is free; never, once closed: a slot that becomes free would go on."""
+        if not self._closed:
+            self._offers.append(item)
+            self._schedule()
 
     def clear(self) -> None:
         """Forget what was offered and has not begun."""
@@ -47,7 +48,7 @@ class Slots(Generic[T]):
         self._offers.clear()
 
     def _schedule(self) -> None:
-        if not self._scheduled and self._free > 0 and not self._closed:
+        if not self._scheduled and self._free > 0:
             self._scheduled = True
             self._loop.call_soon(self._fill, context=self._context)
 

@@ -13,17 +13,18 @@ import random
 import socket
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from cloaca.algebra.context import TaskContext
 from cloaca.contract.plans import Plan
 from cloaca.contract.workflows import Workflow
-from cloaca.errors import IncompatibleRun, LeaseLost, StoreError
-from cloaca.interpreter.attempts import attempt, evaluate, raised
+from cloaca.errors import IncompatibleRun, LeaseLost, StoreError, StoreUnavailable
+from cloaca.interpreter.attempts import Withdrawn, attempt, evaluate, raised
 from cloaca.interpreter.drives import Drive, Running
 from cloaca.interpreter.group_commit import GroupCommit
 from cloaca.interpreter.slots import Slots
-from cloaca.ports import SUSPECT_CRASHES, History, NewRun, PlanRow, Ports, RunRow, Submitted
+from cloaca.ports import SUSPECT_CRASHES, History, NewRun, PlanRow, Poll, Ports, RunRow, Submitted
 
 logger = logging.getLogger("cloaca.worker")
 
@@ -31,6 +32,7 @@ MOST_RUNS = 1000  # runs in memory; more wait in the database
 REFILL = 64  # claim when so many fewer are in memory
 FATAL_CRASHES = 5
 SHOWN_AFTER_S = 1.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 5.0  # between tries of what has failed
 FLUSH_S = 5.0  # what is done is committed before a worker leaves, however short the grace is
 
 
@@ -61,7 +63,10 @@ class Worker:
         self._suspect: int | None = None
         self._ticker: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[Any]] = set()
-        self._delayed: dict[int, set[int]] = {}
+        self._claiming = False  # a claim is in flight: the store may know of more runs than ``drives``
+        self._lapsed: list[int] = []  # runs with a crash to take back: this worker was taken for dead, and was not
+        self._resting: set[int] = set()
+        self._woken = self._waking = False  # somebody has left work to do; it is being looked for
         self._awaited: dict[int, asyncio.Event] = {}
         self._loop: asyncio.AbstractEventLoop
 
@@ -72,12 +77,14 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._slots = Slots(self.settings.concurrency, self._perform)
         await self._register()
+        await self.store.watch(self._wake)
         self._ticker = self._loop.create_task(self._tick())
 
     async def close(self) -> None:
         """Start nothing more, give running attempts their grace, then release every run to the other workers."""
         self.closing = True
         self._slots.close()
+        self.executor.close()  # bodies that wait for a thread never begin; their attempts are another worker's
         try:
             running = self._attempts()
             if running:
@@ -95,12 +102,12 @@ class Worker:
         for drive in list(self.drives.values()):
             drive.drop()
         self.drives.clear()
-        self._delayed.clear()
+        self._resting.clear()
         self.commits.close()
         await asyncio.sleep(0)
         try:
-            await self.store.close_session(self.session)
-        except StoreError as error:
+            await self._leave_session()
+        except StoreUnavailable as error:
             logger.warning("The lease could not be released, it will run out by itself: %s", error)
 
     def _attempts(self) -> set[asyncio.Task[None]]:
@@ -116,32 +123,73 @@ class Worker:
         at = self.now()
         name = f"{socket.gethostname()}:{os.getpid()}"
         self.session = await self.store.open_session(name, at, at + self.settings.lease_s)
-        self.commits = GroupCommit(self.store, self.clock, self.session, lost=self._lease_lost, disowned=self._disowned)
+        self.commits = GroupCommit(
+            self.store, self.clock, self.session, lost=self._session_lost, disowned=self._disowned, held=self._held
+        )
         self.commits.lease_s = self.settings.lease_s
         self.commits.renew_at = at + self.settings.lease_s / 5
+        if self._lapsed:
+            self.commits.batch().absolved.extend(self._lapsed)
+            self.commits.then(partial(self._absolved, len(self._lapsed)))
 
-    def _lease_lost(self) -> None:
-        """This worker was taken for dead: forget every run, and start again under a new session."""
-        logger.warning("The lease of session %d is lost: its runs have gone to another worker", self.session)
+    def _absolved(self, count: int) -> None:
+        del self._lapsed[:count]
+
+    def _session_lost(self, error: Exception) -> None:
+        """Nothing can be committed any more: forget every run, and start again under a new session.
+
+        Whoever took this worker for dead has charged each of its runs with a crash. Since it lives, it takes them back.
+        """
+        if isinstance(error, LeaseLost):
+            logger.warning(
+                "The lease of session %d is lost: its runs have gone to another worker. If nothing kept this process "
+                "from running, an async body has blocked the event loop for longer than the lease",
+                self.session,
+            )
+            self._lapsed.extend(self.drives)
         self._slots.clear()
         for drive in list(self.drives.values()):
             drive.drop()
         self.drives.clear()
-        self._delayed.clear()
+        self._resting.clear()
         self._suspect = None
         if not self.closing:
-            self.spawn(self._again())
+            self.spawn(self._again(0.0 if isinstance(error, LeaseLost) else FIRST_PAUSE_S))
 
-    async def _again(self) -> None:
+    async def _again(self, pause: float) -> None:
+        """Leave the old session in order, should it still be there, and work under a new one, after a pause.
+
+        Without the pause, what can never be written would be tried as fast as the machine allows.
+        """
         while not self.closing:
+            await asyncio.sleep(pause)
             try:
+                await self._leave_session()
                 await self._register()
                 self._more = True
                 await self._look()
                 return
             except StoreError as error:
-                logger.warning("No new session yet: %s", error)
-                await asyncio.sleep(self.settings.poll_s)
+                logger.warning("No new session yet, will try again: %s", error)
+            except Exception:
+                logger.exception("No new session yet, will try again")
+            pause = min(max(pause * 2, FIRST_PAUSE_S), LONGEST_PAUSE_S)
+
+    async def _leave_session(self) -> None:
+        """Give back whatever the session still owns, which then need not wait for its end.
+
+        Raises StoreUnavailable; whatever else goes wrong is logged, and the lease runs out by itself.
+        """
+        try:
+            await self.store.close_session(self.session, at=self.now())
+        except StoreUnavailable:
+            raise
+        except Exception:
+            logger.exception("Session %d could not be closed, its lease will run out by itself", self.session)
+
+    def _held(self) -> list[int] | None:
+        """Return the runs that this worker knows to be its own; None while a claim is in flight."""
+        return None if self._claiming else list(self.drives)
 
     def _disowned(self, runs: frozenset[int]) -> None:
         for run in runs:
@@ -149,7 +197,7 @@ class Worker:
                 self._let_go(drive)
                 drive.drop()
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, object]) -> None:
         """Run ``work`` in the background for as long as the worker is open."""
         task = self._loop.create_task(work)
         self._background.add(task)
@@ -165,7 +213,14 @@ class Worker:
     @property
     def _active(self) -> int:
         """How many runs count: those that only wait for a retry delay take no room from others."""
-        return len(self.drives) - len(self._delayed)
+        return len(self.drives) - len(self._resting)
+
+    def weigh(self, drive: Drive) -> None:
+        """Count a run among those that take room, or among those that rest."""
+        if drive.rests and self.drives.get(drive.id) is drive:
+            self._resting.add(drive.id)
+        else:
+            self._resting.discard(drive.id)
 
     async def submit(self, plan: Plan, row: PlanRow, run: NewRun) -> tuple[Submitted, Drive | None]:
         """Store a run, and drive it if it is this session's. Raises StoreUnavailable or LeaseLost, nothing stored."""
@@ -218,27 +273,43 @@ class Worker:
 
     def _let_go(self, drive: Drive) -> None:
         self.drives.pop(drive.id, None)
-        self._delayed.pop(drive.id, None)
+        self._resting.discard(drive.id)
         if self._suspect == drive.id:
             self._suspect, self._more = None, True
 
-    async def _look(self) -> None:
-        """Look for work once."""
+    async def _look(self) -> bool:
+        """Look for work once; return whether the store has answered."""
         try:
-            poll = await self.store.poll(self.session, list(self.workflows), self.now())
-            if poll.expired and self._in_good_standing() and await self.store.reap(self.now(), sparing=self.session):
-                poll = await self.store.poll(self.session, list(self.workflows), self.now())
+            poll = await self._polled()
             for run in poll.cancelling:
                 if drive := self.drives.get(run):
                     drive.cancel()
-            if poll.claimable and self.has_room:
-                await self._claim(MOST_RUNS - self._active, suspects=False)
-            if poll.suspects and self._suspect is None and self.has_room:
-                await self._claim_suspect()
+            if self.commits.doubtful:  # what this session owns must be certain before it takes more
+                self.commits.batch()
+            elif not self._claiming:
+                await self._claim_some(poll)
         except LeaseLost:
             self.commits.batch()  # a commit finds that out, too, and begins again under a new session
         except StoreError as error:
             logger.warning("Looking for work failed, will try again: %s", error)
+            return False
+        except Exception:
+            logger.exception("Looking for work failed, will try again")
+            return False
+        return True
+
+    async def _polled(self) -> Poll:
+        """Ask what there is to do, after the dead have been looked after."""
+        poll = await self.store.poll(self.session, list(self.workflows), self.now())
+        if poll.expired and self._in_good_standing() and await self.store.reap(self.now(), sparing=self.session):
+            poll = await self.store.poll(self.session, list(self.workflows), self.now())
+        return poll
+
+    async def _claim_some(self, poll: Poll) -> None:
+        if poll.claimable and self.has_room:
+            await self._claim(MOST_RUNS - self._active, suspects=False)
+        if poll.suspects and self._suspect is None and self.has_room:
+            await self._claim_suspect()
 
     async def _claim_suspect(self) -> None:
         self._suspect = 0  # so that another look does not claim a second meanwhile
@@ -256,19 +327,28 @@ class Worker:
         return False
 
     async def _claim(self, limit: int, *, suspects: bool) -> None:
-        session = self.session
-        histories = await self.store.claim(
-            session, list(self.workflows), min(limit, REFILL * 4), self.now(), suspects=suspects
-        )
-        self._more = self._more or len(histories) == REFILL * 4
-        for history in histories:
-            if session != self.session or self.closing:
-                return  # the lease was lost meanwhile: the claims are void
-            if history.run.crashes >= SUSPECT_CRASHES:
-                self._suspect = history.run.id
-            await self._take(history)
+        """Take runs that wait. If that goes wrong, the next commit gives back what may have been taken."""
+        commits, most = self.commits, REFILL * 4
+        self._claiming = True
+        try:
+            histories = await self.store.claim(
+                commits.session, list(self.workflows), min(limit, most), self.now(), suspects=suspects
+            )
+            self._more = self._more or len(histories) == most
+            for history in histories:
+                if commits.closed or self.closing:
+                    return  # the lease was lost meanwhile: the claims are void
+                if history.run.crashes >= SUSPECT_CRASHES:
+                    self._suspect = history.run.id
+                self._take(history)
+        except Exception:
+            commits.doubtful = True
+            commits.batch()
+            raise
+        finally:
+            self._claiming = False
 
-    async def _take(self, history: History) -> None:
+    def _take(self, history: History) -> None:
         workflow = self.workflows.get(history.run.workflow)
         if workflow is None or history.run.id in self.drives:
             return
@@ -289,20 +369,46 @@ class Worker:
                 return await self.store.block(self.session, run, reason)
             except StoreError as error:
                 logger.warning("Run %d could not be marked as blocked, will try again: %s", run, error)
-                await asyncio.sleep(self.settings.poll_s)
+            except Exception:
+                logger.exception("Run %d could not be marked as blocked, will try again", run)
+            await asyncio.sleep(self.settings.poll_s)
 
     # Time
 
+    def _wake(self) -> None:
+        """Look for work now: another process may have left some. What is said while it looks, it looks for again."""
+        self._more = self._woken = True
+        if not self._waking and not self.closing:
+            self._waking = True
+            self.spawn(self._look_again())
+
+    async def _look_again(self) -> None:
+        try:
+            while self._woken and not self.closing and not self.commits.closed:
+                self._woken = False
+                await self._look()
+        finally:
+            self._waking = False
+
     async def _tick(self) -> None:
         """The backstop: look for work, renew the lease, show long attempts. In-process work never waits for it."""
-        pause = min(self.settings.poll_s, self.settings.lease_s / 5)
+        every = pause = min(self.settings.poll_s, self.settings.lease_s / 5)
         while True:
-            if not self.commits.closed:
-                await self._look()
-                self._show_attempts()
-                if self.now() >= self.commits.renew_at:
-                    self.commits.batch()
+            try:
+                answered = self.commits.closed or await self._beat()
+            except Exception:
+                logger.exception("The worker's heartbeat failed, will try again")
+                answered = False
+            pause = every if answered else min(pause * 2, LONGEST_PAUSE_S, self.settings.lease_s / 5)
             await asyncio.sleep(pause)
+
+    async def _beat(self) -> bool:
+        """Return whether the store has answered."""
+        if self.now() >= self.commits.renew_at:
+            self.commits.batch()
+        answered = await self._look()
+        self._show_attempts()
+        return answered
 
     def _show_attempts(self) -> None:
         older_than = self.now() - SHOWN_AFTER_S
@@ -312,18 +418,19 @@ class Worker:
 
     def offer_at(self, due: float, drive: Drive, node: int) -> None:
         """Offer a node once its retry delay is over."""
-        self._delayed.setdefault(drive.id, set()).add(node)
+        drive.delayed.add(node)
+        self.weigh(drive)
         self._loop.call_later(max(0.0, due - self.now()), self._due, due, drive, node)
 
     def _due(self, due: float, drive: Drive, node: int) -> None:
-        nodes = self._delayed.get(drive.id, set())
-        nodes.discard(node)
-        if not nodes:
-            self._delayed.pop(drive.id, None)
+        if drive.dropped or drive.state.over:
+            return
         if self.now() < due:  # the clock was set back: the delay is a promise about the clock
             self.offer_at(due, drive, node)
-        else:
-            self.offer(drive, node)
+            return
+        drive.delayed.discard(node)
+        self.weigh(drive)
+        self.offer(drive, node)
 
     # Attempts
 
@@ -351,6 +458,9 @@ class Worker:
         context = self._context(drive, node, number, running) if takes_context else None
         try:
             report = await attempt(plan_node, drive.outputs, context, self.codec, self.executor)
+        except Withdrawn:  # only a worker that leaves closes its executor: the run is released with all the others
+            drive.running.pop(node, None)
+            return
         except asyncio.CancelledError as error:
             if running.stopped:
                 return

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, Unpack, overload
+from typing import Any, Generic, Self, Unpack, overload
 
 from pydantic import BaseModel
+from typing_extensions import TypeVar
 
 from cloaca.algebra.outcomes import Outcome, TaskFailure
 from cloaca.algebra.retries import Seconds
@@ -25,6 +26,7 @@ from cloaca.runner.runners import Runner, RunnerOptions
 
 Out = TypeVar("Out", covariant=True)
 Errors = TypeVar("Errors", covariant=True)
+Context = TypeVar("Context", covariant=True, default=Mapping[str, Any])
 T = TypeVar("T")
 Input = TypeVar("Input", bound=BaseModel)
 
@@ -111,17 +113,17 @@ class BlockingRunner:
 
     @overload
     def start(
-        self, workflow: Workflow[None, Out, Any, Errors], input: None = None, *, key: str | None = None
-    ) -> BlockingRunHandle[Out, Errors]: ...
+        self, workflow: Workflow[None, Out, Context, Errors], input: None = None, *, key: str | None = None
+    ) -> BlockingRunHandle[Out, Errors, Context]: ...
     @overload
     def start(
-        self, workflow: Workflow[Input, Out, Any, Errors], input: Input, *, key: str | None = None
-    ) -> BlockingRunHandle[Out, Errors]: ...
+        self, workflow: Workflow[Input, Out, Context, Errors], input: Input, *, key: str | None = None
+    ) -> BlockingRunHandle[Out, Errors, Context]: ...
     @overload
     def start(
         self, workflow: str, input: BaseModel | None = None, *, key: str | None = None
-    ) -> BlockingRunHandle[Any, Any]: ...
-    def start(self, workflow: Any, input: Any = None, *, key: str | None = None) -> BlockingRunHandle[Any, Any]:
+    ) -> BlockingRunHandle[Any, Any, Any]: ...
+    def start(self, workflow: Any, input: Any = None, *, key: str | None = None) -> BlockingRunHandle[Any, Any, Any]:
         """As ``Runner.start``."""
         return BlockingRunHandle(self, self._call(self._runner.start(workflow, input, key=key)))
 
@@ -139,7 +141,7 @@ class BlockingRunner:
         """As ``Runner.run``."""
         return self._call(self._runner.run(workflow, input, key=key))
 
-    def get(self, run_id: str) -> BlockingRunHandle[Any, Any]:
+    def get(self, run_id: str) -> BlockingRunHandle[Any, Any, Any]:
         """As ``Runner.get``."""
         return BlockingRunHandle(self, self._call(self._runner.get(run_id)))
 
@@ -161,10 +163,10 @@ class BlockingRunner:
         return self._loop.call(work)
 
 
-class BlockingRunHandle(Generic[Out, Errors]):
+class BlockingRunHandle(Generic[Out, Errors, Context]):
     """``RunHandle`` without ``await``."""
 
-    def __init__(self, runner: BlockingRunner, handle: RunHandle[Out, Errors]) -> None:
+    def __init__(self, runner: BlockingRunner, handle: RunHandle[Out, Errors, Context]) -> None:
         self._runner, self._handle = runner, handle
         self.id, self.workflow = handle.id, handle.workflow
 
@@ -179,7 +181,7 @@ class BlockingRunHandle(Generic[Out, Errors]):
         """As ``RunHandle.status``."""
         return self._runner._call(self._handle.status())
 
-    def context(self) -> dict[str, Any]:
+    def context(self) -> Context:
         """As ``RunHandle.context``."""
         return self._runner._call(self._handle.context())
 

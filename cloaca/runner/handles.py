@@ -6,12 +6,13 @@ It reads what is stored through ``histories``, and what is not stored yet from t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Any, Generic, TypeVar, cast, overload
+from typing import Any, Generic, cast, overload
 
 from pydantic import BaseModel, ValidationError
 from returns.result import Success
+from typing_extensions import TypeVar
 
 from cloaca.algebra.outcomes import Outcome, TaskFailure
 from cloaca.algebra.retries import Seconds, in_seconds
@@ -26,6 +27,7 @@ from cloaca.runner.engines import Engine
 
 Out = TypeVar("Out", covariant=True)
 Errors = TypeVar("Errors", covariant=True)
+Context = TypeVar("Context", covariant=True, default=Mapping[str, Any])
 T = TypeVar("T")
 
 Key = tuple[object, ...]
@@ -35,11 +37,11 @@ FINAL = frozenset({"succeeded", "failed", "cancelled"})
 ONCE = histories.ENDINGS | {"run_started", "task_skipped", "task_failed"}
 
 
-class RunHandle(Generic[Out, Errors]):
+class RunHandle(Generic[Out, Errors, Context]):
     """A run, to wait for, look at and cancel. ``id`` is a decimal number as text, as in the database."""
 
     def __init__(
-        self, engine: Engine, run: int, workflow: Workflow[Any, Out, Any, Errors], drive: Drive | None = None
+        self, engine: Engine, run: int, workflow: Workflow[Any, Out, Context, Errors], drive: Drive | None = None
     ) -> None:
         self.id = str(run)
         self.workflow = workflow
@@ -77,10 +79,13 @@ class RunHandle(Generic[Out, Errors]):
         """Return ``pending``, ``running``, ``paused``, ``blocked``, ``succeeded``, ``failed`` or ``cancelled``."""
         return (await self._engine.history(self._run)).run.status
 
-    async def context(self) -> dict[str, Any]:
-        """Return every field that the input and the tasks so far have written, by context key."""
+    async def context(self) -> Context:
+        """Return every field that the input and the tasks so far have written, by context key: a dict.
+
+        cloaca's mypy plugin shows its keys as those of a ``TypedDict``.
+        """
         outputs = histories.outputs_of(self._plan, await self._engine.history(self._run))
-        return outputs.context(self._plan.context)
+        return cast("Context", outputs.context(self._plan.context))
 
     @overload
     async def output_of(self, task: Task[Any, T, Any, ..., Any]) -> T | None: ...

@@ -41,6 +41,7 @@ from cloaca.runner.handles import RunHandle
 
 Out = TypeVar("Out", covariant=True)
 Errors = TypeVar("Errors", covariant=True)
+Context = TypeVar("Context", covariant=True)
 Input = TypeVar("Input", bound=BaseModel)
 
 LONGEST_KEY = 512
@@ -141,17 +142,17 @@ class Runner:
 
     @overload
     async def start(
-        self, workflow: Workflow[None, Out, Any, Errors], input: None = None, *, key: str | None = None
-    ) -> RunHandle[Out, Errors]: ...
+        self, workflow: Workflow[None, Out, Context, Errors], input: None = None, *, key: str | None = None
+    ) -> RunHandle[Out, Errors, Context]: ...
     @overload
     async def start(
-        self, workflow: Workflow[Input, Out, Any, Errors], input: Input, *, key: str | None = None
-    ) -> RunHandle[Out, Errors]: ...
+        self, workflow: Workflow[Input, Out, Context, Errors], input: Input, *, key: str | None = None
+    ) -> RunHandle[Out, Errors, Context]: ...
     @overload
     async def start(
         self, workflow: str, input: BaseModel | None = None, *, key: str | None = None
-    ) -> RunHandle[Any, Any]: ...
-    async def start(self, workflow: Any, input: Any = None, *, key: str | None = None) -> RunHandle[Any, Any]:
+    ) -> RunHandle[Any, Any, Any]: ...
+    async def start(self, workflow: Any, input: Any = None, *, key: str | None = None) -> RunHandle[Any, Any, Any]:
         """Start a run and return its handle, once the run is durable: from then on it is never lost.
 
         Args:
@@ -164,7 +165,8 @@ class Runner:
             PayloadError: the input can't be stored as it is.
             UnknownWorkflow: no workflow has this name.
             KeyConflict: the key has started a run with another input.
-            StoreUnavailable: the database can't be written; no run was started.
+            StoreUnavailable: the database can't be written. No run was started, unless the database did write it and
+                its answer was lost; to start it again without ever having two, give it a ``key``.
         """
         self._engine.check_open()
         found = self._named(workflow)
@@ -198,7 +200,7 @@ class Runner:
         handle = await self.start(workflow, input, key=key)
         return await handle.result()
 
-    async def get(self, run_id: str) -> RunHandle[Any, Any]:
+    async def get(self, run_id: str) -> RunHandle[Any, Any, Any]:
         """Return the handle of a run. Raises RunNotFound; UnknownWorkflow if this runner lacks its workflow."""
         self._engine.check_open()
         row = await self._engine.store.run(_number(run_id))
@@ -284,11 +286,15 @@ class Runner:
 _STATUSES = ("pending", "running", "paused", "blocked", "succeeded", "failed", "cancelled")
 
 
+EPOCH = 1_577_836_800  # 2020-01-01: the milliseconds since then fit in 41 bits until 2089
+
+
 def _ids(clock: Clock) -> Iterator[int]:
     """Yield run ids: 63 bits, ordered by time (milliseconds, then 22 bits that start at random and count)."""
     last = 0
     for count in itertools.count(random.getrandbits(21)):
-        last = max(last + 1, int(clock.now() * 1000) << 22 | count & 0x3FFFFF)
+        since = max(0, int((clock.now() - EPOCH) * 1000))
+        last = max(last + 1, since << 22 | count & 0x3FFFFF)
         yield last
 
 

@@ -51,31 +51,35 @@ class MemoryStore:
     async def close(self) -> None:
         """Keep the rows: a store that is opened again still has them, as a file would."""
 
+    async def watch(self, wake: Callable[[], None]) -> None:
+        """There is no other process."""
+
     async def open_session(self, name: str, at: float, until: float) -> int:
         await asyncio.sleep(0)
         self.last_session += 1
         self.sessions[self.last_session] = until
         return self.last_session
 
-    async def close_session(self, session: int, *, at: float | None = None) -> None:
+    async def close_session(self, session: int, *, at: float) -> None:
         await asyncio.sleep(0)
         self.sessions.pop(session, None)
-        for row in self._released(session, at):
-            self._put(row._replace(status="pending"))
+        self._give_back(session, at)
 
     async def transact(self, batch: Batch) -> Receipt:
         await asyncio.sleep(0)
         self._fence(batch.session)
-        known = len(self.rows)
+        known, unheld = len(self.rows), self._unheld(batch)
         submitted = [self._insert(run) for run in batch.runs]
-        if self._repeats(batch):
+        foreign = frozenset(run for run in batch.touched() if run in unheld or not self._owns(batch.session, run))
+        if self._repeats(batch, foreign):
             self._undo(known)
             raise StoreError("a task or an attempt of this batch is committed already")
         if batch.renew_until is not None:
             self.sessions[batch.session] = batch.renew_until
+        if batch.held is not None:
+            self._give_back(batch.session, batch.at, unheld)
         for plan in batch.plans:
             self.plans.setdefault(plan.digest, plan)
-        foreign = frozenset(run for run in batch.touched() if not self._owns(batch.session, run))
         ended = {end.run for end in batch.ends if batch.replay and end.run in foreign and self._has_ended(end)}
         self._write(batch, foreign)
         return Receipt(submitted, foreign - ended)
@@ -101,11 +105,11 @@ class MemoryStore:
         dead = [session for session, until in self.sessions.items() if until < at and session != sparing]
         for session in dead:
             del self.sessions[session]
-        released = [(session, row) for session in dead for row in self._released(session, at)]
-        for session, row in released:
-            note = NoteRow(row.id, at, "run_recovered", None, f"the worker of session {session} died")
-            self.notes.setdefault(row.id, {}).setdefault(note)
-            self._put(row._replace(status="pending", crashes=row.crashes + 1))
+        released = [(session, run) for session in dead for run in self._give_back(session, at)]
+        for session, run in released:
+            note = NoteRow(run, at, "run_recovered", None, f"the worker of session {session} died")
+            self.notes.setdefault(run, {}).setdefault(note)
+            self._put(self.rows[run]._replace(crashes=self.rows[run].crashes + 1))
         return len(released)
 
     async def poll(self, session: int, workflows: Sequence[str], at: float) -> Poll:
@@ -169,6 +173,10 @@ class MemoryStore:
     def _owns(self, session: int, run: int) -> bool:
         return run in self._owned.get(session, ())
 
+    def _unheld(self, batch: Batch) -> set[int]:
+        """Return the runs that the session owns without knowing it."""
+        return set() if batch.held is None else self._owned.get(batch.session, set()).difference(batch.held)
+
     def _queue(self, workflows: Sequence[str]) -> Iterator[RunRow]:
         return (self.rows[run] for run in sorted(self._waiting) if self.rows[run].workflow in workflows)
 
@@ -191,10 +199,10 @@ class MemoryStore:
         if session not in self.sessions:
             raise LeaseLost(f"session {session} was taken for dead: its runs have gone to other workers")
 
-    def _repeats(self, batch: Batch) -> bool:
+    def _repeats(self, batch: Batch, foreign: frozenset[int]) -> bool:
         """Whether a task or an attempt is committed already, or twice in this batch."""
-        tasks = [task for task in batch.tasks if self._owns(batch.session, task.run)]
-        failures = [failure for failure in batch.failures if self._owns(batch.session, failure.run)]
+        tasks = [task for task in batch.tasks if task.run not in foreign]
+        failures = [failure for failure in batch.failures if failure.run not in foreign]
         return not batch.replay and (
             any(task.name in self.tasks.get(task.run, ()) for task in tasks)
             or any((failure.name, failure.attempt) in self.failures.get(failure.run, ()) for failure in failures)
@@ -247,6 +255,10 @@ class MemoryStore:
                 del self.keys[row.workflow, row.key]
 
     def _write(self, batch: Batch, foreign: frozenset[int]) -> None:
+        for run in batch.absolved:
+            row = self.rows.get(run)
+            if row is not None and row.crashes > 0 and row.finished_at is None:
+                self._put(row._replace(crashes=row.crashes - 1))
         for task in batch.tasks:
             if task.run not in foreign:
                 self.tasks.setdefault(task.run, {}).setdefault(task.name, task)
@@ -274,15 +286,17 @@ class MemoryStore:
         if any(map(gone, self.attempts.values())):
             self.attempts = {key: attempt for key, attempt in self.attempts.items() if not gone(attempt)}
 
-    def _released(self, session: int, at: float | None) -> list[RunRow]:
-        """Take its runs from a session: cancel those that were asked to stop, return the others, which nobody owns."""
-        self._hide(lambda attempt: attempt.session == session)
-        owned = [self.rows[run] for run in sorted(self._owned.pop(session, ()))]
-        for row in owned:
-            self._put(row._replace(owner=None))
-            if row.cancel_requested:
-                self._end(EndRow(row.id, "cancelled", (row.started_at or 0.0) if at is None else at, None))
-        return [row._replace(owner=None) for row in owned if not row.cancel_requested]
+    def _give_back(self, session: int, at: float, runs: set[int] | None = None) -> list[int]:
+        """Take runs from a session, or all of them; cancel those that were asked to stop, return those that wait."""
+        given = sorted(self._owned.get(session, ()) if runs is None else runs)
+        kept = self._owned.get(session, set()).difference(given)
+        self._hide(lambda attempt: attempt.session == session and attempt.run not in kept)
+        for run in given:
+            if self.rows[run].cancel_requested:
+                self._end(EndRow(run, "cancelled", at, None))
+            else:
+                self._put(self.rows[run]._replace(status="pending", owner=None))
+        return [run for run in given if self.rows[run].status == "pending"]
 
 
 def _same(row: RunRow, run: NewRun) -> bool:

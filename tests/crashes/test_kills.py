@@ -99,6 +99,20 @@ async def test_a_retry_delay_and_the_count_of_attempts_survive(database: Path, f
     assert_sound(database)
 
 
+@asynchronous
+async def test_a_dead_workers_run_is_cancelled(database: Path, folder: Path) -> None:
+    """Nobody else works here: whoever cancels finds out that the worker is dead."""
+    [run] = await started(database, chain, Job(folder=str(folder), number=1))
+    with life(work, database, folder) as worker:
+        until(lambda: begun(folder, "waits") and begun(folder, "blocks"))
+        worker.kill()
+    async with Runner(database, workflows=WORKFLOWS, work=False) as runner:
+        handle = await runner.get(run)
+        await asyncio.wait_for(handle.cancel(), 10)
+        assert await handle.status() == "cancelled"
+    assert_sound(database)
+
+
 # Kills at random moments
 
 RUNS = 12

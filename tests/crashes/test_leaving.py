@@ -15,9 +15,11 @@ import pytest
 from returns.result import Success
 
 from cloaca import Runner, TaskContext, Workflow, task
+from cloaca.executors.threads import MOST_THREADS
+from cloaca.interpreter.drives import Drive
 from tests.crashes.processes import assert_sound, begun, log, rows, until
 from tests.crashes.programs import WORKFLOWS, Total
-from tests.runner.databases import asynchronous
+from tests.runner.databases import asynchronous, eventually
 from tests.runner.shop import A, B, C, Order, seed
 
 
@@ -99,6 +101,97 @@ async def test_attempts_get_their_grace_and_nothing_new_begins(database: Path) -
                 pytest.fail(f"{other}")
     assert sorted(ran) == ["after", "quick", "quick_too"]
     assert_sound(database)
+
+
+@asynchronous
+async def test_a_slot_that_becomes_free_begins_nothing(database: Path) -> None:
+    """What a commit makes possible while the runner is left is not for those whose own attempt still runs."""
+    ran: list[str] = []
+    release, hold_on, begun = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    @task
+    async def quick(order: Order) -> A:
+        ran.append("quick")
+        await release.wait()
+        return A(a=1)
+
+    @task
+    async def slow(order: Order) -> B:
+        ran.append("slow")
+        begun.set()
+        await hold_on.wait()
+        return B(b=1)
+
+    @task
+    async def after(a: A) -> C:
+        ran.append("after")
+        return C(c=1)
+
+    workflow = Workflow("slots", quick >> after, slow, input=Order)
+    runner = Runner(database, workflows=[workflow], grace_s=10)
+    await runner.__aenter__()
+    handle = await runner.start(workflow, Order(order=1))
+    await begun.wait()
+    leaving = asyncio.create_task(runner.__aexit__(None, None, None))
+    await asyncio.sleep(0)
+    release.set()
+    while not rows(database, "SELECT 1 FROM cloaca_task WHERE name = 'quick'"):
+        await asyncio.sleep(0.01)
+    hold_on.set()
+    await leaving
+    assert sorted(ran) == ["quick", "slow"]
+    async with Runner(database, workflows=[workflow]) as second:
+        assert isinstance(await (await second.get(handle.id)).result(), Success)
+    assert sorted(ran) == ["after", "quick", "slow"]
+    assert_sound(database)
+
+
+@asynchronous
+async def test_bodies_that_wait_for_a_thread_do_not_begin(database: Path) -> None:
+    """Their attempts are not counted: the next worker makes them."""
+    release, loop, full = threading.Event(), asyncio.get_running_loop(), asyncio.Event()
+    begun: list[str] = []
+
+    def body(ctx: TaskContext) -> None:
+        assert ctx.attempt == 1
+        begun.append(ctx.task)
+        if len(begun) == MOST_THREADS:
+            loop.call_soon_threadsafe(full.set)
+        release.wait(20)
+
+    @task
+    def plain(order: Order, *, ctx: TaskContext) -> None:
+        body(ctx)
+
+    @task(timeout=100)
+    def limited(order: Order, *, ctx: TaskContext) -> None:
+        body(ctx)
+
+    tasks = [kind.named(f"{kind.name}{n}") for n in range(40) for kind in (plain, limited)]
+    workflow = Workflow("crowd", *tasks, input=Order)
+    runner = Runner(database, workflows=[workflow], grace_s=10)
+    await runner.__aenter__()
+    handle = await runner.start(workflow, Order(order=1))
+    await full.wait()
+    worker = runner._engine.worker
+    assert worker is not None
+    drive = worker.drives[int(handle.id)]
+    await eventually(lambda: runs(drive, len(tasks)))  # all attempts have begun, though most of their bodies have not
+    leaving = asyncio.create_task(runner.__aexit__(None, None, None))
+    await eventually(lambda: runs(drive, MOST_THREADS))
+    release.set()
+    await leaving
+    assert len(begun) == MOST_THREADS
+    assert rows(database, "SELECT count(*) FROM cloaca_task") == [(MOST_THREADS,)]
+    assert rows(database, "SELECT count(*) FROM cloaca_failure") == [(0,)]
+    async with Runner(database, workflows=[workflow]) as second:
+        assert isinstance(await (await second.get(handle.id)).result(), Success)
+    assert sorted(begun) == sorted(task.name for task in tasks)
+    assert_sound(database)
+
+
+async def runs(drive: Drive, attempts: int) -> bool:
+    return len(drive.running) == attempts
 
 
 @asynchronous

@@ -86,7 +86,7 @@ class Own(BaseException):
 
 
 ERRORS = (
-    ValueError("no"), SystemExit(3), KeyboardInterrupt(), GeneratorExit(), Own("own"), StopAsyncIteration(),
+    ValueError("no"), SystemExit(3), KeyboardInterrupt(), Own("own"), StopAsyncIteration(),
     asyncio.CancelledError("body"), concurrent.futures.CancelledError(), TimeoutError(), MemoryError(),
     ExceptionGroup("some", [ValueError()]), BaseExceptionGroup("some", [Own()]),
 )  # fmt: skip
@@ -103,11 +103,11 @@ async def test_whatever_a_body_raises_arrives(executor: ThreadExecutor, error: B
 
 
 @asynchronous
-async def test_stop_iteration_arrives_as_something_that_a_future_can_carry(executor: ThreadExecutor) -> None:
+async def test_what_a_future_can_not_carry_arrives_as_something_that_it_can(executor: ThreadExecutor) -> None:
     class Stop(StopIteration):
         pass
 
-    for error in (StopIteration(5), Stop()):
+    for error in (StopIteration(5), Stop(), GeneratorExit()):
         with pytest.raises(BodyExit, match=type(error).__name__) as caught:
             await executor.submit(raising(error))
         assert caught.value.__cause__ is error

@@ -79,7 +79,7 @@ async def test_an_input_where_none_is_taken(database: Database) -> None:
     workflow = Workflow("alone", begin)
     async with database.runner(workflow) as runner:
         with pytest.raises(ContractError, match='Workflow "alone" takes no input, but was given an Order'):
-            await runner.start(workflow, Order(order=1))  # type: ignore[misc]  # wrong on purpose
+            await runner.start(workflow, Order(order=1))  # type: ignore[arg-type]  # wrong on purpose
         assert await runner.run(workflow) == Success(A(a=1))
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 import pytest
 from returns.result import Failure, Success
 
 from cloaca import Retry, RunFailure, RunHandle, RunnerClosed, TaskContext, Workflow, task
+from cloaca.executors.threads import MOST_THREADS
 from tests.runner.databases import Database, asynchronous, eventually
 from tests.runner.shop import A, B, Order, Shipment, seed, shop
 
@@ -204,6 +206,64 @@ async def test_no_attempt_starts_after_cancel_has_returned(database: Database) -
             assert await handle.status() == "cancelled"
             await asyncio.sleep(0.02)
             assert started == count
+
+
+@asynchronous
+async def test_bodies_that_wait_for_a_thread_never_begin(database: Database) -> None:
+    release, loop, full = threading.Event(), asyncio.get_running_loop(), asyncio.Event()
+    begun: list[str] = []
+
+    def body(ctx: TaskContext) -> None:
+        begun.append(ctx.task)
+        if len(begun) == MOST_THREADS:
+            loop.call_soon_threadsafe(full.set)
+        release.wait(20)
+
+    @task
+    def plain(order: Order, *, ctx: TaskContext) -> None:
+        body(ctx)
+
+    @task(timeout=100)
+    def limited(order: Order, *, ctx: TaskContext) -> None:
+        body(ctx)
+
+    tasks = [kind.named(f"{kind.name}{n}") for n in range(40) for kind in (plain, limited)]
+    workflow = Workflow("crowd", *tasks, input=Order)
+    async with database.runner(workflow) as runner:
+        handle = await runner.start(workflow, Order(order=1))
+        await full.wait()
+        await handle.cancel()
+        count = len(begun)
+        release.set()
+        assert isinstance(await runner.run(shop, Order(order=1)), Success)
+        assert len(begun) == count
+        await assert_cancelled(handle)
+
+
+@asynchronous
+async def test_a_request_that_its_worker_never_saw_ends_the_run_when_it_leaves(database: Database) -> None:
+    begun, other = asyncio.Event(), database.store()
+
+    @task
+    async def forever(order: Order) -> A:
+        begun.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    workflow = Workflow("forever", forever)
+    await other.open()
+    async with database.runner(workflow, grace_s=0) as runner:
+        handle = await runner.start(workflow, Order(order=1))
+        await begun.wait()
+        await asyncio.sleep(0.05)
+        asked_at = time.time()
+        await other.cancel(int(handle.id), asked_at)
+    row = await other.run(int(handle.id))
+    await other.close()
+    assert row is not None
+    assert row.status == "cancelled"
+    assert row.finished_at is not None
+    assert row.finished_at >= asked_at
 
 
 @asynchronous

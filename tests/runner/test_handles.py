@@ -172,7 +172,7 @@ async def test_a_pending_run(database: Database) -> None:
         assert await handle.status() == "pending"
         assert await handle.why() == Waiting("worker")
         assert statuses(await handle.tasks()) == {"charge": "ready", "fetch": "ready", "ship": "pending"}
-        assert await handle.context() == {"order": 5}
+        assert dict(await handle.context()) == {"order": 5}
         with pytest.raises(TimeoutError):
             await handle.result(timeout=0.05)
         async with database.runner(shop):

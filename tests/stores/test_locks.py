@@ -139,3 +139,15 @@ def test_without_locks_the_gate_is_open_and_nobody_is_dead(database: Path, monke
     one.leave(7)
     one.close()
     assert not database.with_name("runs.db-lock").exists()
+
+
+def test_a_file_system_without_locks_is_no_obstacle(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> bytes:
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr("cloaca.stores.sql.locks.fcntl.fcntl", refuse)
+    holder = LockFile(database)
+    assert holder.identity is None
+    with holder.gate():
+        assert not holder.live(7)
+    holder.close()

@@ -204,3 +204,24 @@ def test_every_code_has_a_name(code: int) -> None:
     assert type(named) is NAMED[code]
     assert "/runs.db" in str(named)
     assert "said the driver" in str(named)
+
+
+@asynchronous
+async def test_a_file_that_is_gone_or_another_is_noticed(tmp_path: Path) -> None:
+    """What would be written to it now nobody would ever find; once it is back, everything goes on."""
+    async with opened(tmp_path) as store:
+        session = await session_of(store)
+        await owned(store, session, 1)
+        away = store.path.with_name("away.db")
+        store.path.rename(away)
+        for asked in (store.transact(Batch(session)), store.poll(session, [], AT), store.run(1)):
+            with pytest.raises(StoreUnavailable, match=r"runs\.db is gone.*put it back, or leave the runner"):
+                await asked
+        store.path.write_bytes(b"")
+        for asked in (store.transact(Batch(session)), store.poll(session, [], AT), store.run(1)):
+            with pytest.raises(StoreUnavailable, match=r"runs\.db is another file than the one that was opened"):
+                await asked
+        assert store.path.stat().st_size == 0
+        away.replace(store.path)
+        await store.transact(Batch(session, tasks=[task(1)], ends=[end(1)]))
+        assert await status_of(store, 1) == "succeeded"

@@ -23,7 +23,7 @@ CLAIM = (
 # Runs that were asked to stop are cancelled when their worker goes, whichever way it goes.
 STOP_OWNED = (
     "UPDATE cloaca_run INDEXED BY cloaca_run_cancelling SET status = 'cancelled', owner = NULL, cancel_requested = 0, "
-    "finished_at = coalesce(?, started_at) WHERE owner = ? AND cancel_requested"
+    "finished_at = ? WHERE owner = ? AND cancel_requested"
 )
 NOTE_CRASH = (
     "INSERT INTO cloaca_note (run_id, at, kind, task, detail) SELECT id, ?, 'run_recovered', NULL, ? "
@@ -56,7 +56,7 @@ def show_life(driver: sqlite3.Connection, session: int, lock_file: int | None) -
     driver.execute(SHOW_LIFE, (lock_file, session))
 
 
-def close_session(driver: sqlite3.Connection, session: int, at: float | None) -> None:
+def close_session(driver: sqlite3.Connection, session: int, at: float) -> None:
     """Remove a session in order: its runs wait for other workers again."""
     driver.execute(CLOSE_SESSION, (session,))
     _release(driver, session, at, crash=0)
@@ -103,7 +103,7 @@ def unblock(driver: sqlite3.Connection, plans: Sequence[str]) -> int:
     return driver.execute(UNBLOCK, (json.dumps(list(plans)),)).rowcount
 
 
-def _release(driver: sqlite3.Connection, session: int, at: float | None, *, crash: int) -> int:
+def _release(driver: sqlite3.Connection, session: int, at: float, *, crash: int) -> int:
     driver.execute(STOP_OWNED, (at, session))
     driver.execute(HIDE_OWNED, (session,))
     if crash:

@@ -36,6 +36,7 @@ class SqliteStore:
         self._writing: Connection | None = None
         self._reading: Connection | None = None
         self._locks: LockFile | None = None
+        self._file: tuple[int, int] | None = None  # which file is open, whatever lies at the path later
         self._sessions: set[int] = set()  # of this store: that they live needs no proof
 
     async def open(self) -> None:
@@ -58,10 +59,13 @@ class SqliteStore:
         writer.shutdown(wait=False)  # what was called before is still done
         await asyncio.shield(asyncio.wrap_future(closing))
 
+    async def watch(self, wake: Callable[[], None]) -> None:
+        """A file says nothing: who shares it looks from time to time."""
+
     async def open_session(self, name: str, at: float, until: float) -> int:
         return await self._call(self._writer, lambda: self._open_session(name, at, until))
 
-    async def close_session(self, session: int, *, at: float | None = None) -> None:
+    async def close_session(self, session: int, *, at: float) -> None:
         def close() -> None:
             with self._transaction() as driver:
                 ownership.close_session(driver, session, at)
@@ -146,6 +150,7 @@ class SqliteStore:
                 with transaction(driver):
                     schema.create(self.path, self._writing)
             self._reading = opened(engine)
+            self._file = _identity(self.path)
 
     def _refuse_path(self) -> None:
         if "\0" in str(self.path):
@@ -154,6 +159,20 @@ class SqliteStore:
             raise StoreUnavailable(f"{self.path} can't be made: {self.path.parent} is no directory; create it first")
         if self.path.is_dir():
             raise StoreUnavailable(f"{self.path} is a directory: choose the path of a file in it")
+
+    def _check_file(self) -> None:
+        """Refuse to go on with a file that is no longer where it was opened: nobody would find what it says."""
+        found = _identity(self.path)
+        if found is None:
+            raise StoreUnavailable(
+                f"{self.path} is gone: it was deleted or moved while it was open; put it back, or leave the runner and "
+                "start it again"
+            )
+        if found != self._file:
+            raise StoreUnavailable(
+                f"{self.path} is another file than the one that was opened: leave the runner and start it again, or "
+                "put the first one back"
+            )
 
     def _close(self, reader: ThreadPoolExecutor) -> None:
         """Wait for the reader, then let go of everything; also of what an opening that failed had come to."""
@@ -171,8 +190,10 @@ class SqliteStore:
         assert self._writing is not None
         assert self._locks is not None
         driver = driver_of(self._writing)
-        with translated(self.path), self._locks.gate(), transaction(driver):
-            yield driver
+        with translated(self.path), self._locks.gate():
+            self._check_file()
+            with transaction(driver):
+                yield driver
 
     def _open_session(self, name: str, at: float, until: float) -> int:
         assert self._locks is not None
@@ -217,6 +238,7 @@ class SqliteStore:
         def read() -> T:
             assert self._reading is not None
             with translated(self.path):
+                self._check_file()
                 return work(self._reading)
 
         return await self._call(self._reader, read)
@@ -226,3 +248,12 @@ class SqliteStore:
             raise StoreUnavailable(f"{self.path} is not open")
         called: Future[T] = thread.submit(work)
         return await asyncio.wrap_future(called)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from every other one, None if there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino

@@ -27,6 +27,18 @@ def insert(table: str, names: Sequence[str]) -> str:
 
 RENEW = "UPDATE cloaca_session SET expires_at = ? WHERE id = ?"
 FENCE = "SELECT 1 FROM cloaca_session WHERE id = ?"
+# What a session owns without knowing it goes as when the session is closed.
+UNHELD = "NOT IN (SELECT value FROM json_each(?))"
+STOP_UNHELD = (
+    "UPDATE cloaca_run INDEXED BY cloaca_run_cancelling SET status = 'cancelled', owner = NULL, cancel_requested = 0, "
+    f"finished_at = ? WHERE owner = ? AND cancel_requested AND id {UNHELD}"
+)
+RELEASE_UNHELD = (
+    "UPDATE cloaca_run INDEXED BY cloaca_run_owned SET status = 'pending', owner = NULL "
+    f"WHERE owner = ? AND status = 'running' AND id {UNHELD}"
+)
+HIDE_UNHELD = f"DELETE FROM cloaca_attempt WHERE session = ? AND run_id {UNHELD}"
+ABSOLVE = "UPDATE cloaca_run SET crashes = crashes - 1 WHERE id = ? AND crashes > 0 AND finished_at IS NULL"
 INSERT_PLAN = insert("cloaca_plan", columns(PlanRow)) + " ON CONFLICT (digest) DO NOTHING"
 INSERT_RUN = insert("cloaca_run", [*columns(NewRun), "status", "started_at"]) + " ON CONFLICT DO NOTHING"
 FIND_KEY = "SELECT id, input FROM cloaca_run WHERE workflow = ? AND key = ?"
@@ -61,6 +73,8 @@ END_RUN = (
 def write(driver: sqlite3.Connection, batch: Batch) -> Receipt:
     """Write a batch inside the transaction that is open. Raises LeaseLost, before anything is written."""
     fence(driver, batch.session, batch.renew_until)
+    if batch.held is not None:
+        _give_back(driver, batch.session, batch.held, batch.at)
     if batch.plans:
         driver.executemany(INSERT_PLAN, batch.plans)
     submitted = [insert_run(driver, run) for run in batch.runs]
@@ -72,6 +86,8 @@ def write(driver: sqlite3.Connection, batch: Batch) -> Receipt:
     _insert(driver, HIDE_ATTEMPT, [(run, name, batch.session) for run, name in batch.settled], frozenset())
     if batch.notes:
         driver.executemany(INSERT_NOTE, [note._asdict() for note in batch.notes])
+    if batch.absolved:
+        driver.executemany(ABSOLVE, [(run,) for run in batch.absolved])
     if batch.ends:
         _end(driver, [end for end in batch.ends if end.run not in foreign])
     return Receipt(submitted, foreign - _ended_already(driver, batch, foreign))
@@ -100,6 +116,14 @@ def insert_run(driver: sqlite3.Connection, run: NewRun) -> Submitted:
     if driver.execute(SAME_RUN, (run.id, run.workflow, run.plan, run.input, run.key, run.created_at)).fetchone():
         return Submitted(run.id, created=True, agrees=True)
     return insert_run(driver, run._replace(id=run.id + 1))
+
+
+def _give_back(driver: sqlite3.Connection, session: int, held: Sequence[int], at: float) -> None:
+    """Let go of every run of a session but those that it holds."""
+    known = json.dumps(list(held))
+    driver.execute(STOP_UNHELD, (at, session, known))
+    driver.execute(RELEASE_UNHELD, (session, known))
+    driver.execute(HIDE_UNHELD, (session, known))
 
 
 def _not_owned(driver: sqlite3.Connection, batch: Batch) -> frozenset[int]:
