@@ -1,0 +1,129 @@
+"""Expressions as they are written: literal texts, options that can be compared, and where a node was mentioned.
+
+It knows syntax and the types that mypy gave to it; it knows no rule of the contract.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from mypy.nodes import (
+    AssignmentExpr,
+    BytesExpr,
+    CallExpr,
+    Expression,
+    FloatExpr,
+    IntExpr,
+    ListExpr,
+    MemberExpr,
+    OpExpr,
+    RefExpr,
+    StarExpr,
+    StrExpr,
+    TupleExpr,
+    UnaryExpr,
+)
+from mypy.types import Instance, LiteralType, Type
+from mypy.types import get_proper_type as proper
+
+UNKNOWN: Final = "?"  # begins the text of an option that equals itself, and may equal any other
+RETRY: Final = "cloaca.algebra.retries.Retry"
+_OPTIONS: Final = ("retry", "timeout", "tags")
+_NOTHING: Final = {"retry": "None", "timeout": "None", "tags": "()"}
+_RETRY_DEFAULTS: Final = {
+    "attempts": "1.0",
+    "backoff": "'exponential'",
+    "delay": "1.0",
+    "max_delay": "60.0",
+    "jitter": "0.0",
+}
+
+
+def literal_text(expression: Expression, type: Type | None = None) -> str | None:
+    """Return the string that an expression surely is, None if it isn't known."""
+    if isinstance(expression, StrExpr):
+        return expression.value
+    known = proper(type)
+    if isinstance(known, Instance):
+        known = known.last_known_value
+    if isinstance(known, LiteralType) and isinstance(known.value, str):
+        return known.value
+    return None
+
+
+def options_of(call: CallExpr) -> dict[str, str]:
+    """Return the options among a call's arguments as texts to compare; what is at its default is left out."""
+    pairs = zip(call.arg_names, call.args, strict=True)
+    written = {name: option_text(expression) for name, expression in pairs if name in _OPTIONS}
+    if written.get("tags", "").startswith("'"):
+        written["tags"] = f"({written['tags']})"  # one tag may go without its tuple
+    return {name: "" if text == _NOTHING[name] else text for name, text in written.items()}
+
+
+def option_text(expression: Expression) -> str:
+    """Return an option's value as text: two equal texts are equal values, two others differ unless one is unknown."""
+    text = _value(expression)
+    return text if text is not None else f"{UNKNOWN}{_source(expression)}"
+
+
+def _value(expression: Expression) -> str | None:
+    if isinstance(expression, IntExpr | FloatExpr):
+        return repr(float(expression.value))
+    if isinstance(expression, StrExpr | BytesExpr):
+        return repr(expression.value)
+    if isinstance(expression, RefExpr):
+        return "None" if expression.fullname == "builtins.None" else None
+    if isinstance(expression, TupleExpr | ListExpr):
+        items = [_value(item) for item in expression.items]
+        return None if None in items else f"({', '.join(map(str, items))})"
+    if isinstance(expression, CallExpr) and isinstance(expression.callee, RefExpr):
+        return _retry(expression) if expression.callee.fullname == RETRY else None
+    return None
+
+
+def _retry(call: CallExpr) -> str | None:
+    names = iter(_RETRY_DEFAULTS)
+    given: dict[str, str] = {}
+    for name, expression in zip(call.arg_names, call.args, strict=True):
+        key, value = name or next(names, ""), _value(expression)
+        if value is None or not key:
+            return None
+        if value != _RETRY_DEFAULTS.get(key):
+            given[key] = value
+    return f"Retry({', '.join(f'{key}={value}' for key, value in sorted(given.items()))})" if given else "None"
+
+
+def _source(expression: Expression) -> str:
+    """An expression as text, without its place."""
+    if isinstance(expression, RefExpr):
+        return expression.fullname or expression.name  # type: ignore[attr-defined]  # the two kinds have a name
+    if isinstance(expression, CallExpr):
+        pairs = zip(expression.arg_names, expression.args, strict=True)
+        args = ", ".join(f"{name}={_source(arg)}" if name else _source(arg) for name, arg in pairs)
+        return f"{_source(expression.callee)}({args})"
+    if isinstance(expression, UnaryExpr):
+        return f"{expression.op}{_source(expression.expr)}"
+    if isinstance(expression, OpExpr):
+        return f"({_source(expression.left)} {expression.op} {_source(expression.right)})"
+    value = _value(expression)
+    return f"{type(expression).__name__}:{expression.line}:{expression.column}" if value is None else value
+
+
+def parts(expression: Expression) -> Iterator[Expression]:
+    """Yield the sub-expressions in which a graph's nodes may be mentioned, in the order to look."""
+    if isinstance(expression, OpExpr):
+        yield from (expression.right, expression.left)
+    elif isinstance(expression, ListExpr | TupleExpr):
+        yield from expression.items
+    elif isinstance(expression, StarExpr):
+        yield expression.expr
+    elif isinstance(expression, AssignmentExpr):
+        yield expression.value
+    elif isinstance(expression, CallExpr) and isinstance(expression.callee, MemberExpr):
+        yield expression.callee.expr
+
+
+def first(expressions: Sequence[Expression]) -> Expression | None:
+    """Return the first of some expressions, if there is one."""
+    return expressions[0] if expressions else None

@@ -1,0 +1,61 @@
+"""What mypy's types are, in answer to the contract: models, hints in words, and what may be read as what.
+
+It decides nothing about graphs.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from mypy.checker import TypeChecker
+from mypy.messages import format_type_bare
+from mypy.subtypes import is_same_type, is_subtype
+from mypy.types import Instance, Type, UnionType
+from mypy.types import get_proper_type as proper
+
+from cloaca.contract.steps import Types
+from cloaca.mypy.models import StaticModels
+from cloaca.mypy.spelling import shown
+
+TASK_CONTEXT: Final = "cloaca.algebra.context.TaskContext"
+
+
+class MypyHints(StaticModels):
+    """What mypy's types are."""
+
+    def __init__(self, api: TypeChecker) -> None:
+        super().__init__()
+        self._options = api.options
+        self._fits: dict[tuple[Type, Type], bool] = {}
+        self.types = Types(self.assignable, self.in_mypys_words)
+
+    def shown(self, hint: Any) -> str:
+        """Return a type as Python prints the annotation."""
+        return shown(hint)
+
+    def in_mypys_words(self, hint: Any) -> str:
+        """Return a type as mypy's messages have it."""
+        return format_type_bare(hint, self._options)
+
+    def same(self, one: Any, other: Any) -> bool:
+        """Return whether two types are one."""
+        return is_same_type(one, other)
+
+    def is_context(self, hint: Any) -> bool:
+        """Return whether a type is ``TaskContext``."""
+        known = proper(hint) if isinstance(hint, Type) else None
+        return isinstance(known, Instance) and known.type.has_base(TASK_CONTEXT)
+
+    def assignable(self, provided: Any, wanted: Any) -> bool:
+        """Return whether a value of one type may be read as another. A structural type takes everything."""
+        known = self._fits.get((provided, wanted))
+        if known is None:
+            known = self._fits[provided, wanted] = is_subtype(provided, wanted) or _is_structural(proper(wanted))
+        return known
+
+
+def _is_structural(wanted: Type) -> bool:
+    """At run time nobody knows whether a value has the methods of a protocol."""
+    if isinstance(wanted, UnionType):
+        return any(_is_structural(proper(item)) for item in wanted.items)
+    return isinstance(wanted, Instance) and wanted.type.is_protocol

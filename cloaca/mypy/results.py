@@ -1,0 +1,110 @@
+"""What mypy is told about a checked workflow: its input, its output, its context as a row, the errors that get out.
+
+It reads what ``contract.closing`` found; it finds nothing itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator
+
+from mypy.typeops import make_simplified_union
+from mypy.types import AnyType, Instance, NoneType, Type, TypedDictType, TypeOfAny, UninhabitedType
+
+from cloaca.algebra.structures import Structure
+from cloaca.contract.certainty import Certainty
+from cloaca.contract.closing import Closed
+from cloaca.mypy import terms
+from cloaca.mypy.nodes import StaticNode, StaticSeal, StaticTask
+from cloaca.mypy.sessions import Session
+
+CONTEXT = f"{terms.SHAPES}.Context"
+
+
+def workflow(
+    made: Instance, structure: Structure[StaticNode], found: Closed, rows: Container[str], session: Session
+) -> Instance:
+    """Return ``Workflow[In, Out, Context, Errors]``."""
+    context = _context(found, session)
+    input = found.input if found.input is not None else NoneType()
+    output = made.args[1] if "output" in rows else _output(structure, found, context)
+    return made.copy_modified(args=[input, output, context, _union(list(errors(structure)))])
+
+
+def rows(structure: Structure[StaticNode], session: Session) -> tuple[Type, Type]:
+    """Return In and Out of an open graph: what its first tasks read and its last task writes, if that is one model."""
+    heads = [structure.nodes[name] for name in sorted(structure.heads)]
+    read = {model: None for node in heads for model in _reads(node)}
+    input = next(iter(read), NoneType()) if len(read) <= 1 else AnyType(TypeOfAny.special_form)
+    if len(structure.tails) != 1:
+        anything = AnyType(TypeOfAny.explicit)
+        return input, session.api.named_generic_type(
+            "typing.Mapping", [session.api.named_type("builtins.str"), anything]
+        )
+    return input, _writes(structure.nodes[min(structure.tails)]) or NoneType()
+
+
+def _reads(node: StaticNode) -> list[Instance]:
+    if isinstance(node, StaticTask):
+        return [parameter.model for parameter in node.signature.parameters]
+    return [node.input] if isinstance(node, StaticSeal) and node.input is not None else []
+
+
+def _writes(node: StaticNode) -> Instance | None:
+    if isinstance(node, StaticTask):
+        return node.signature.output
+    return node.output if isinstance(node, StaticSeal) else None
+
+
+def _output(structure: Structure[StaticNode], found: Closed, context: Type) -> Type:
+    """The last task's model, or None if it can be skipped; of several last tasks the context."""
+    if len(found.last) > 1:
+        return context
+    model, index = _writes(structure.nodes[found.last[0]]), found.elaboration.index[found.last[0]]
+    if model is None:
+        return NoneType()
+    skipped = _can_be_skipped(found, index, Certainty(found.elaboration.steps))
+    return _union([model, NoneType()]) if skipped else model
+
+
+def _can_be_skipped(found: Closed, index: int, certainty: Certainty) -> bool:
+    steps = found.elaboration.steps
+    gates = [gate for gate in steps[index].guards if not steps[gate].entry]
+    entries = [gate for gate in steps[index].guards if steps[gate].entry]
+    return bool(gates) or index in certainty.skippable or any(entry in certainty.skippable for entry in entries)
+
+
+def _context(found: Closed, session: Session) -> TypedDictType:
+    """The final context: every key of the outermost scope, those that are sure to be there as required ones."""
+    kinds: dict[str, list[Type]] = {}
+    sure: set[str] = set()
+    if found.input is not None:
+        for key, field in session.hints.row(found.input).items():
+            kinds[key] = [_type(field.type)]
+            sure.update((key,) if field.required else ())
+    certainty = Certainty(found.elaboration.steps)
+    for index, site in enumerate(found.elaboration.sites):
+        if site.kind in ("task", "exit") and not site.scope:
+            surely = not _can_be_skipped(found, index, certainty)
+            for write in found.elaboration.steps[index].writes:
+                kinds[write.key] = [*kinds.get(write.key, ()), _type(write.type)] if not surely else [_type(write.type)]
+                sure.update((write.key,) if surely and write.sure else ())
+    fallback = Instance(terms.info(session.api, CONTEXT), [])
+    return TypedDictType({key: _union(types) for key, types in sorted(kinds.items())}, sure, set(), fallback)
+
+
+def _type(opaque: object) -> Type:
+    assert isinstance(opaque, Type)
+    return opaque
+
+
+def errors(structure: Structure[StaticNode]) -> Iterator[Type]:
+    """Yield the error models that the tasks of a graph answer with."""
+    for node in structure.nodes.values():
+        if isinstance(node, StaticTask) and node.signature.error is not None:
+            yield node.signature.error
+        elif isinstance(node, StaticSeal) and node.structure is not None:
+            yield from errors(node.structure)
+
+
+def _union(types: list[Type]) -> Type:
+    return make_simplified_union(types) if types else UninhabitedType()

@@ -1,0 +1,139 @@
+"""What a term means: the structure of the graph, by the algebra's own operators, and what is wrong with it.
+
+It knows terms and nodes; it reads no syntax and reports nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from mypy.types import Instance, NoneType, ProperType, TupleType
+from mypy.types import get_proper_type as proper
+
+from cloaca.algebra.declarations import Parameter, Signature
+from cloaca.algebra.guards import Guard
+from cloaca.algebra.structures import Structure, empty, leaf, nothing_to_seal, overlay, series
+from cloaca.errors import Violation
+from cloaca.mypy import terms
+from cloaca.mypy.nodes import Condition, StaticNode, StaticTask, renamed, sealed
+from cloaca.mypy.terms import Spec, Term
+
+Graph = Structure[StaticNode]
+Found = tuple[Graph, tuple[Violation, ...]]
+
+
+class Structures:
+    """The structures of terms, each made once."""
+
+    def __init__(self) -> None:
+        self._known: dict[Term, Found] = {}
+
+    def of(self, term: Term) -> Graph:
+        """Return the structure that a term makes."""
+        return self.found(term)[0]
+
+    def found(self, term: Term) -> Found:
+        """Return the structure that a term makes, and what is wrong with its outermost operator."""
+        known = self._known.get(term)
+        if known is None:
+            known = self._known[term] = self._make(*terms.read(term))
+        return known
+
+    def _make(self, operator: str, spec: Spec, left: ProperType, right: ProperType) -> Found:
+        if operator == "series":
+            return series(self._of(left), self._of(right))
+        if operator == "overlay":
+            return overlay([self._of(left), self._of(right)])
+        if operator == "empty":
+            return empty(), ()
+        if operator == "sealed":
+            return self._sealed(self._of(left), *_items(right))
+        if operator in _LEAVES:
+            node = _LEAVES[operator](spec, left, right)
+        elif operator == "when":
+            return self._guarded(self._of(left), _condition(spec, right)), ()
+        else:
+            node = _CHANGES[operator](_only(self._of(left)), spec)
+        return leaf(node.name, node), ()
+
+    def _of(self, operand: ProperType) -> Graph:
+        assert isinstance(operand, Instance)
+        return self.of(operand)
+
+    def _sealed(self, graph: Graph, input: ProperType, output: ProperType) -> Found:
+        if not graph.nodes:
+            return graph, (nothing_to_seal(),)
+        node = sealed(graph, _model(input), _model(output))
+        return leaf(node.name, node), ()
+
+    def _guarded(self, graph: Graph, condition: Condition) -> Graph:
+        guard = Guard(condition, frozenset(graph.nodes), graph.heads)
+        nodes = {name: replace(node, guards=(guard, *node.guards)) for name, node in graph.nodes.items()}
+        return replace(graph, nodes=nodes)
+
+
+def _task(spec: Spec, parameters: ProperType, returned: ProperType) -> StaticNode:
+    models = [_model(item) for item in _items(parameters)]
+    output, error = (_model(item) for item in _items(returned))
+    pairs = zip(spec["parameters"], models, strict=True)
+    signature = Signature(
+        tuple(Parameter(name, model) for name, model in pairs if model is not None), output, spec["answers"], error
+    )
+    options = tuple(sorted(spec["options"].items()))
+    return StaticTask(spec["name"], spec["function"], signature=signature, options=options)
+
+
+def _opaque(spec: Spec, input: ProperType, output: ProperType) -> StaticNode:
+    model = _model(input)
+    parameters = () if model is None else (Parameter("input", model),)
+    return StaticTask(spec["name"], f"graph {spec['name']}", signature=Signature(parameters, _model(output)))
+
+
+_LEAVES: Final[Mapping[str, Callable[[Spec, ProperType, ProperType], StaticNode]]] = {"task": _task, "opaque": _opaque}
+
+
+def _reading(node: StaticTask, spec: Spec) -> StaticNode:
+    return replace(node, reads=renamed(node.reads, spec))
+
+
+def _writing(node: StaticTask, spec: Spec) -> StaticNode:
+    return replace(node, writes=renamed(node.writes, spec))
+
+
+def _with_options(node: StaticTask, spec: Spec) -> StaticNode:
+    return replace(node, options=tuple(sorted({**dict(node.options), **spec}.items())))
+
+
+_CHANGES: Final[Mapping[str, Callable[[Any, Spec], StaticNode]]] = {
+    "named": lambda node, spec: node.named(spec["name"]),
+    "on": lambda node, spec: replace(node, rule=spec["rule"]),
+    "into": lambda node, spec: replace(node, whole=spec["key"]),
+    "reading": _reading,
+    "writing": _writing,
+    "with_options": _with_options,
+}
+
+
+def _only(graph: Graph) -> StaticNode:
+    (node,) = graph.nodes.values()
+    return node
+
+
+def _condition(spec: Spec, model: ProperType) -> Condition:
+    return Condition(spec["identity"], spec["name"], _model(model), tuple(spec["problems"]))
+
+
+def _items(operand: ProperType) -> list[ProperType]:
+    assert isinstance(operand, TupleType)
+    return [proper(item) for item in operand.items]
+
+
+def _model(operand: ProperType) -> Instance | None:
+    return operand if isinstance(operand, Instance) else None
+
+
+def is_none(operand: ProperType) -> bool:
+    """Return whether an operand stands for no row."""
+    return isinstance(operand, NoneType)
