@@ -51,12 +51,13 @@ pyright: $(INSTALLED)
 	$(BIN)/pyright
 
 # The build backend comes first, and from the same pins, as a build in isolation would ignore them.
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt tests/typing/oldest-mypy.txt
 	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo 'cloaca needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3.11' >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt hatchling editables
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps --target .venv/oldest-mypy --requirement tests/typing/oldest-mypy.txt
 	@touch $@
 
 pins:

@@ -112,6 +112,28 @@ def _model_problems(model: Model) -> tuple[ModelProblem, ...]:
     return tuple(survival.survival_problems(model, _members(model), _ANNOTATIONS))
 
 
+def model_name(model: type) -> str:
+    """Return what messages call a class: its name, a generic model's with arguments as they are written.
+
+    >>> T = typing.TypeVar("T")
+    >>> class Page(BaseModel, typing.Generic[T]): ...
+    >>> model_name(Page[typing.Optional[int]])
+    'Page[int | None]'
+    """
+    made = getattr(model, "__pydantic_generic_metadata__", None)
+    if not made or not made["origin"]:
+        return model.__name__
+    return f"{made['origin'].__name__}[{', '.join(map(_argument_name, made['args']))}]"
+
+
+def _argument_name(argument: object) -> str:
+    base, _ = _unannotated(argument)
+    if typing.get_origin(base) in _UNIONS:
+        names = [_argument_name(each) for each in typing.get_args(base)]
+        return " | ".join(sorted(names, key=lambda name: name == "None"))
+    return getattr(base, "__name__", _name(base)) if isinstance(base, typing.NewType) else _name(base)
+
+
 class RuntimeModels:
     """How a running program reads models: as pydantic's classes."""
 
@@ -119,7 +141,7 @@ class RuntimeModels:
         return isinstance(hint, type) and issubclass(hint, BaseModel) and hint is not BaseModel
 
     def name(self, model: Model) -> str:
-        return model.__name__
+        return model_name(model)
 
     def row(self, model: Model) -> Row:
         return row_of(model)

@@ -11,7 +11,7 @@ import inspect
 import re
 import sys
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import FrameType, NoneType
 from typing import Any, Final
 
@@ -21,8 +21,8 @@ from returns.result import Result
 
 from cloaca.algebra.context import TaskContext
 from cloaca.algebra.declarations import MISSING, Declared, Reader, Returned, Signature
-from cloaca.algebra.models import model_problems, row_of
-from cloaca.algebra.rows import ModelProblem, Row
+from cloaca.algebra.models import RuntimeModels, model_name
+from cloaca.algebra.rows import ModelProblem
 from cloaca.errors import ContractError, Violation
 
 Model = type[BaseModel]
@@ -54,6 +54,9 @@ def read_predicate(function: Callable[..., Any], task: str, names: Mapping[str, 
         Unresolved: the annotation names something that is not defined yet.
     """
     reader: Reader[Model] = Reader(task, f'The condition {name_of(function)} of task "{task}"', ANNOTATIONS)
+    if not inspect.isroutine(function):
+        reader.refuse("", f"a predicate is a plain function, not {type(function).__name__}: wrap it in one")
+        raise ContractError(reader.violations)
     is_async = inspect.iscoroutinefunction(function)
     _unless_refused(reader, reader.predicate(_declared(function, {}), is_async=is_async))
     read = reader.predicate(_declared(function, _hints(reader, function, names)), is_async=is_async)
@@ -123,27 +126,18 @@ def _surroundings(function: Callable[..., Any]) -> dict[str, Any]:
     return surroundings
 
 
-class _Annotations:
+class _Annotations(RuntimeModels):
     """What annotations are, in answer to ``declarations``."""
 
-    def is_model(self, hint: object) -> bool:
-        return isinstance(hint, type) and issubclass(hint, BaseModel) and hint is not BaseModel
-
-    def name(self, model: Model) -> str:
-        return model.__name__
-
-    def row(self, model: Model) -> Row:
-        return row_of(model)
-
-    def problems(self, model: Model) -> Sequence[ModelProblem]:
+    def problems(self, model: Model) -> tuple[ModelProblem, ...]:
         try:
-            return model_problems(model)
+            return super().problems(model)
         except (PydanticUndefinedAnnotation, NameError) as error:
             raise Unresolved(str(error)) from error
 
     def shown(self, hint: object) -> str:
         if isinstance(hint, type) and not typing.get_args(hint):
-            return "None" if hint is NoneType else hint.__name__
+            return "None" if hint is NoneType else model_name(hint)
         return _MODULES.sub("", str(hint)).replace("NoneType", "None")
 
     def same(self, one: object, other: object) -> bool:

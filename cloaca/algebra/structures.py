@@ -19,6 +19,7 @@ from cloaca.errors import Violation
 
 N = TypeVar("N", bound=Hashable)
 Edge = tuple[str, str]
+LONGEST_NAME = 200  # databases look names up by an index, which has room for no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,14 @@ def checked_name(name: object) -> str:
     """Return ``name`` if it can name a task or a workflow: it is stored, shown and typed by people.
 
     Raises:
-        ValueError: it is no string, blank, or has characters that can't be printed (line breaks, NUL, surrogates).
+        ValueError: it is no string, blank, longer than ``LONGEST_NAME`` characters, or has characters that can't be
+            printed (line breaks, NUL, surrogates).
     """
-    if not isinstance(name, str) or not name.strip() or not name.isprintable():
-        raise ValueError(f"{name!r:.80} is no name: a task or workflow is named by printable text that is not blank")
+    if not isinstance(name, str) or not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
+        raise ValueError(
+            f"{name!r:.80} is no name: a task or workflow is named by printable text that is not blank, "
+            f"{LONGEST_NAME} characters at most"
+        )
     return name
 
 

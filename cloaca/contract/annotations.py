@@ -372,12 +372,22 @@ def _entry(hint: object, bound: Mapping[object, object], optional: bool) -> _Ent
 
 def _shown_union(union: object) -> str:
     """Several literals are one, and in front; ``None`` is at the end."""
-    arms = list(dict.fromkeys(_flat(union)))
+    arms = list(dict.fromkeys(_shown_arms(union)))
     values = [typing.get_args(arm)[0] for arm in arms if _is_literal(arm)]
     shown = [show(arm) for arm in arms if arm is not types.NoneType and not (len(values) > 1 and _is_literal(arm))]
     if len(values) > 1:
         shown.insert(0, f"Literal[{', '.join(map(_shown_value, values))}]")
     return " | ".join([*shown, "None"] if types.NoneType in arms else shown)
+
+
+def _shown_arms(annotation: object) -> Iterator[object]:
+    """The arms of a union as ``_flat`` has them, but for recursive aliases, which go by their names."""
+    bare = _bare(annotation)
+    options = () if _is_recursive(bare) else _options(_known(bare))
+    for option in options:
+        yield from _shown_arms(option)
+    if not options:
+        yield bare if _is_recursive(bare) else _known(bare)
 
 
 def _shown_value(value: object) -> str:

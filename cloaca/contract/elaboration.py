@@ -372,7 +372,13 @@ class _Builder:
             return self.written[model, scope, optional]
         keys = dict(renames)
         writes = [
-            Write(self.key(scope, keys.get(field, field)), entry.type, entry.reducer, entry.required or not optional)
+            Write(
+                self.key(scope, keys.get(field, field)),
+                entry.type,
+                entry.reducer,
+                entry.required or not optional,
+                field,
+            )
             for field, entry in self.front_end.row(model).items()
         ]
         made = tuple(writes)

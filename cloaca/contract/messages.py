@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
-from cloaca.contract.steps import INPUT, Read
+from cloaca.contract.steps import INPUT, Read, Write
 from cloaca.errors import Violation
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def write_conflict(checker: Checker, key: str, earlier: int, index: int) -> Viol
     text = (
         f'Tasks "{one}" and "{other}" are not ordered (they may run in parallel) but both write field "{name}" '
         f"({show(writers[earlier].type)} and {show(writers[index].type)}); order them with >>, rename the field in one "
-        f'of them with .writing({name}="...") or .into("..."), or {cure}'
+        f"of them with {_elsewhere(writers[index])}, or {cure}"
     )
     return Violation("write-conflict", other, name, text)
 
@@ -85,9 +85,14 @@ def unread_rewrite(checker: Checker, key: str, index: int, provider: int) -> Vio
     text = (
         f'Task "{task}" writes field "{name}" ({show(writers[index].type)}), which '
         f"{_provider(checker, index, provider)} has written ({show(replaced.type)}), without reading it; "
-        f'read it (a field with a default will do), or write elsewhere with .writing({name}="...") or .into("...")'
+        f"read it (a field with a default will do), or write elsewhere with {_elsewhere(writers[index])}"
     )
     return Violation("unread-rewrite", task, name, text)
+
+
+def _elsewhere(write: Write) -> str:
+    """How a task can write to another key."""
+    return '.into("...")' if write.field is None else f'.writing({write.field}="...") or .into("...")'
 
 
 def _key(checker: Checker, key: str) -> str:
@@ -138,11 +143,17 @@ def _ancestors(checker: Checker, index: int) -> list[int]:
         step = -heappop(heap)
         if step != index and checker.steps[step].writes:
             found.append(step)
-        for pred in checker.steps[step].preds:
+        for pred in _before(checker, step, index):
             if pred > entry and pred not in seen:
                 seen.add(pred)
                 heappush(heap, -pred)
     return found
+
+
+def _before(checker: Checker, step: int, index: int) -> tuple[int, ...]:
+    """The predecessors of a step as seen from ``index``: of a sealed graph from outside, those of its entry."""
+    entry = checker.steps[step].instead
+    return checker.steps[step if entry is None or step == index else entry].preds
 
 
 def _listed(names: Sequence[str]) -> str:

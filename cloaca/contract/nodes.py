@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from cloaca.algebra.declarations import Signature
 from cloaca.algebra.graphs import Predicate, Seal
-from cloaca.algebra.models import row_of
+from cloaca.algebra.models import model_name, row_of
 from cloaca.algebra.rows import Row
 from cloaca.algebra.signatures import Unresolved, row_problems, undefined
 from cloaca.algebra.tasks import Task
@@ -57,7 +57,7 @@ class _Nodes:
         return row_of(model)
 
     def model_name(self, model: Model) -> str:
-        return model.__name__
+        return model_name(model)
 
     def row_problems(self, model: Model, what: str, owner: str, who: str) -> Sequence[Violation]:
         return row_problems(model, what, owner, who)

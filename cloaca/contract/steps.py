@@ -28,13 +28,15 @@ class Read(NamedTuple):
 class Write(NamedTuple):
     """A node writes the context key ``key`` with this opaque type; ``sure`` is False for a field it may leave out.
 
-    ``reducer`` is None, or an opaque value that says how the writes of unordered nodes fold.
+    ``reducer`` is None, or an opaque value that says how the writes of unordered nodes fold; ``field`` is the name of
+    the model's field, None for a whole model.
     """
 
     key: str
     type: object
     reducer: object | None = None
     sure: bool = True
+    field: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,22 +5,23 @@ It feeds ``contract.closing`` and places what it finds; the types of the result 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from mypy.nodes import Context, Expression
-from mypy.plugin import FunctionContext, MethodContext
-from mypy.types import Instance, NoneType, ProperType, Type
+from mypy.plugin import FunctionContext, FunctionSigContext, MethodContext
+from mypy.types import AnyType, FunctionLike, Instance, NoneType, ProperType, Type, TypeOfAny
 from mypy.types import get_proper_type as proper
 
 from cloaca.algebra.structures import Structure, closed, overlay
 from cloaca.contract.closing import Closed, check_declared, close
 from cloaca.errors import ContractError, Violation
-from cloaca.mypy import results, terms
-from cloaca.mypy.expressions import literal_text, parts
+from cloaca.mypy import results
+from cloaca.mypy.expressions import literal_text
+from cloaca.mypy.locations import blamed, lost_part, mentions
 from cloaca.mypy.nodes import StaticNode, StaticSeal, StaticTask
-from cloaca.mypy.operands import is_from_error, operand
+from cloaca.mypy.operands import graph_type, instances_of, is_from_error, operand
 from cloaca.mypy.sessions import Session
 from cloaca.mypy.terms import GRAPH, HIDDEN
 
@@ -30,11 +31,29 @@ _ROWS: Final = ("input", "output")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """``Workflow(name, *graphs, input=, output=)`` as it is written."""
+    """``Workflow(name, *graphs, input=, output=)`` as it is written. A row is None if mypy doesn't know the model."""
 
     name: str
     graphs: Sequence[tuple[Type, Expression]]
-    rows: dict[str, Expression]
+    rows: Mapping[str, tuple[Instance | None, Expression]]
+
+    def row(self, which: str) -> Instance | None:
+        """Return a declared model."""
+        return self.rows[which][0] if which in self.rows else None
+
+
+def free_graphs(context: FunctionSigContext, session: Session) -> FunctionLike:
+    """The signature of ``Workflow`` that takes any graphs: what they read and write is checked by the contract."""
+    signature = context.default_signature
+    types = [_free(type, session) for type in signature.arg_types]
+    return signature.copy_modified(arg_types=types)
+
+
+def _free(known: Type, session: Session) -> Type:
+    graph = proper(known)
+    if not isinstance(graph, Instance) or graph.type.fullname != GRAPH:
+        return known
+    return graph.copy_modified(args=[AnyType(TypeOfAny.special_form)] * len(graph.args))
 
 
 def workflow(context: FunctionContext, session: Session) -> Type:
@@ -44,53 +63,73 @@ def workflow(context: FunctionContext, session: Session) -> Type:
         return made
     call = _read(context)
     found = [operand(session, type, expression) for type, expression in call.graphs]
-    if None in found or not _are_known(made, call.rows, session):
+    unknown = any(row is None or not session.read([row]) for row, _ in call.rows.values())
+    if None in found or unknown:
         _unchecked(session, call, found, context.context)
-        return made
+        return _lost(made, call, session)
     structure, violations = overlay([session.structures.of(term) for term in found if term is not None])
-    result = None if violations else _close(call, closed(structure), made, session)
+    result = None if violations else _close(call, closed(structure), session)
     if isinstance(result, Closed):
         violations = result.checked.violations
     elif result is not None:
         violations = result
     for violation in violations:
         session.report(violation, _place(violation, call, context.context, session))
-    return made if not isinstance(result, Closed) else results.workflow(made, structure, result, call.rows, session)
+    if isinstance(result, Closed):
+        return results.workflow(made, structure, result, call.row("output"), session)
+    return _lost(made, call, session)
 
 
 def _read(context: FunctionContext) -> Call:
     """The arguments: by position the name and the graphs, by keyword the rows."""
-    name, *graphs = [
-        (type, expression)
+    given = [
+        (argument, type, expression)
         for argument, types, expressions in zip(context.callee_arg_names, context.arg_types, context.args, strict=True)
-        if argument not in _ROWS
         for type, expression in zip(types, expressions, strict=True)
     ]
+    name, *graphs = [(type, expression) for argument, type, expression in given if argument not in _ROWS]
     rows = {
-        argument: expressions[0]
-        for argument, types, expressions in zip(context.callee_arg_names, context.arg_types, context.args, strict=True)
-        if argument in _ROWS and types and not isinstance(proper(types[0]), NoneType)
+        argument: (_model(type), expression)
+        for argument, type, expression in given
+        if argument in _ROWS and not isinstance(proper(type), NoneType)
     }
     return Call(literal_text(name[1], name[0]) or "?", graphs, rows)
 
 
-def _are_known(made: Instance, rows: Iterable[str], session: Session) -> bool:
-    """Whether mypy knows the models that are declared."""
-    places = {"input": 0, "output": 1}
-    models = [proper(made.args[places[row]]) for row in rows]
-    return all(isinstance(model, Instance) and session.read([model]) for model in models)
+def _model(argument: Type) -> Instance | None:
+    model = instances_of(proper(argument))
+    return model if isinstance(model, Instance) else None
 
 
-def _close(
-    call: Call, structure: Structure[StaticNode], made: Instance, session: Session
-) -> Closed | tuple[Violation, ...]:
-    input = proper(made.args[0]) if "input" in call.rows else None
-    output = proper(made.args[1]) if "output" in call.rows else None
+def _lost(made: Instance, call: Call, session: Session) -> Instance:
+    """The type of a workflow of which no more is known than what its one graph says, and its declared rows."""
+    anything = AnyType(TypeOfAny.special_form)
+    graph = graph_type(call.graphs[0][0]) if len(call.graphs) == 1 else None
+    rows = [call.row(row) or (graph.args[place] if graph else anything) for place, row in enumerate(_ROWS)]
+    context = session.api.named_generic_type("typing.Mapping", [session.api.named_type("builtins.str"), anything])
+    return made.copy_modified(args=[*rows, context, anything])
+
+
+def _close(call: Call, structure: Structure[StaticNode], session: Session) -> Closed | tuple[Violation, ...]:
+    input, output = call.row("input"), call.row("output")
     session.depend(models(structure, input, output))
     try:
         return close(call.name, structure, input, output, session.nodes)
     except ContractError as error:
         return error.violations
+
+
+def _place(violation: Violation, call: Call, whole: Context, session: Session) -> Context:
+    """The smallest expression that mentions the blamed node."""
+    if violation.task == call.name and violation.code in ("workflow-input", "task-model"):
+        for row, (_, expression) in call.rows.items():
+            if f"the {row}" in violation.message or "The output" in violation.message:
+                return expression
+        return whole
+    for _, expression in reversed(call.graphs):
+        if mentions(session, expression, violation.task):
+            return blamed(session, expression, violation)
+    return whole
 
 
 def models(structure: Structure[StaticNode], *more: Type | None) -> Iterable[Instance]:
@@ -110,58 +149,30 @@ def models(structure: Structure[StaticNode], *more: Type | None) -> Iterable[Ins
 
 
 LOST: Final = (
-    "the structure of a graph is lost here (a list variable, a loop, a function without a declared return); "
-    "write the graph as an expression, or declare it as Graph[In, Out]"
+    "the structure of a graph is lost here (a list variable, a loop, a variable that holds several graphs, a function "
+    "without a declared return, a name or key that is no literal); write the graph as one expression, or declare it as "
+    "Graph[In, Out]"
 )
 
 
 def _unchecked(session: Session, call: Call, found: Sequence[object], context: Context) -> None:
     lost = [graph for term, graph in zip(found, call.graphs, strict=True) if term is None]
     if not any(is_from_error(type) for type, _ in lost):
-        session.unchecked(f'Workflow "{call.name}" is not checked: {LOST}', lost[0][1] if lost else context)
+        place = lost_part(session, lost[0][1]) if lost else context
+        session.unchecked(f'Workflow "{call.name}" is not checked: {LOST}', place)
 
 
 def unchecked_boundary(context: Context, session: Session) -> None:
     """Say that a graph was not checked against the ``Graph[In, Out]`` that its place declares, if it does."""
     if _declared(context, session) is not None:
-        session.unchecked(f"This graph is not checked against its declared type: {LOST}", context)
+        place = lost_part(session, context) if isinstance(context, Expression) else context
+        session.unchecked(f"This graph is not checked against its declared type: {LOST}", place)
 
 
 def built(context: MethodContext, session: Session) -> Type:
     """``WorkflowBuilder(...).build()``, whose graph is made task by task."""
     session.unchecked("A workflow from a builder is checked when it is built, not before", context.context)
     return context.default_return_type
-
-
-def _place(violation: Violation, call: Call, whole: Context, session: Session) -> Context:
-    """The smallest expression that mentions the blamed node."""
-    if violation.task == call.name and violation.code in ("workflow-input", "task-model"):
-        for row, expression in call.rows.items():
-            if f"the {row}" in violation.message or "The output" in violation.message:
-                return expression
-        return whole
-    for _, expression in reversed(call.graphs):
-        if mentions(session, expression, violation.task):
-            return locate(session, expression, violation.task)
-    return whole
-
-
-def locate(session: Session, expression: Expression, name: str) -> Expression:
-    """Return the smallest part of a graph expression that mentions a node."""
-    for part in parts(expression):
-        if mentions(session, part, name):
-            return locate(session, part, name)
-    return expression
-
-
-def mentions(session: Session, expression: Expression, name: str) -> bool:
-    """Return whether an expression's graph has a node; a list's, whether one of its items does."""
-    known = proper(session.api.lookup_type_or_none(expression))
-    if isinstance(known, Instance) and known.type.has_base(GRAPH):
-        term = terms.term_of(known.args[HIDDEN])
-        nodes = session.structures.of(term).nodes if term is not None else {}
-        return name in nodes or name.partition("/")[0] in nodes
-    return any(mentions(session, part, name) for part in parts(expression))
 
 
 def boundary(made: Type, structure: Structure[StaticNode], context: Context, session: Session) -> Type:
@@ -176,7 +187,7 @@ def boundary(made: Type, structure: Structure[StaticNode], context: Context, ses
     except ContractError as error:
         violations = error.violations
     for violation in violations:
-        session.report(violation, locate(session, context, violation.task))
+        session.report(violation, blamed(session, context, violation))
     return graph.copy_modified(args=[*rows, *graph.args[HIDDEN:]])
 
 

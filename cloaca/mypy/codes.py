@@ -1,6 +1,6 @@
 """The error codes that mypy knows of us, one for each code of the contract, and ``cloaca-unchecked``.
 
-``# type: ignore[cloaca]`` silences all of them, ``disable_error_code = cloaca-missing-field`` one.
+``# type: ignore[cloaca-missing-field]`` silences one of them on its line, ``disable_error_code = cloaca`` all of them.
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ from mypy.types import get_proper_type as proper
 
 UNKNOWN: Final = "?"  # begins the text of an option that equals itself, and may equal any other
 RETRY: Final = "cloaca.algebra.retries.Retry"
-_OPTIONS: Final = ("retry", "timeout", "tags")
-_NOTHING: Final = {"retry": "None", "timeout": "None", "tags": "()"}
+_OPTIONS: Final = ("retry", "timeout", "executor", "tags")
+_NOTHING: Final = {"retry": "None", "timeout": "None", "executor": "None", "tags": "()"}
 _RETRY_DEFAULTS: Final = {
     "attempts": "1.0",
     "backoff": "'exponential'",
@@ -64,7 +64,7 @@ def options_of(call: CallExpr) -> dict[str, str]:
 def option_text(expression: Expression) -> str:
     """Return an option's value as text: two equal texts are equal values, two others differ unless one is unknown."""
     text = _value(expression)
-    return text if text is not None else f"{UNKNOWN}{_source(expression)}"
+    return text if text is not None else f"{UNKNOWN}{source_text(expression)}"
 
 
 def _value(expression: Expression) -> str | None:
@@ -94,18 +94,20 @@ def _retry(call: CallExpr) -> str | None:
     return f"Retry({', '.join(f'{key}={value}' for key, value in sorted(given.items()))})" if given else "None"
 
 
-def _source(expression: Expression) -> str:
-    """An expression as text, without its place."""
-    if isinstance(expression, RefExpr):
-        return expression.fullname or expression.name  # type: ignore[attr-defined]  # the two kinds have a name
+def source_text(expression: Expression) -> str:
+    """Return an expression as text, with its place only where it can't be written otherwise."""
+    if isinstance(expression, RefExpr) and expression.fullname:
+        return expression.fullname
+    if isinstance(expression, MemberExpr):
+        return f"{source_text(expression.expr)}.{expression.name}"
     if isinstance(expression, CallExpr):
         pairs = zip(expression.arg_names, expression.args, strict=True)
-        args = ", ".join(f"{name}={_source(arg)}" if name else _source(arg) for name, arg in pairs)
-        return f"{_source(expression.callee)}({args})"
+        args = ", ".join(f"{name}={source_text(arg)}" if name else source_text(arg) for name, arg in pairs)
+        return f"{source_text(expression.callee)}({args})"
     if isinstance(expression, UnaryExpr):
-        return f"{expression.op}{_source(expression.expr)}"
+        return f"{expression.op}{source_text(expression.expr)}"
     if isinstance(expression, OpExpr):
-        return f"({_source(expression.left)} {expression.op} {_source(expression.right)})"
+        return f"({source_text(expression.left)} {expression.op} {source_text(expression.right)})"
     value = _value(expression)
     return f"{type(expression).__name__}:{expression.line}:{expression.column}" if value is None else value
 

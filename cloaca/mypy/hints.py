@@ -10,7 +10,7 @@ from typing import Any, Final
 from mypy.checker import TypeChecker
 from mypy.messages import format_type_bare
 from mypy.subtypes import is_same_type, is_subtype
-from mypy.types import Instance, Type, UnionType
+from mypy.types import Instance, TupleType, Type, TypeAliasType, UnionType, flatten_nested_unions
 from mypy.types import get_proper_type as proper
 
 from cloaca.contract.steps import Types
@@ -34,8 +34,8 @@ class MypyHints(StaticModels):
         return shown(hint)
 
     def in_mypys_words(self, hint: Any) -> str:
-        """Return a type as mypy's messages have it."""
-        return format_type_bare(hint, self._options)
+        """Return a type as mypy's messages have it, a union with all its members."""
+        return format_type_bare(_flat(hint), self._options)
 
     def same(self, one: Any, other: Any) -> bool:
         """Return whether two types are one."""
@@ -52,6 +52,20 @@ class MypyHints(StaticModels):
         if known is None:
             known = self._fits[provided, wanted] = is_subtype(provided, wanted) or _is_structural(proper(wanted))
         return known
+
+
+def _flat(type: Type) -> Type:
+    """A type whose unions have all their members, those of aliases too; a recursive alias stays as it is."""
+    if isinstance(type, TypeAliasType) and type.is_recursive:
+        return type
+    known = proper(type)
+    if isinstance(known, UnionType):
+        return UnionType([_flat(item) for item in flatten_nested_unions(known.items, handle_recursive=False)])
+    if isinstance(known, Instance) and known.args and known.last_known_value is None:
+        return known.copy_modified(args=[_flat(arg) for arg in known.args])
+    if isinstance(known, TupleType):
+        return known.copy_modified(items=[_flat(item) for item in known.items])
+    return type
 
 
 def _is_structural(wanted: Type) -> bool:

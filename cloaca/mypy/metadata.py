@@ -11,7 +11,6 @@ import ast
 import os
 import re
 import textwrap
-import tokenize
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,6 +19,7 @@ from typing import Final
 from mypy.nodes import MypyFile, PlaceholderNode, TypeInfo
 
 from cloaca.algebra.survival import Mark
+from cloaca.mypy.aliases import source_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,37 +136,9 @@ def read_source(path: str) -> Source | None:
     version = (stat.st_mtime_ns, stat.st_size)
     known = _parsed.get(path)
     if known is None or known[0] != version:
-        text = _text(path)
+        text = source_text(path)
         known = _parsed[path] = (version, None if text is None else Source(text))
     return known[1]
-
-
-def _text(path: str) -> str | None:
-    try:
-        with tokenize.open(path) as file:  # as Python reads it: the file may say its encoding
-            return file.read()
-    except (OSError, ValueError, SyntaxError):
-        return None
-
-
-def aliases_of(path: str) -> str | None:
-    """Return what the file at ``path`` assigns at its top level that may be metadata, None if there is nothing.
-
-    For ``Plugin.report_config_data``: mypy counts it as part of the module's interface, so that whoever follows an
-    alias to another module is checked again when only the metadata changes there. Installed packages don't count.
-    """
-    if "site-packages" in path or "typeshed" in path:
-        return None
-    text = _text(path)
-    if text is None or not _WORDS.search(text):
-        return None
-    found = [match[0] for match in _ASSIGNMENT.finditer(text) if _WORDS.search(match[0])]
-    return "\n".join(found) or None
-
-
-_WORDS: Final = re.compile(r"Annotated|Reduce|Serializer|Validat|PydanticSchema|Field\(")
-# From a name at the start of a line to the next line that begins with a name again.
-_ASSIGNMENT: Final = re.compile(r"^[^\W\d]\w*[^\n=]*=(?!=).*(?:\n(?![^\W\d@]).*)*", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +200,8 @@ class Reader:
     def _subscript(self, value: ast.expr, args: list[ast.expr], place: Place) -> Metadata:
         full = self.full_name(place.module, _dotted(value))
         root, last = full.partition(".")[0], full.rpartition(".")[2]
+        if not args:  # mypy says what is wrong with that
+            return UNKNOWN
         if root in _TYPING and last == "Annotated":
             found = self.read(args[0], place)
             for item in args[1:]:

@@ -5,21 +5,26 @@ It knows expressions and types as mypy hands them over, and no operator.
 
 from __future__ import annotations
 
-from mypy.nodes import CallExpr, Expression, ListExpr, MemberExpr, NameExpr, RefExpr, StarExpr, TupleExpr
-from mypy.types import AnyType, Instance, NoneType, ProperType, TupleType, Type, TypeOfAny
+from mypy.maptype import map_instance_to_supertype
+from mypy.nodes import CallExpr, Expression, ListExpr, MemberExpr, NameExpr, StarExpr, TupleExpr
+from mypy.types import AnyType, FunctionLike, Instance, NoneType, ProperType, TupleType, Type, TypeOfAny, TypeType
 from mypy.types import get_proper_type as proper
 
 from cloaca.mypy import terms
+from cloaca.mypy.expressions import source_text
 from cloaca.mypy.sessions import Session, distinct
 from cloaca.mypy.terms import GRAPH, HIDDEN, Term
 
 
-def graph_type(known: Type) -> Instance | None:
-    """Return a type as ``Graph[In, Out, Hidden]``, None if it is none."""
+def graph_type(known: Type | None) -> Instance | None:
+    """Return a type as one whose first arguments are those of ``Graph[In, Out, Hidden]``, None if it is no graph."""
     instance = proper(known)
-    if isinstance(instance, Instance) and instance.type.has_base(GRAPH):
+    if not isinstance(instance, Instance) or not instance.type.has_base(GRAPH):
+        return None
+    if instance.type.module_name.startswith("cloaca."):
         return instance
-    return None
+    base = next(info for info in instance.type.mro if info.fullname == GRAPH)  # a class of a user's
+    return map_instance_to_supertype(instance, base)
 
 
 def operand(session: Session, known: Type, expression: Expression) -> Term | None:
@@ -58,13 +63,9 @@ def _graph_term(session: Session, graph: Instance, expression: Expression) -> Te
 
 
 def _mention(expression: Expression) -> str:
-    """A name for a graph of which only the rows are known. The same variable is the same graph, a call a new one."""
-    place = f"{expression.line}:{expression.column}"
-    if isinstance(expression, CallExpr):
-        return distinct(f"{_short(expression.callee)}()", place)
-    if isinstance(expression, RefExpr) and expression.fullname:
-        return distinct(_short(expression), expression.fullname)
-    return distinct("graph", place)
+    """A name for a graph of which only the rows are known: two equal expressions are taken to be one graph."""
+    shown = f"{_short(expression.callee)}()" if isinstance(expression, CallExpr) else _short(expression)
+    return distinct(shown, source_text(expression))
 
 
 def _short(expression: Expression) -> str:
@@ -104,9 +105,17 @@ def with_hidden(known: Type, hidden: Type) -> Type:
 
 def is_from_error(type: Type) -> bool:
     """Return whether nothing is known of a graph because of an error, which was reported where it is."""
-    known = proper(type)
-    if isinstance(known, Instance) and known.type.has_base(GRAPH):
-        known = proper(known.args[HIDDEN])
+    graph = graph_type(type)
+    known = proper(type) if graph is None else proper(graph.args[HIDDEN])
     if not isinstance(known, AnyType):
         return False
     return TypeOfAny.from_error in (known.type_of_any, known.source_any.type_of_any if known.source_any else None)
+
+
+def instances_of(argument: ProperType) -> ProperType | None:
+    """Return what a class as an argument stands for, its instances; ``None`` for itself; None where it isn't known."""
+    if isinstance(argument, NoneType):
+        return argument
+    if isinstance(argument, FunctionLike) and argument.is_type_obj():
+        return proper(argument.items[0].ret_type)
+    return proper(argument.item) if isinstance(argument, TypeType) and isinstance(argument.item, Instance) else None

@@ -11,18 +11,21 @@ from typing import Final
 from mypy.errorcodes import CALL_ARG
 from mypy.nodes import CallExpr, Context, Expression, FuncDef, LambdaExpr, OpExpr, TempNode
 from mypy.plugin import FunctionContext, MethodContext, MethodSigContext
-from mypy.types import AnyType, CallableType, FunctionLike, Instance, NoneType, ProperType, Type, TypeOfAny, TypeType
+from mypy.types import AnyType, CallableType, FunctionLike, Instance, ProperType, Type, TypeOfAny
 from mypy.types import get_proper_type as proper
 
 from cloaca.algebra.declarations import Reader, collisions, unknown_field
 from cloaca.algebra.structures import Structure
+from cloaca.errors import Violation
 from cloaca.mypy import results, terms
 from cloaca.mypy.closing import boundary, unchecked_boundary
 from cloaca.mypy.expressions import literal_text, options_of
+from cloaca.mypy.locations import later
 from cloaca.mypy.nodes import StaticNode, StaticTask
-from cloaca.mypy.operands import graph_type, is_from_error, operand, with_hidden
+from cloaca.mypy.operands import graph_type, instances_of, is_from_error, operand, with_hidden
 from cloaca.mypy.requirements import fits, protocol, required
 from cloaca.mypy.sessions import Session
+from cloaca.mypy.structures import LARGEST
 from cloaca.mypy.tasks import declarations, identity
 from cloaca.mypy.terms import GRAPH, Spec, Term
 
@@ -62,7 +65,10 @@ def _written(expression: Expression, whole: Context) -> Expression:
 
 
 def _joined(session: Session, operator: str, left: Term | None, right: Term | None) -> Term | None:
-    return None if left is None or right is None else terms.term(session.api, operator, None, left, right)
+    if left is None or right is None:
+        return None
+    made = terms.term(session.api, operator, None, left, right)
+    return made if session.structures.size(made) <= LARGEST else None
 
 
 def _result(context: MethodContext, session: Session, term: Term | None) -> Type:
@@ -75,13 +81,20 @@ def _result(context: MethodContext, session: Session, term: Term | None) -> Type
         return with_hidden(_inferred(context, session), NEVER_CHECKED)
     structure, violations = session.structures.found(term)
     for violation in violations:
-        session.report(violation, context.context)
+        session.report(violation, _place(violation, context.context, session))
     if violations:
         return with_hidden(_inferred(context, session), REFUSED)
     made = with_hidden(_inferred(context, session, structure), terms.shape(session.api, term))
     made = _honest(made, structure, context.context, session)
     declared = boundary(made, structure, context.context, session)
     return _of_any_structure(session) if declared is made and context.context in session.rebound else declared
+
+
+def _place(violation: Violation, context: Context, session: Session) -> Context:
+    """A cycle is all of an operator's business, a node that both sides have is its right side's."""
+    if violation.code == "graph-cycle" or not isinstance(context, Expression):
+        return context
+    return later(session, context, violation.task)
 
 
 def _honest(made: Type, structure: Structure[StaticNode], context: Context, session: Session) -> Type:
@@ -237,7 +250,7 @@ def with_options(context: MethodContext, session: Session) -> Type:
 
 def sealed(context: MethodContext, session: Session) -> Type:
     """``g.sealed(In, Out)``."""
-    rows = [_row(proper(types[0])) for types in context.arg_types if types]
+    rows = [instances_of(proper(types[0])) for types in context.arg_types if types]
     if len(rows) != 2 or None in rows or not session.read(_models(rows)):  # noqa: PLR2004 - its two rows
         return _result(context, session, None)
     return _changed(context, session, "sealed", {}, terms.row(session.api, [row for row in rows if row is not None]))
@@ -245,15 +258,6 @@ def sealed(context: MethodContext, session: Session) -> Type:
 
 def _models(rows: Iterable[Type | None]) -> Iterator[Instance]:
     return (row for row in rows if isinstance(row, Instance))
-
-
-def _row(argument: ProperType) -> Type | None:
-    """What a class as an argument stands for: its instances."""
-    if isinstance(argument, NoneType):
-        return argument
-    if isinstance(argument, CallableType) and argument.is_type_obj():
-        return proper(argument.ret_type)
-    return argument.item if isinstance(argument, TypeType) else None
 
 
 def when(context: MethodContext, session: Session) -> Type:

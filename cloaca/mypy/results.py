@@ -5,7 +5,7 @@ It reads what ``contract.closing`` found; it finds nothing itself.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 
 from mypy.typeops import make_simplified_union
 from mypy.types import AnyType, Instance, NoneType, Type, TypedDictType, TypeOfAny, UninhabitedType
@@ -21,12 +21,12 @@ CONTEXT = f"{terms.SHAPES}.Context"
 
 
 def workflow(
-    made: Instance, structure: Structure[StaticNode], found: Closed, rows: Container[str], session: Session
+    made: Instance, structure: Structure[StaticNode], found: Closed, declared: Instance | None, session: Session
 ) -> Instance:
     """Return ``Workflow[In, Out, Context, Errors]``."""
     context = _context(found, session)
     input = found.input if found.input is not None else NoneType()
-    output = made.args[1] if "output" in rows else _output(structure, found, context)
+    output = _output(structure, found, context) if declared is None else declared
     return made.copy_modified(args=[input, output, context, _union(list(errors(structure)))])
 
 

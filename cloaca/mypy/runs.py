@@ -1,39 +1,37 @@
-"""Calls with a workflow or a task: the signature that they have for this very workflow.
+"""Calls with a workflow or a task: the one signature that they have for this very workflow or task.
 
-``run(workflow, input)`` is overloaded; of its signatures those that can't be meant are made impossible, so that mypy
-checks the input against the workflow's, and says so in its own words.
+``run(workflow, input)`` and ``task(...)`` are overloaded for those who check without the plugin. Here the call is
+checked against the signature that is meant, so that mypy says in its own words what is wrong with it; the overloads
+then take whatever comes.
 """
 
 from __future__ import annotations
 
-from mypy.errorcodes import ARG_TYPE, CALL_ARG, ErrorCode
 from mypy.expandtype import expand_type
-from mypy.messages import format_type_distinctly
 from mypy.nodes import ArgKind, CallExpr, Context, Expression
 from mypy.plugin import FunctionSigContext, MethodSigContext
-from mypy.subtypes import is_subtype
-from mypy.types import AnyType, CallableType, Instance, NoneType, Parameters, ProperType, Type, TypeOfAny, TypeVarType
+from mypy.types import AnyType, CallableType, Instance, NoneType, Parameters, Type, TypeOfAny, TypeVarType
 from mypy.types import get_proper_type as proper
 
 from cloaca.mypy.closing import WORKFLOW
-from cloaca.mypy.sessions import Session, unfiltered
-from cloaca.mypy.tasks import PARAMETERS, impossible
+from cloaca.mypy.sessions import Session
+from cloaca.mypy.tasks import PARAMETERS, RETURNED, impossible
 
 
 def started(context: MethodSigContext | FunctionSigContext, session: Session) -> CallableType:
-    """``run(workflow, input)`` and ``start``: the input is the workflow's, or mypy's own error says so."""
+    """``run(workflow, input)`` and ``start``: the input is the workflow's."""
     signature = context.default_signature
-    if len(context.args) < 2 or not context.args[0]:  # noqa: PLR2004 - a workflow, and an input
+    if not context.args or not context.args[0]:
         return signature
     given, wanted = _workflow(_accepted(context.args[0][0], session)), _workflow(signature.arg_types[0])
     if given is None or isinstance(proper(given.args[0]), AnyType):
         return signature
-    if wanted is None:
+    if wanted is None or _is_none(wanted) != _is_none(given):
         return impossible(signature)
-    declared, input = proper(wanted.args[0]), proper(given.args[0])
-    if isinstance(declared, NoneType) != isinstance(input, NoneType):
-        return impossible(signature)
-    return _checked(context, signature, declared, input, session)
+    pairs = zip(map(proper, wanted.args), given.args, strict=True)
+    known = {variable.id: type for variable, type in pairs if isinstance(variable, TypeVarType)}
+    meant = expand_type(signature, known).copy_modified(variables=[])
+    return _checked(meant, context.context, session)
 
 
 def _workflow(known: Type) -> Instance | None:
@@ -41,55 +39,44 @@ def _workflow(known: Type) -> Instance | None:
     return found if isinstance(found, Instance) and found.type.fullname == WORKFLOW else None
 
 
+def _is_none(workflow: Instance) -> bool:
+    return isinstance(proper(workflow.args[0]), NoneType)
+
+
 def _accepted(expression: Expression, session: Session) -> Type:
     return session.api.lookup_type_or_none(expression) or session.api.expr_checker.accept(expression)
 
 
-def _checked(
-    context: MethodSigContext | FunctionSigContext,
-    signature: CallableType,
-    declared: ProperType,
-    input: ProperType,
-    session: Session,
-) -> CallableType:
-    """The signature for this input; one that doesn't fit is reported here, and taken."""
-    if isinstance(declared, TypeVarType):
-        bound = expand_type(signature, {declared.id: input})
-        signature = bound.copy_modified(variables=[each for each in signature.variables if each.id != declared.id])
-    fault = _fault(context, signature, input, session)
-    if fault is None:
-        return signature
-    text, place, code = fault
-    with unfiltered(session.api):
-        session.api.fail(text, place, code=code)
-    anything = AnyType(TypeOfAny.from_error)
-    types, kinds = list(signature.arg_types), list(signature.arg_kinds)
-    types[1], kinds[1] = anything, ArgKind.ARG_OPT
-    return signature.copy_modified(arg_types=types, arg_kinds=kinds)
-
-
-def _fault(
-    context: MethodSigContext | FunctionSigContext, signature: CallableType, input: ProperType, session: Session
-) -> tuple[str, Context, ErrorCode] | None:
-    """What is wrong with the input, in mypy's own words."""
-    name = " of ".join(f'"{part}"' for part in (signature.name or "").split(" of "))
-    if not context.args[1]:
-        call = context.context
-        starred = isinstance(call, CallExpr) and any(kind.is_star() for kind in call.arg_kinds)
-        if signature.arg_kinds[1].is_optional() or starred:
-            return None
-        return f'Missing positional argument "input" in call to {name}', context.context, CALL_ARG
-    expression = context.args[1][0]
-    given = session.api.expr_checker.accept(expression, type_context=input)
-    if is_subtype(given, input):
-        return None
-    actual, expected = format_type_distinctly(given, input, options=session.api.options)
-    return f"Argument 2 to {name} has incompatible type {actual}; expected {expected}", expression, ARG_TYPE
+def _checked(meant: CallableType, context: Context, session: Session) -> CallableType:
+    """Check a call against the signature that is meant; return one that takes whatever comes."""
+    if not isinstance(context, CallExpr):
+        return meant
+    session.api.expr_checker.check_call(meant, context.args, context.arg_kinds, context, context.arg_names)
+    anything = AnyType(TypeOfAny.special_form)
+    return meant.copy_modified(
+        arg_types=[anything, anything], arg_kinds=[ArgKind.ARG_STAR, ArgKind.ARG_STAR2], arg_names=[None, None]
+    )
 
 
 def called(context: MethodSigContext, session: Session) -> CallableType:
-    """A task as a plain function: where its parameters are known, the signature that takes any keyword is not meant."""
+    """A task called as the plain function that it is."""
     signature, task = context.default_signature, context.type
-    known = isinstance(task, Instance) and len(task.args) > PARAMETERS and isinstance(task.args[PARAMETERS], Parameters)
-    takes_anything = signature.arg_kinds == [ArgKind.ARG_STAR2] and isinstance(proper(signature.arg_types[0]), AnyType)
-    return impossible(signature) if known and takes_anything else signature
+    parameters = task.args[PARAMETERS] if isinstance(task, Instance) and len(task.args) > RETURNED else None
+    if not isinstance(task, Instance) or not isinstance(parameters, Parameters):
+        return signature
+    if signature.arg_kinds == [ArgKind.ARG_STAR2]:  # for those without the plugin
+        return impossible(signature)
+    meant = signature.copy_modified(
+        arg_types=parameters.arg_types,
+        arg_kinds=parameters.arg_kinds,
+        arg_names=parameters.arg_names,
+        ret_type=task.args[RETURNED],
+        variables=[],
+        name=_name(context.context),
+    )
+    return _checked(meant, context.context, session)
+
+
+def _name(context: Context) -> str | None:
+    callee = context.callee if isinstance(context, CallExpr) else None
+    return getattr(callee, "name", None)

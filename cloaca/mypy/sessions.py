@@ -14,7 +14,7 @@ from typing import Final
 from mypy.checker import TypeChecker
 from mypy.errorcodes import ErrorCode
 from mypy.nodes import Context, Expression
-from mypy.server.trigger import make_wildcard_trigger
+from mypy.server.trigger import make_trigger, make_wildcard_trigger
 from mypy.types import Instance
 
 from cloaca.errors import Violation
@@ -102,7 +102,9 @@ class Session:
                 continue
             self._depended.add((target, model))
             for name in self.hints.classes(model):
-                self.api.tree.plugin_deps.setdefault(make_wildcard_trigger(name), set()).add(target)
+                # The class itself, if its bases change, and whatever it has.
+                for trigger in (make_trigger(name), make_wildcard_trigger(name)):
+                    self.api.tree.plugin_deps.setdefault(trigger, set()).add(target)
                 self.api.module_refs.update(self._modules_of(name))
 
     def _modules_of(self, name: str) -> Iterable[str]:

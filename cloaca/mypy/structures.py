@@ -24,11 +24,23 @@ Graph = Structure[StaticNode]
 Found = tuple[Graph, tuple[Violation, ...]]
 
 
+LARGEST: Final = 20_000  # leaves of a term: mypy goes through types as trees, where a graph's parts may be shared
+
+
 class Structures:
     """The structures of terms, each made once."""
 
     def __init__(self) -> None:
         self._known: dict[Term, Found] = {}
+        self._sizes: dict[Term, int] = {}
+
+    def size(self, term: Term) -> int:
+        """Return how many leaves a term has as a tree."""
+        if term not in self._sizes:
+            operands = (proper(arg) for arg in term.args[1:])
+            sizes = [self.size(operand) for operand in operands if terms.is_term(operand)]
+            self._sizes[term] = max(1, sum(sizes))
+        return self._sizes[term]
 
     def of(self, term: Term) -> Graph:
         """Return the structure that a term makes."""

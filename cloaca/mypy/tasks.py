@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from mypy.nodes import ArgKind, CallExpr, Context, Decorator, Expression, FuncDef, RefExpr, Var
+from mypy.nodes import ArgKind, CallExpr, Context, Decorator, Expression, FuncDef, LambdaExpr, RefExpr, Var
 from mypy.plugin import MethodSigContext
 from mypy.types import (
     AnyType,
@@ -72,7 +72,10 @@ def _is_result(hint: Type) -> bool:
 def _arguments(context: MethodSigContext, session: Session) -> list[Type]:
     """The type arguments of the task: ``[In, Out, Hidden, Params, Returned]``."""
     lost = AnyType(TypeOfAny.from_error)
-    function = proper(session.api.expr_checker.accept(context.args[0][0]))
+    expression = context.args[0][0]
+    function = proper(session.api.expr_checker.accept(expression))
+    if isinstance(expression, LambdaExpr):
+        _refuse_lambda(expression, session)
     if not isinstance(function, CallableType):
         return [lost, lost, lost, any_parameters(), lost]
     read = _read(function, context.context, session)
@@ -82,6 +85,18 @@ def _arguments(context: MethodSigContext, session: Session) -> list[Type]:
         return [lost, lost, lost, *rest]
     term, signature = read
     return [_input(signature, session), signature.output or NoneType(), terms.shape(session.api, term), *rest]
+
+
+def _refuse_lambda(function: LambdaExpr, session: Session) -> None:
+    """A lambda has no annotations, so that it can't be a task unless it reads and writes nothing."""
+    reader: Reader[Instance] = Reader("<lambda>", 'Task "<lambda>"', session.hints)
+    declared = [
+        Declared(argument.variable.name, _kind(argument.kind), MISSING, argument.kind.is_optional())
+        for argument in function.arguments
+    ]
+    reader.signature(declared, Returned(), is_async=False)
+    for violation in reader.violations:
+        session.report(violation, function)
 
 
 def _input(signature: Signature[Instance], session: Session) -> Type:

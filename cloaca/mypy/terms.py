@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeGuard
 
 from mypy.checker import TypeChecker
 from mypy.nodes import TypeInfo
@@ -67,4 +67,9 @@ def term_of(shape: Type) -> Term | None:
     if not isinstance(known, TypedDictType) or known.fallback.type.fullname != f"{SHAPES}.Shape":
         return None
     found = proper(known.items.get("term", NoneType()))
-    return found if isinstance(found, Instance) and found.type.fullname == f"{SHAPES}.Term" else None
+    return found if is_term(found) else None
+
+
+def is_term(operand: Type) -> TypeGuard[Term]:
+    """Return whether a type is a term."""
+    return isinstance(operand, Instance) and operand.type.fullname == f"{SHAPES}.Term"

@@ -22,6 +22,7 @@ from statistics import median
 from typing import Any
 
 from cloaca import Runner, Workflow
+from tests.benchmarks import checking
 from tests.benchmarks.floors import Floors, measure
 from tests.benchmarks.workloads import chain, count, count_on_thread, fan, layers, many, one_by_one
 
@@ -108,6 +109,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="cloaca-bench-", dir="."))
     try:
         measure_all(folder, 2 if options.quick else 5, large=options.large)
+        checking.report(folder, modules=20 if options.quick else 100, repeat=1 if options.quick else 3)
     finally:
         shutil.rmtree(folder)
 

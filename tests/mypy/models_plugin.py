@@ -12,8 +12,8 @@ from mypy.plugin import CheckerPluginInterface, ClassDefContext, FunctionContext
 from mypy.server.trigger import make_wildcard_trigger
 from mypy.types import AnyType, CallableType, Instance, Type, TypeOfAny, get_proper_type
 
+from cloaca.mypy.aliases import aliases_of
 from cloaca.mypy.facts import remember
-from cloaca.mypy.metadata import aliases_of
 from cloaca.mypy.models import StaticModels, shown
 
 
