@@ -11,8 +11,11 @@ whose fault it is and what to do next.
     ├── RunNotFound              no run has this id in this database
     ├── UnknownTask              a run's workflow has no task of this name
     ├── IncompatibleRun          a run's stored tasks don't fit the code that should go on with it
+    ├── NotRetryable             a run that has nothing to retry: it has succeeded, or is paused
     ├── KeyConflict              an idempotency key used again with another input
     ├── RunnerClosed             a runner used before it was entered or after it was left
+    ├── TaskNotImportable        a child process can't find a task's function by importing it
+    ├── ProcessDied              the child process of a body was killed, or ended, before the body did
     ├── PayloadError             a value can't be stored as it is
     │   ├── PayloadTooLarge      more bytes than ``payload_limit``
     │   ├── UnstablePayload      its JSON can't be written, or reads back as something else
@@ -80,12 +83,24 @@ class IncompatibleRun(CloacaError):
     """The tasks that a run has committed don't fit this code's workflow. Go on with code that has them."""
 
 
+class NotRetryable(CloacaError):
+    """The run has nothing to retry: it has succeeded, or it is paused. Fork it, or resume it."""
+
+
 class KeyConflict(CloacaError):
     """This idempotency key has started a run with another input. Use another key, or the same input."""
 
 
 class RunnerClosed(CloacaError):
     """The runner is not open. Use it inside ``async with Runner(...)`` or ``with BlockingRunner(...)``."""
+
+
+class TaskNotImportable(CloacaError):
+    """A task with ``executor="process"`` can't be found by importing its module. Define it at a module's top level."""
+
+
+class ProcessDied(CloacaError):
+    """The child process of a body was killed (by a signal, for want of memory), or ended, before the body did."""
 
 
 class PayloadError(CloacaError):
@@ -109,19 +124,22 @@ class StoreError(CloacaError):
 
 
 class InvalidDatabaseUrl(StoreError):
-    """The database URL can't be used. Examples: ``sqlite:///orders.db`` (relative), ``sqlite:////var/lib/orders.db``."""
+    """The database URL can't be used.
+
+    Examples: ``sqlite:///orders.db`` (relative), ``sqlite:////var/lib/orders.db``, ``postgresql://user@host/orders``.
+    """
 
 
 class StoreUnavailable(StoreError):
-    """The database can't be opened, read or written now: permissions, a full disk, a lock that stays."""
+    """The database can't be opened, read or written now: permissions, a full disk, an absent server or driver."""
 
 
 class CorruptDatabase(StoreError):
-    """The file is not a SQLite database, or it is damaged. Restore it from a backup, or choose another file."""
+    """The database is damaged, or the file is not a SQLite database. Restore it from a backup, or choose another."""
 
 
 class ForeignDatabase(StoreError):
-    """The database has tables with cloaca's names that cloaca did not make. Choose another file."""
+    """The database has tables with cloaca's names that cloaca did not make. Choose another."""
 
 
 class DatabaseTooNew(StoreError):

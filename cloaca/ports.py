@@ -9,7 +9,7 @@ from __future__ import annotations
 from asyncio import Future
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from pydantic import BaseModel
 
@@ -19,7 +19,10 @@ RunStatusName = Literal["pending", "running", "paused", "blocked", "succeeded", 
 class RunRow(NamedTuple):
     """A run. ``owner`` is the session that drives it; ``crashes`` how many of its owners have died driving it.
 
-    ``plan`` is the digest of its plan, ``reason`` why it failed or is blocked where no task says so.
+    ``plan`` is the digest of its plan, ``reason`` why it failed or is blocked where no task says so. ``pausing`` is
+    ``asked`` while the session that drives the run does not know yet that it should pause, ``heard`` once it does.
+    ``earlier`` says, as a JSON object by the names of nodes, how many attempts they had made when the run was last
+    retried.
     """
 
     id: int
@@ -36,10 +39,14 @@ class RunRow(NamedTuple):
     finished_at: float | None
     reason: str | None
     cancel_requested: bool
+    pausing: str | None = None
+    earlier: str | None = None
 
 
 class TaskRow(NamedTuple):
-    """A node that is done: written once, never changed. ``name`` is the node's name in the plan.
+    """A node that is done: written once, never changed; gone only if a retry of the run makes the node start anew.
+
+    ``name`` is the node's name in the plan.
 
     ``status`` is ``succeeded`` or ``failed``; ``output`` its payload (a gate's decision: ``true`` or ``false``).
     """
@@ -134,12 +141,15 @@ class Batch:
 
     ``held``, if given, are all runs that the session drives. Whatever else it owns before ``runs`` are added, it owns
     without knowing it, because the answer to a commit or a claim was lost: such a run is given back as by
-    ``close_session`` (cancelled at ``at`` if it was asked to stop, else pending), before anything else is written.
+    ``close_session``, before anything else is written.
 
     ``absolved`` are runs of an earlier session that was taken for dead though its worker lived: each one's ``crashes``
     is one less, unless it is 0 or the run has ended. A run counts as often as it is named, whoever drives it now.
 
     ``settled`` are shown attempts that have ended.
+
+    ``heard`` are runs that the session knows it should pause. ``released`` are runs of which no attempt is in flight:
+    they are given back as by ``close_session``, at ``at``, after everything else is written.
     """
 
     session: int
@@ -156,6 +166,8 @@ class Batch:
     settled: list[tuple[int, str]] = field(default_factory=list)
     notes: list[NoteRow] = field(default_factory=list)
     ends: list[EndRow] = field(default_factory=list)
+    heard: list[int] = field(default_factory=list)
+    released: list[int] = field(default_factory=list)
 
     def touched(self) -> set[int]:
         """Return the runs that must still be this session's for their rows to count."""
@@ -192,12 +204,16 @@ class History(NamedTuple):
 
 
 class Poll(NamedTuple):
-    """What a look at the store found: whether runs wait to be claimed, leases have run out, owned runs should stop."""
+    """What a look at the store found: whether runs wait to be claimed, and whether leases have run out.
+
+    ``cancelling`` are the runs of the session that should stop, ``pausing`` those that should pause, known or not.
+    """
 
     claimable: bool
     suspects: bool
     expired: bool
     cancelling: list[int]
+    pausing: frozenset[int] = frozenset()
 
 
 class Store(Protocol):
@@ -231,7 +247,8 @@ class Store(Protocol):
     async def close_session(self, session: int, *, at: float) -> None:
         """Remove a session in order: its running runs are pending again, at once, without counting a crash.
 
-        Those that were asked to stop are cancelled instead, at ``at``. A session that is gone already is no error.
+        Those that were asked to stop are cancelled instead, at ``at``, those that were asked to pause are paused, with
+        a note ``run_paused``. A session that is gone already is no error.
         """
         ...
 
@@ -256,8 +273,8 @@ class Store(Protocol):
     async def reap(self, at: float, *, sparing: int | None = None) -> int:
         """Remove sessions whose lease has run out, or whose process is known to be dead, but not ``sparing``.
 
-        Their running runs are pending again, with one crash more and a note; those that were asked to stop are
-        cancelled instead, at ``at``. Returns how many runs are pending again.
+        Their running runs are pending again or paused, with one crash more and a note; those that were asked to stop
+        are cancelled instead, at ``at``. Returns how many runs are pending again.
         """
         ...
 
@@ -267,6 +284,36 @@ class Store(Protocol):
 
     async def cancel(self, run: int, at: float) -> str | None:
         """Cancel a run that nobody drives; mark one that a session drives. Return its status now, None if unknown."""
+        ...
+
+    async def pause(self, run: int, at: float) -> RunRow | None:
+        """Pause a run that nobody drives, with a note ``run_paused``; mark one that a session drives as ``asked``.
+
+        A run that has ended, is paused or is marked stays as it is. Return its row now, None if unknown.
+        """
+        ...
+
+    async def resume(self, run: int, at: float) -> RunRow | None:
+        """Make a paused run pending again, with a note ``run_resumed``; take the mark off one that is driven.
+
+        Any other run stays as it is. Return its row now, None if unknown.
+        """
+        ...
+
+    async def retry(self, seen: RunRow, at: float, *, anew: Sequence[str], earlier: str | None, detail: str) -> bool:
+        """Make a run pending again that has ended or is blocked, with no crashes, and a note ``run_retried``.
+
+        The rows of the tasks ``anew`` are deleted; their failures stay. Nothing is done, and False returned, if the
+        run's status or end is not as ``seen`` any more.
+        """
+        ...
+
+    async def fork(self, plan: PlanRow, run: NewRun, *, origin: int, tasks: Sequence[str], detail: str) -> int | None:
+        """Store a new run that nobody drives, with copies of ``tasks`` of another, and a note ``run_forked``.
+
+        Return its id; None, with nothing stored, if ``origin`` has not all of these tasks, each with success. What is
+        there already, by a fork whose answer was lost, stays as it is.
+        """
         ...
 
     async def unblock(self, plans: Sequence[str]) -> int:
@@ -291,6 +338,14 @@ class Store(Protocol):
 
     async def runs(self, *, workflow: str | None, status: str | None, before: int | None, limit: int) -> list[RunRow]:
         """Return runs, newest first, filtered; ``before`` is a run's id."""
+        ...
+
+    async def prune(self, ended_before: float, limit: int) -> int:
+        """Delete runs that ended before a time, with all their rows: those that ended first, at most ``limit``.
+
+        Fewer are deleted if they are large. Returns how many; if there was none left, plans that no run has go instead.
+        A run that has not ended is never touched. Its key is free once a run is gone. Several may prune at once.
+        """
         ...
 
 
@@ -327,8 +382,32 @@ class Executor(Protocol):
         ...
 
 
+class Processes(Protocol):
+    """Runs bodies in child processes. A job and its answer are plain JSON values; what they mean, it does not know."""
+
+    def submit(self, job: object, hear: Callable[[Any], None]) -> Future[Any]:
+        """Do a job in a child; the future has the answer, and ``hear`` gets what the child says meanwhile.
+
+        Cancelling the future kills the child. It has ProcessDied if the child ends before it answers, without harm to
+        others, and OSError if no child can be started.
+        """
+        ...
+
+    def close(self) -> None:
+        """Take no more jobs, cancel the futures of those that no child has, leave the others to themselves.
+
+        Idempotent.
+        """
+        ...
+
+
 class Codec(Protocol):
     """Turns models into payloads and back."""
+
+    @property
+    def limit(self) -> int:
+        """The largest payload, in bytes."""
+        ...
 
     def encode(self, model: type[BaseModel], value: object) -> str:
         """Return ``value`` as JSON. Raises WrongOutput, UnstablePayload or PayloadTooLarge."""
@@ -347,3 +426,4 @@ class Ports:
     clock: Clock
     executor: Executor
     codec: Codec
+    processes: Processes

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from cloaca.errors import InvalidDatabaseUrl
+from cloaca.errors import InvalidDatabaseUrl, StoreUnavailable
 from cloaca.ports import Store
 
 DEFAULT_DATABASE = "sqlite:///cloaca.db"
@@ -26,18 +26,37 @@ def url_of(database: str | Path | None) -> str:
 
 
 def open_store(database: str) -> Store:
-    """Return the store of a database URL, not opened yet. Raises InvalidDatabaseUrl."""
+    """Return the store of a database URL, not opened yet.
+
+    Raises:
+        InvalidDatabaseUrl: it is none of a database that cloaca runs on.
+        StoreUnavailable: it needs a driver that is not installed.
+    """
     scheme, separator, rest = database.partition("://")
     is_file = rest.startswith("/") and rest[1:] not in ("", ":memory:") and "\0" not in rest
     if separator and scheme == "sqlite" and is_file:
         from cloaca.stores.sql.sqlite import SqliteStore  # noqa: PLC0415 - SQL is loaded when a database is opened
 
         return SqliteStore(rest[1:])
+    if separator and scheme in ("postgresql", "postgres"):
+        return _postgres(database)
     if database == "memory://":
         from cloaca.stores.memory import MemoryStore  # noqa: PLC0415 - only tests need it
 
         return MemoryStore()
+    shown = f"{scheme}://..." if "@" in database else repr(database)  # what is before it may be a password
     raise InvalidDatabaseUrl(
-        f"{database!r} is no database that cloaca runs on: write sqlite:///orders.db for a file here, "
-        "sqlite:////var/lib/orders.db for an absolute path, or memory:// for a test that may lose everything"
+        f"{shown} is no database that cloaca runs on: write sqlite:///orders.db for a file here, "
+        "sqlite:////var/lib/orders.db for an absolute path, postgresql://user:password@host/database, "
+        "or memory:// for a test that may lose everything"
     )
+
+
+def _postgres(database: str) -> Store:
+    try:
+        from cloaca.stores.sql.postgres import PostgresStore  # noqa: PLC0415 - as above; and its driver is an extra
+    except ModuleNotFoundError as error:
+        if error.name != "asyncpg":
+            raise
+        raise StoreUnavailable("PostgreSQL needs a driver: pip install 'cloaca[postgres]'") from None
+    return PostgresStore(database)

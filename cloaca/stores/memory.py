@@ -105,22 +105,18 @@ class MemoryStore:
         dead = [session for session, until in self.sessions.items() if until < at and session != sparing]
         for session in dead:
             del self.sessions[session]
-        released = [(session, run) for session in dead for run in self._give_back(session, at)]
-        for session, run in released:
-            note = NoteRow(run, at, "run_recovered", None, f"the worker of session {session} died")
-            self.notes.setdefault(run, {}).setdefault(note)
-            self._put(self.rows[run]._replace(crashes=self.rows[run].crashes + 1))
-        return len(released)
+        return sum(self._give_back(session, at, crash=1) for session in dead)
 
     async def poll(self, session: int, workflows: Sequence[str], at: float) -> Poll:
         await asyncio.sleep(0)
         crashes = [row.crashes for row in self._queue(workflows)]
-        owned = (self.rows[run] for run in self._owned.get(session, ()))
+        owned = [self.rows[run] for run in self._owned.get(session, ())]
         return Poll(
             claimable=any(count < SUSPECT_CRASHES for count in crashes),
             suspects=any(count >= SUSPECT_CRASHES for count in crashes),
             expired=any(until < at for other, until in self.sessions.items() if other != session),
             cancelling=sorted(row.id for row in owned if row.cancel_requested),
+            pausing=frozenset(row.id for row in owned if row.pausing is not None),
         )
 
     async def cancel(self, run: int, at: float) -> str | None:
@@ -134,6 +130,50 @@ class MemoryStore:
         self._put(row._replace(cancel_requested=True))
         return row.status
 
+    async def pause(self, run: int, at: float) -> RunRow | None:
+        await asyncio.sleep(0)
+        row = self.rows.get(run)
+        if row is not None and row.status not in (*FINAL, "paused") and row.pausing is None:
+            if row.owner is None:
+                self._pause(row, at)
+            else:
+                self._put(row._replace(pausing="asked"))
+        return self.rows.get(run)
+
+    async def resume(self, run: int, at: float) -> RunRow | None:
+        await asyncio.sleep(0)
+        row = self.rows.get(run)
+        if row is not None and row.status == "paused":
+            self._put(row._replace(status="pending"))
+            self._note(NoteRow(run, at, "run_resumed", None, ""))
+        elif row is not None:
+            self._put(row._replace(pausing=None))
+        return self.rows.get(run)
+
+    async def retry(self, seen: RunRow, at: float, *, anew: Sequence[str], earlier: str | None, detail: str) -> bool:
+        await asyncio.sleep(0)
+        row = self.rows.get(seen.id)
+        if row is None or (row.status, row.finished_at) != (seen.status, seen.finished_at):
+            return False
+        self._put(row._replace(status="pending", finished_at=None, reason=None, crashes=0, earlier=earlier))
+        for name in anew:
+            self.tasks.get(row.id, {}).pop(name, None)
+        self._note(NoteRow(row.id, at, "run_retried", None, detail))
+        return True
+
+    async def fork(self, plan: PlanRow, run: NewRun, *, origin: int, tasks: Sequence[str], detail: str) -> int | None:
+        await asyncio.sleep(0)
+        found = [self.tasks.get(origin, {}).get(name) for name in tasks]
+        rows = [row for row in found if row is not None and row.status == "succeeded"]
+        if len(rows) < len(tasks):
+            return None
+        self.plans.setdefault(plan.digest, plan)
+        made = self._insert(run).id
+        for row in rows:
+            self.tasks.setdefault(made, {}).setdefault(row.name, row._replace(run=made))
+        self._note(NoteRow(made, run.created_at, "run_forked", None, detail))
+        return made
+
     async def unblock(self, plans: Sequence[str]) -> int:
         await asyncio.sleep(0)
         blocked = [row for row in self.rows.values() if row.status == "blocked" and row.plan in plans]
@@ -144,7 +184,7 @@ class MemoryStore:
     async def block(self, session: int, run: int, reason: str) -> None:
         await asyncio.sleep(0)
         if self._owns(session, run):
-            self._put(self.rows[run]._replace(status="blocked", owner=None, reason=reason))
+            self._put(self.rows[run]._replace(status="blocked", owner=None, reason=reason, pausing=None))
             self._hide(lambda attempt: attempt.run == run)
 
     async def history(self, run: int) -> History | None:
@@ -167,6 +207,17 @@ class MemoryStore:
             if workflow in (None, row.workflow) and status in (None, row.status) and (before is None or row.id < before)
         )
         return [row for row, _ in zip(found, range(limit), strict=False)]
+
+    async def prune(self, ended_before: float, limit: int) -> int:
+        await asyncio.sleep(0)
+        ended = [(row.finished_at or 0.0, row.id) for row in self.rows.values() if row.status in FINAL]
+        old = sorted(end for end in ended if end[0] < ended_before)[: max(0, limit)]
+        for _, run in old:
+            self._delete(run)
+        if not old:
+            kept = {row.plan for row in self.rows.values()}
+            self.plans = {digest: plan for digest, plan in self.plans.items() if digest in kept}
+        return len(old)
 
     # What has been stored
 
@@ -272,31 +323,61 @@ class MemoryStore:
         self._hide(lambda attempt: attempt[:2] in settled and attempt.session == batch.session)
         for note in batch.notes:
             if note.run in self.rows:
-                self.notes.setdefault(note.run, {}).setdefault(note)
+                self._note(note)
         for end in batch.ends:
             if end.run not in foreign:
                 self._end(end)
+        for run in self._owned.get(batch.session, set()).intersection(batch.heard):
+            if self.rows[run].pausing is not None:
+                self._put(self.rows[run]._replace(pausing="heard"))
+        self._give_back(batch.session, batch.at, self._owned.get(batch.session, set()).intersection(batch.released))
+
+    def _note(self, note: NoteRow) -> None:
+        self.notes.setdefault(note.run, {}).setdefault(note)
+
+    def _delete(self, run: int) -> None:
+        """Forget a run that has ended."""
+        row = self.rows.pop(run)
+        if row.key is not None:
+            del self.keys[row.workflow, row.key]
+        for rows in (self.tasks, self.failures, self.notes):
+            rows.pop(run, None)
+        self._hide(lambda attempt: attempt.run == run)
 
     def _end(self, end: EndRow) -> None:
         row = self.rows[end.run]._replace(status=end.status, finished_at=end.at, reason=end.reason)
-        self._put(row._replace(owner=None, cancel_requested=False))
+        self._put(row._replace(owner=None, cancel_requested=False, pausing=None))
         self._hide(lambda attempt: attempt.run == end.run)
 
     def _hide(self, gone: Callable[[AttemptRow], bool]) -> None:
         if any(map(gone, self.attempts.values())):
             self.attempts = {key: attempt for key, attempt in self.attempts.items() if not gone(attempt)}
 
-    def _give_back(self, session: int, at: float, runs: set[int] | None = None) -> list[int]:
-        """Take runs from a session, or all of them; cancel those that were asked to stop, return those that wait."""
+    def _give_back(self, session: int, at: float, runs: set[int] | None = None, *, crash: int = 0) -> int:
+        """Take runs from a session, or all of them, with so many crashes more; return how many wait then."""
         given = sorted(self._owned.get(session, ()) if runs is None else runs)
         kept = self._owned.get(session, set()).difference(given)
         self._hide(lambda attempt: attempt.session == session and attempt.run not in kept)
         for run in given:
-            if self.rows[run].cancel_requested:
-                self._end(EndRow(run, "cancelled", at, None))
-            else:
-                self._put(self.rows[run]._replace(status="pending", owner=None))
-        return [run for run in given if self.rows[run].status == "pending"]
+            self._release(self.rows[run], at, crash)
+        return sum(self.rows[run].status == "pending" for run in given)
+
+    def _release(self, row: RunRow, at: float, crash: int) -> None:
+        """Cancel a run that was asked to stop, pause one that was asked to pause; any other waits for a worker."""
+        if row.cancel_requested:
+            self._end(EndRow(row.id, "cancelled", at, None))
+            return
+        if crash:
+            self._note(NoteRow(row.id, at, "run_recovered", None, f"the worker of session {row.owner} died"))
+        given = row._replace(status="pending", owner=None, crashes=row.crashes + crash)
+        if row.pausing is None:
+            self._put(given)
+        else:
+            self._pause(given, at)
+
+    def _pause(self, row: RunRow, at: float) -> None:
+        self._put(row._replace(status="paused", pausing=None, reason=None))
+        self._note(NoteRow(row.id, at, "run_paused", None, ""))
 
 
 def _same(row: RunRow, run: NewRun) -> bool:

@@ -111,7 +111,7 @@ async def as_nobody(*paths: str) -> None:
             await store.open()
             session = await store.open_session("nobody", 0.0, FAR)
             await store.transact(Batch(session))
-            await store.close_session(session)
+            await store.close_session(session, at=0.0)
         except StoreError as error:
             say(type(error).__name__, error)
         else:

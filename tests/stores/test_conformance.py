@@ -10,13 +10,18 @@ from cloaca.ports import Store
 from cloaca.stores.memory import MemoryStore
 from cloaca.stores.sql.sqlite import SqliteStore
 from tests.stores.asynchronous import asynchronous
+from tests.stores.clocked import ClockedStore
 from tests.stores.conformance import CHECKS
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def store(request: pytest.FixtureRequest, quick_path: Path) -> Store:
     """A store that nobody has used, not opened yet."""
-    return MemoryStore() if request.param == "memory" else SqliteStore(quick_path / "runs.db")
+    if request.param == "memory":
+        return MemoryStore()
+    if request.param == "sqlite":
+        return SqliteStore(quick_path / "runs.db")
+    return ClockedStore(request.getfixturevalue("postgres"), schema=request.getfixturevalue("schema"))
 
 
 @pytest.mark.parametrize("check", CHECKS)

@@ -1,4 +1,4 @@
-"""The store in memory and the one on SQLite give the same answers and keep the same rows, whatever is asked of them."""
+"""All stores give the same answers and keep the same rows, whatever is asked of them."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import asyncio
 import tempfile
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from cloaca.errors import LeaseLost, StoreError
 from cloaca.ports import Batch, Store
 from cloaca.stores.memory import MemoryStore
 from cloaca.stores.sql.sqlite import SqliteStore
+from tests.stores.clocked import ClockedStore, drop, new_schema
 from tests.stores.rows import AT, PLAN, attempt, end, failure, new_run, note, task
 
 T = TypeVar("T")
@@ -27,24 +28,28 @@ ATTEMPTS = st.integers(1, 2)
 TIMES = st.integers(0, 12).map(lambda step: AT + step)
 WORKFLOWS = st.sampled_from(["orders", "mail"])
 PLANS = st.sampled_from(["digest", "other"])
-STATUSES = st.sampled_from(["pending", "running", "blocked", "succeeded", "failed", "cancelled"])
+STATUSES = st.sampled_from(["pending", "running", "paused", "blocked", "succeeded", "failed", "cancelled"])
 INPUTS = st.sampled_from(["{}", "null", None])
 KEYS = st.sampled_from([None, None, "k", "l"])
 
 
 class Stores(RuleBasedStateMachine):
-    """Asks both stores for the same, at random. The words of an error may differ, its kind may not."""
+    """Asks two stores for the same, at random. The words of an error may differ, its kind may not."""
 
     @initialize()
     def begin(self) -> None:
         self.loop = asyncio.new_event_loop()
         self.directory = tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
-        self.memory, self.sqlite = MemoryStore(), SqliteStore(Path(self.directory.name) / "runs.db")
+        self.memory, self.other = MemoryStore(), self.other_store(Path(self.directory.name))
         self.both(lambda store: store.open())
+
+    def other_store(self, folder: Path) -> Store:
+        """A store that nobody has used."""
+        raise NotImplementedError
 
     def both(self, ask: Callable[[Store], Coroutine[Any, Any, T]]) -> T | type[StoreError]:
         """Ask both; the answers are equal."""
-        first, second = (self.answer(ask(store)) for store in (self.memory, self.sqlite))
+        first, second = (self.answer(ask(store)) for store in (self.memory, self.other))
         assert first == second
         return first
 
@@ -60,9 +65,9 @@ class Stores(RuleBasedStateMachine):
     def open_session(self, until: float) -> None:
         self.both(lambda store: store.open_session("host:1", AT, until))
 
-    @rule(session=SESSIONS)
-    def close_session(self, session: int) -> None:
-        self.both(lambda store: store.close_session(session))
+    @rule(session=SESSIONS, at=TIMES)
+    def close_session(self, session: int, at: float) -> None:
+        self.both(lambda store: store.close_session(session, at=at))
 
     @rule(id=RUNS, workflow=WORKFLOWS, plan=PLANS, input=INPUTS, key=KEYS, created_at=TIMES)
     def submit(self, **changes: Any) -> None:
@@ -81,9 +86,16 @@ class Stores(RuleBasedStateMachine):
         settled=st.lists(st.tuples(RUNS, NAMES), max_size=2),
         notes=st.lists(st.tuples(RUNS, TIMES), max_size=2),
         ends=st.lists(st.tuples(RUNS, st.sampled_from(["succeeded", "failed"])), max_size=2, unique_by=lambda e: e[0]),
+        at=TIMES,
+        held=st.none() | st.lists(RUNS, max_size=4, unique=True),
+        absolved=st.lists(RUNS, max_size=2),
+        heard=st.lists(RUNS, max_size=3),
+        released=st.lists(RUNS, max_size=2, unique=True),
     )
     def transact(self, session: int, replay: bool, renew_until: float | None, **rows: Any) -> None:
-        batch = Batch(session, AT, renew_until, replay=replay, plans=[PLAN])
+        batch = Batch(session, rows["at"], renew_until, replay=replay, plans=[PLAN])
+        batch.held, batch.absolved = rows["held"], rows["absolved"]
+        batch.heard, batch.released = rows["heard"], rows["released"]
         batch.runs = [new_run(owner=session, **changes) for changes in rows["runs"]]
         batch.tasks = [task(run, name, finished_at=at) for run, name, at in rows["tasks"]]
         batch.failures = [failure(run, name, number) for run, name, number in rows["failures"]]
@@ -104,6 +116,30 @@ class Stores(RuleBasedStateMachine):
     @rule(run=RUNS, at=TIMES)
     def cancel(self, run: int, at: float) -> None:
         self.both(lambda store: store.cancel(run, at))
+
+    @rule(ended_before=TIMES, limit=st.integers(0, 3))
+    def prune(self, ended_before: float, limit: int) -> None:
+        self.both(lambda store: store.prune(ended_before, limit))
+        self.both(lambda store: store.plan(PLAN.digest))
+
+    @rule(run=RUNS, at=TIMES)
+    def pause(self, run: int, at: float) -> None:
+        self.both(lambda store: store.pause(run, at))
+
+    @rule(run=RUNS, at=TIMES)
+    def resume(self, run: int, at: float) -> None:
+        self.both(lambda store: store.resume(run, at))
+
+    @rule(run=RUNS, at=TIMES, anew=st.sets(NAMES))
+    def retry(self, run: int, at: float, anew: set[str]) -> None:
+        row = self.memory.rows.get(run)
+        if row is not None and row.status in ("failed", "cancelled", "blocked"):
+            self.both(lambda store: store.retry(row, at, anew=sorted(anew), earlier='{"a":1}', detail="again"))
+
+    @rule(id=RUNS, origin=RUNS, tasks=st.sets(NAMES), at=TIMES)
+    def fork(self, id: int, origin: int, tasks: set[str], at: float) -> None:
+        run = new_run(id, created_at=at)
+        self.both(lambda store: store.fork(PLAN, run, origin=origin, tasks=sorted(tasks), detail="from"))
 
     @rule(session=SESSIONS, run=RUNS)
     def block(self, session: int, run: int) -> None:
@@ -135,11 +171,41 @@ class Stores(RuleBasedStateMachine):
         self.directory.cleanup()
 
 
-TestStores = Stores.TestCase
-TestStores.settings = settings(
-    max_examples=40,
-    stateful_step_count=30,
-    derandomize=True,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+def options(examples: int, steps: int) -> settings:
+    return settings(
+        max_examples=examples,
+        stateful_step_count=steps,
+        derandomize=True,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+
+
+class OnSqlite(Stores):
+    """Memory and SQLite."""
+
+    def other_store(self, folder: Path) -> Store:
+        return SqliteStore(folder / "runs.db")
+
+
+class OnPostgres(Stores):
+    """Memory and PostgreSQL."""
+
+    url = ""
+    schemas: ClassVar[list[str]] = []
+
+    def other_store(self, folder: Path) -> Store:
+        self.schemas.append(new_schema())
+        return ClockedStore(self.url, schema=self.schemas[-1])
+
+
+TestOnSqlite = OnSqlite.TestCase
+TestOnSqlite.settings = options(40, 30)
+
+
+def test_on_postgres(postgres: str) -> None:
+    OnPostgres.url = postgres
+    try:
+        run_state_machine_as_test(OnPostgres, settings=options(20, 25))
+    finally:
+        asyncio.run(drop(postgres, *OnPostgres.schemas))

@@ -13,8 +13,8 @@ from tests.stores.conformance import CHECKS
 from tests.stores.rows import AT, PLAN, crash, end, new_run, note, owned, session_of, task, waiting
 from tests.stores.traces import Trace, driver
 
-# Of all tables, only that of the workers that are alive is ever looked through.
-SCANS = re.compile(r"SCAN (?!cloaca_session|json_each|wanted|CONSTANT ROW|sqlite_master|cloaca_meta)")
+# Of all tables, only that of the workers that are alive is ever looked through, and the plans, for those without runs.
+SCANS = re.compile(r"SCAN (?!cloaca_session|cloaca_plan|json_each|wanted|CONSTANT ROW|sqlite_master|cloaca_meta)")
 # The newest runs, whichever they are, are the last of the table: the limit ends the scan.
 NEWEST = re.compile(r"FROM cloaca_run ORDER BY cloaca_run.id DESC\s+LIMIT")
 BULKY = {"any_text_comes_back_as_it_was", "many_runs_are_written_and_claimed_at_once"}
@@ -60,12 +60,13 @@ async def test_the_planner_takes_the_index_that_was_made_for_it(tmp_path: Path) 
     await store.claim(session, ["orders"], 5, AT, suspects=True)
     await store.poll(session, ["orders"], AT)
     await store.unblock(["digest"])
-    await store.close_session(session)
+    await store.prune(AT, 5)
+    await store.close_session(session, at=AT)
     for workflow, status in (("orders", "failed"), ("orders", None), (None, "failed")):
         await store.runs(workflow=workflow, status=status, before=7, limit=5)
     connection = driver(store._writing)
     connection.set_trace_callback(None)
-    plans = [plan_of(connection, statement) for statement in trace.statements if statement.startswith(("SEL", "UPD"))]
+    plans = [plan_of(connection, statement) for statement in trace.statements if statement[:3] in ("SEL", "UPD", "DEL")]
     used = re.findall(r"USING (?:COVERING )?INDEX (cloaca_run_\w+)", str(plans))
     indexes = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'index' AND sql > ''")}
     await store.close()
@@ -83,9 +84,10 @@ async def test_the_cost_does_not_grow_with_the_runs_that_have_ended(tmp_path: Pa
         await store.open()
         connection = driver(store._writing)
         connection.execute(
-            "INSERT INTO cloaca_run (id, workflow, version, plan, status, created_at, crashes) "
+            "INSERT INTO cloaca_run (id, workflow, version, plan, status, created_at, finished_at, crashes) "
             "WITH RECURSIVE ids(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM ids WHERE id < ?) "
-            "SELECT id, 'orders', 'v1', '', CASE id % 10 WHEN 0 THEN 'failed' ELSE 'succeeded' END, 1.0, 0 FROM ids",
+            "SELECT id, 'orders', 'v1', '', CASE id % 10 WHEN 0 THEN 'failed' ELSE 'succeeded' END, 1.0, 2.0, 0 "
+            "FROM ids",
             (ended,),
         )
         connection.execute(
@@ -123,7 +125,7 @@ async def steps(store: SqliteStore, first: int) -> dict[str, int]:
     note_cost("poll")
     await store.transact(Batch(session, tasks=[task(run) for run in runs], notes=[note(first)], ends=[end(first)]))
     note_cost("commit")
-    await store.close_session(session)
+    await store.close_session(session, at=AT)
     note_cost("release")
     await owned(store, other, *range(first + 64, first + 80))
     note_cost("start")
@@ -137,4 +139,6 @@ async def steps(store: SqliteStore, first: int) -> dict[str, int]:
     for workflow, status in (("orders", "failed"), ("orders", None), (None, "failed"), (None, None)):
         await store.runs(workflow=workflow, status=status, before=None, limit=5)
     note_cost("list")
+    await store.prune(AT, 5)
+    note_cost("prune")
     return costs

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from cloaca.ports import History
 from cloaca.stores.sql.queries import FINAL, histories, waiting
+from cloaca.stores.sql.releases import release
 from cloaca.stores.sql.statements import HIDE_ATTEMPTS, fence
 
 OPEN_SESSION = "INSERT INTO cloaca_session (name, started_at, expires_at) VALUES (?, ?, ?)"
@@ -20,24 +21,10 @@ CLAIM = (
     "UPDATE cloaca_run SET status = 'running', owner = ?, started_at = coalesce(started_at, ?) "
     "WHERE id IN (SELECT value FROM json_each(?))"
 )
-# Runs that were asked to stop are cancelled when their worker goes, whichever way it goes.
-STOP_OWNED = (
-    "UPDATE cloaca_run INDEXED BY cloaca_run_cancelling SET status = 'cancelled', owner = NULL, cancel_requested = 0, "
-    "finished_at = ? WHERE owner = ? AND cancel_requested"
-)
-NOTE_CRASH = (
-    "INSERT INTO cloaca_note (run_id, at, kind, task, detail) SELECT id, ?, 'run_recovered', NULL, ? "
-    "FROM cloaca_run INDEXED BY cloaca_run_owned WHERE owner = ? AND status = 'running' ORDER BY id"
-)
-RELEASE_OWNED = (
-    "UPDATE cloaca_run INDEXED BY cloaca_run_owned SET status = 'pending', owner = NULL, crashes = crashes + ? "
-    "WHERE owner = ? AND status = 'running'"
-)
-HIDE_OWNED = "DELETE FROM cloaca_attempt WHERE session = ?"
 STATUS = "SELECT status, owner FROM cloaca_run WHERE id = ?"
 STOP = "UPDATE cloaca_run SET status = 'cancelled', finished_at = ?, reason = NULL, cancel_requested = 0 WHERE id = ?"
 ASK_TO_STOP = "UPDATE cloaca_run SET cancel_requested = 1 WHERE id = ?"
-BLOCK = "UPDATE cloaca_run SET status = 'blocked', owner = NULL, reason = ? WHERE id = ? AND owner = ?"
+BLOCK = "UPDATE cloaca_run SET status = 'blocked', owner = NULL, pausing = NULL, reason = ? WHERE id = ? AND owner = ?"
 UNBLOCK = (
     "UPDATE cloaca_run INDEXED BY cloaca_run_by_status SET status = 'pending', reason = NULL "
     "WHERE status = 'blocked' AND plan IN (SELECT value FROM json_each(?))"
@@ -59,13 +46,13 @@ def show_life(driver: sqlite3.Connection, session: int, lock_file: int | None) -
 def close_session(driver: sqlite3.Connection, session: int, at: float) -> None:
     """Remove a session in order: its runs wait for other workers again."""
     driver.execute(CLOSE_SESSION, (session,))
-    _release(driver, session, at, crash=0)
+    release(driver, session, at)
 
 
 def reap(driver: sqlite3.Connection, session: int, at: float) -> int:
     """Remove a session whose worker is dead: its runs wait again, with one crash more. Return how many."""
     driver.execute(CLOSE_SESSION, (session,))
-    return _release(driver, session, at, crash=1)
+    return release(driver, session, at, crash=1)
 
 
 def claim(
@@ -101,11 +88,3 @@ def block(driver: sqlite3.Connection, session: int, run: int, reason: str) -> No
 def unblock(driver: sqlite3.Connection, plans: Sequence[str]) -> int:
     """Make the blocked runs of these plans pending; return how many."""
     return driver.execute(UNBLOCK, (json.dumps(list(plans)),)).rowcount
-
-
-def _release(driver: sqlite3.Connection, session: int, at: float, *, crash: int) -> int:
-    driver.execute(STOP_OWNED, (at, session))
-    driver.execute(HIDE_OWNED, (session,))
-    if crash:
-        driver.execute(NOTE_CRASH, (at, f"the worker of session {session} died", session))
-    return driver.execute(RELEASE_OWNED, (crash, session)).rowcount

@@ -59,6 +59,7 @@ WAITING = f"SELECT {_any('cloaca_run_queue', QUEUED)}, {_any('cloaca_run_suspect
 CANCELLING = (
     "SELECT id FROM cloaca_run INDEXED BY cloaca_run_cancelling WHERE owner = ? AND cancel_requested ORDER BY id"
 )
+PAUSING = "SELECT id FROM cloaca_run INDEXED BY cloaca_run_pausing WHERE owner = ? AND pausing IS NOT NULL"
 LEASES = "SELECT id, expires_at, lock_file FROM cloaca_session"
 
 
@@ -86,6 +87,11 @@ def any_waiting(driver: sqlite3.Connection, workflows: Sequence[str]) -> tuple[b
 def cancelling(driver: sqlite3.Connection, session: int) -> list[int]:
     """Return the runs of a session that were asked to stop."""
     return [row[0] for row in driver.execute(CANCELLING, (session,))]
+
+
+def pausing(driver: sqlite3.Connection, session: int) -> frozenset[int]:
+    """Return the runs of a session that were asked to pause."""
+    return frozenset(row[0] for row in driver.execute(PAUSING, (session,)))
 
 
 def leases(driver: sqlite3.Connection) -> list[Lease]:
@@ -138,7 +144,8 @@ def listing(*, workflow: str | None, status: str | None, before: int | None, lim
 
 
 def _run_row(row: tuple[Any, ...]) -> RunRow:
-    return RunRow(*row)._replace(cancel_requested=bool(row[-1]))
+    found = RunRow._make(row)
+    return found._replace(cancel_requested=bool(found.cancel_requested))
 
 
 def _grouped(rows: Iterable[T]) -> dict[int, list[T]]:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 
 from cloaca.errors import InvalidDatabaseUrl, StoreUnavailable
 from cloaca.ports import Batch, History, NewRun, PlanRow, Poll, Receipt, RunRow, Submitted
-from cloaca.stores.sql import ownership, queries, schema, statements
+from cloaca.stores.sql import controls, ownership, pruning, queries, schema, statements
 from cloaca.stores.sql.connections import driver_of, engine_of, keep_log, opened, transaction
 from cloaca.stores.sql.failures import translated
 from cloaca.stores.sql.locks import LockFile
@@ -102,12 +102,29 @@ class SqliteStore:
             driver = driver_of(reading)
             claimable, suspects = queries.any_waiting(driver, workflows)
             expired = bool(self._dead(driver, at, session))
-            return Poll(claimable, suspects, expired, queries.cancelling(driver, session))
+            cancelling, pausing = queries.cancelling(driver, session), queries.pausing(driver, session)
+            return Poll(claimable, suspects, expired, cancelling, pausing)
 
         return await self._read(look)
 
     async def cancel(self, run: int, at: float) -> str | None:
         return await self._write(lambda driver: ownership.cancel(driver, run, at))
+
+    async def pause(self, run: int, at: float) -> RunRow | None:
+        return await self._write(lambda driver: controls.pause(driver, run, at))
+
+    async def resume(self, run: int, at: float) -> RunRow | None:
+        return await self._write(lambda driver: controls.resume(driver, run, at))
+
+    async def retry(self, seen: RunRow, at: float, *, anew: Sequence[str], earlier: str | None, detail: str) -> bool:
+        return await self._write(
+            lambda driver: controls.retry(driver, seen, at, anew=anew, earlier=earlier, detail=detail)
+        )
+
+    async def fork(self, plan: PlanRow, run: NewRun, *, origin: int, tasks: Sequence[str], detail: str) -> int | None:
+        return await self._write(
+            lambda driver: controls.fork(driver, plan, run, origin=origin, tasks=tasks, detail=detail)
+        )
 
     async def unblock(self, plans: Sequence[str]) -> int:
         return await self._write(lambda driver: ownership.unblock(driver, plans))
@@ -132,6 +149,9 @@ class SqliteStore:
         return await self._read(
             lambda reading: queries.listed(reading, workflow=workflow, status=status, before=before, limit=limit)
         )
+
+    async def prune(self, ended_before: float, limit: int) -> int:
+        return await self._write(lambda driver: pruning.prune(driver, ended_before, limit))
 
     # On the threads
 

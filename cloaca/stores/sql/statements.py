@@ -13,6 +13,7 @@ from typing import Any
 
 from cloaca.errors import LeaseLost
 from cloaca.ports import AttemptRow, Batch, EndRow, FailureRow, NewRun, PlanRow, Receipt, Submitted, TaskRow
+from cloaca.stores.sql.releases import release
 
 
 def columns(row: Any) -> list[str]:
@@ -27,17 +28,6 @@ def insert(table: str, names: Sequence[str]) -> str:
 
 RENEW = "UPDATE cloaca_session SET expires_at = ? WHERE id = ?"
 FENCE = "SELECT 1 FROM cloaca_session WHERE id = ?"
-# What a session owns without knowing it goes as when the session is closed.
-UNHELD = "NOT IN (SELECT value FROM json_each(?))"
-STOP_UNHELD = (
-    "UPDATE cloaca_run INDEXED BY cloaca_run_cancelling SET status = 'cancelled', owner = NULL, cancel_requested = 0, "
-    f"finished_at = ? WHERE owner = ? AND cancel_requested AND id {UNHELD}"
-)
-RELEASE_UNHELD = (
-    "UPDATE cloaca_run INDEXED BY cloaca_run_owned SET status = 'pending', owner = NULL "
-    f"WHERE owner = ? AND status = 'running' AND id {UNHELD}"
-)
-HIDE_UNHELD = f"DELETE FROM cloaca_attempt WHERE session = ? AND run_id {UNHELD}"
 ABSOLVE = "UPDATE cloaca_run SET crashes = crashes - 1 WHERE id = ? AND crashes > 0 AND finished_at IS NULL"
 INSERT_PLAN = insert("cloaca_plan", columns(PlanRow)) + " ON CONFLICT (digest) DO NOTHING"
 INSERT_RUN = insert("cloaca_run", [*columns(NewRun), "status", "started_at"]) + " ON CONFLICT DO NOTHING"
@@ -66,15 +56,17 @@ INSERT_NOTE = (
     "WHERE run_id = :run AND at = :at AND kind = :kind AND task IS :task AND detail = :detail)"
 )
 END_RUN = (
-    "UPDATE cloaca_run SET status = ?, finished_at = ?, reason = ?, owner = NULL, cancel_requested = 0 WHERE id = ?"
+    "UPDATE cloaca_run SET status = ?, finished_at = ?, reason = ?, owner = NULL, cancel_requested = 0, "
+    "pausing = NULL WHERE id = ?"
 )
+HEAR = "UPDATE cloaca_run SET pausing = 'heard' WHERE id = ? AND owner = ? AND pausing IS NOT NULL"
 
 
 def write(driver: sqlite3.Connection, batch: Batch) -> Receipt:
     """Write a batch inside the transaction that is open. Raises LeaseLost, before anything is written."""
     fence(driver, batch.session, batch.renew_until)
     if batch.held is not None:
-        _give_back(driver, batch.session, batch.held, batch.at)
+        release(driver, batch.session, batch.at, but=batch.held)
     if batch.plans:
         driver.executemany(INSERT_PLAN, batch.plans)
     submitted = [insert_run(driver, run) for run in batch.runs]
@@ -90,6 +82,10 @@ def write(driver: sqlite3.Connection, batch: Batch) -> Receipt:
         driver.executemany(ABSOLVE, [(run,) for run in batch.absolved])
     if batch.ends:
         _end(driver, [end for end in batch.ends if end.run not in foreign])
+    if batch.heard:
+        driver.executemany(HEAR, [(run, batch.session) for run in batch.heard])
+    if batch.released:
+        release(driver, batch.session, batch.at, only=batch.released)
     return Receipt(submitted, foreign - _ended_already(driver, batch, foreign))
 
 
@@ -116,14 +112,6 @@ def insert_run(driver: sqlite3.Connection, run: NewRun) -> Submitted:
     if driver.execute(SAME_RUN, (run.id, run.workflow, run.plan, run.input, run.key, run.created_at)).fetchone():
         return Submitted(run.id, created=True, agrees=True)
     return insert_run(driver, run._replace(id=run.id + 1))
-
-
-def _give_back(driver: sqlite3.Connection, session: int, held: Sequence[int], at: float) -> None:
-    """Let go of every run of a session but those that it holds."""
-    known = json.dumps(list(held))
-    driver.execute(STOP_UNHELD, (at, session, known))
-    driver.execute(RELEASE_UNHELD, (session, known))
-    driver.execute(HIDE_UNHELD, (session, known))
 
 
 def _not_owned(driver: sqlite3.Connection, batch: Batch) -> frozenset[int]:

@@ -4,6 +4,8 @@ They have a registry of their own, so that they never mix with the tables of the
 columns mean stands with the rows in ``ports``.
 """
 
+from typing import Any
+
 from sqlalchemy import BigInteger, Column, Index, Integer, Text, UniqueConstraint, text
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
@@ -21,12 +23,22 @@ class Table(SQLModel, registry=registry()):
     """The root of cloaca's own tables."""
 
 
+def _whole(**options: Any) -> Column[int]:
+    """A column of whole numbers of 64 bits; SQLite's are that wide anyway, and count by themselves if so named."""
+    return Column(BigInteger().with_variant(Integer, "sqlite"), **{"nullable": False, **options})
+
+
+def _partial(name: str, *columns: str, where: str, **options: Any) -> Index:
+    """An index of the rows of which ``where`` is true."""
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where), **options)
+
+
 class Meta(Table, table=True):
     """One row: which release's tables these are."""
 
     __tablename__ = "cloaca_meta"
 
-    id: int = Field(primary_key=True)
+    id: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
     schema_version: int
     created_at: float
 
@@ -42,7 +54,7 @@ class Session(Table, table=True):
     # fence of its successor.
     __table_args__ = {"sqlite_autoincrement": True}
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(default=None, sa_column=_whole(primary_key=True))
     name: str
     started_at: float
     expires_at: float
@@ -65,17 +77,20 @@ class Run(Table, table=True):
 
     __tablename__ = "cloaca_run"
     __table_args__ = (
-        Index("cloaca_run_queue", "workflow", "id", sqlite_where=text(QUEUED)),
-        Index("cloaca_run_suspects", "workflow", "id", sqlite_where=text(SUSPECT)),
-        Index("cloaca_run_owned", "owner", sqlite_where=text("status = 'running'")),
-        Index("cloaca_run_cancelling", "owner", sqlite_where=text("cancel_requested")),
+        _partial("cloaca_run_queue", "workflow", "id", where=QUEUED),
+        _partial("cloaca_run_suspects", "workflow", "id", where=SUSPECT),
+        _partial("cloaca_run_owned", "owner", where="status = 'running'"),
+        _partial("cloaca_run_cancelling", "owner", where="cancel_requested"),
+        _partial("cloaca_run_pausing", "owner", where="pausing IS NOT NULL"),
         Index("cloaca_run_by_workflow", "workflow", "id"),
         Index("cloaca_run_by_status", "status", "id"),
         Index("cloaca_run_by_both", "workflow", "status", "id"),
-        Index("cloaca_run_key", "workflow", "key", unique=True, sqlite_where=text("key IS NOT NULL")),
+        Index("cloaca_run_by_plan", "plan"),
+        _partial("cloaca_run_ended", "finished_at", "id", where="finished_at IS NOT NULL"),
+        _partial("cloaca_run_key", "workflow", "key", where="key IS NOT NULL", unique=True),
     )
 
-    id: int = Field(sa_column=Column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True))
+    id: int = Field(sa_column=_whole(primary_key=True, autoincrement=False))
     workflow: str
     version: str
     plan: str
@@ -89,6 +104,8 @@ class Run(Table, table=True):
     finished_at: float | None = None
     reason: str | None = None
     cancel_requested: bool = Field(default=False, sa_column_kwargs={"server_default": "0"})
+    pausing: str | None = None
+    earlier: str | None = Field(default=None, sa_column=Column(Text))
 
 
 class Task(Table, table=True):
@@ -99,8 +116,8 @@ class Task(Table, table=True):
     run_id: int = Field(sa_column=Column(BigInteger, primary_key=True))
     name: str = Field(primary_key=True)
     status: str
-    attempt: int
-    session: int
+    attempt: int = Field(sa_column=_whole())
+    session: int = Field(sa_column=_whole())
     started_at: float
     finished_at: float
     output: str | None = Field(default=None, sa_column=Column(Text))
@@ -112,11 +129,11 @@ class Failure(Table, table=True):
     __tablename__ = "cloaca_failure"
     __table_args__ = (UniqueConstraint("run_id", "name", "attempt"),)
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(default=None, sa_column=_whole(primary_key=True))
     run_id: int = Field(sa_column=Column(BigInteger, nullable=False))
     name: str
-    attempt: int
-    session: int
+    attempt: int = Field(sa_column=_whole())
+    session: int = Field(sa_column=_whole())
     started_at: float
     at: float
     exception_type: str
@@ -134,8 +151,8 @@ class Attempt(Table, table=True):
 
     run_id: int = Field(sa_column=Column(BigInteger, primary_key=True))
     name: str = Field(primary_key=True)
-    attempt: int
-    session: int
+    attempt: int = Field(sa_column=_whole())
+    session: int = Field(sa_column=_whole())
     started_at: float
     beat_at: float | None = None
 
@@ -146,7 +163,7 @@ class Note(Table, table=True):
     __tablename__ = "cloaca_note"
     __table_args__ = (Index("cloaca_note_run", "run_id"),)
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(default=None, sa_column=_whole(primary_key=True))
     run_id: int = Field(sa_column=Column(BigInteger, nullable=False))
     at: float
     kind: str

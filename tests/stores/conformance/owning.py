@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import asyncio
 
-from cloaca.ports import SUSPECT_CRASHES, Batch, Poll, Store
+from cloaca.ports import SUSPECT_CRASHES, Batch, Poll, Store, Submitted
 from tests.stores.conformance.suite import claimed, guarantee, history_of
-from tests.stores.rows import AT, PLAN, crash, end, failure, note, owned, session_of, status_of, task, waiting
+from tests.stores.rows import (
+    AT,
+    FAR,
+    PLAN,
+    crash,
+    end,
+    failure,
+    new_run,
+    note,
+    owned,
+    session_of,
+    status_of,
+    task,
+    waiting,
+)
 
 # Claims
 
@@ -32,9 +46,9 @@ async def a_claimed_run_is_owned_and_whole(store: Store) -> None:
     await waiting(store, 1)
     [history] = await store.claim(first, ["orders"], 5, AT + 1, suspects=False)
     assert history == await store.history(1)
-    assert history.run[4:] == ("running", "{}", None, first, 0, AT, AT + 1, None, None, False)
+    assert history.run[4:14] == ("running", "{}", None, first, 0, AT, AT + 1, None, None, False)
     await store.transact(Batch(first, tasks=[task(1)], failures=[failure(1, "b")], notes=[note(1)]))
-    await store.close_session(first)
+    await store.close_session(first, at=AT)
     [history] = await store.claim(second, ["orders"], 5, AT + 2, suspects=False)
     assert history == await store.history(1)
     assert (history.tasks, history.failures, history.notes) == ([task(1)], [failure(1, "b")], [note(1)])
@@ -88,7 +102,7 @@ async def a_worker_that_leaves_in_order_leaves_no_crash(store: Store) -> None:
     await owned(store, session, 1, 2)
     await owned(store, other, 3)
     await store.transact(Batch(session, tasks=[task(1)], ends=[end(2)]))
-    await store.close_session(session)
+    await store.close_session(session, at=AT)
     history = await history_of(store, 1)
     assert (history.run.status, history.run.owner, history.run.crashes) == ("pending", None, 0)
     assert (history.tasks, history.notes) == ([task(1)], [])
@@ -113,6 +127,17 @@ async def a_worker_that_dies_leaves_a_crash_and_a_note(store: Store) -> None:
 
 
 @guarantee
+async def who_looks_for_the_dead_does_not_count_itself(store: Store) -> None:
+    mine, other = await session_of(store, until=AT), await session_of(store, until=AT)
+    await owned(store, mine, 1)
+    await owned(store, other, 2)
+    assert await store.reap(AT + 1, sparing=mine) == 1
+    assert [await status_of(store, run) for run in (1, 2)] == ["running", "pending"]
+    await store.transact(Batch(mine, renew_until=FAR))
+    assert await store.reap(AT + 1) == 0
+
+
+@guarantee
 async def a_run_that_was_asked_to_stop_is_cancelled_when_its_worker_goes(store: Store) -> None:
     leaving, dying = await session_of(store), await session_of(store, until=AT)
     await owned(store, leaving, 1, created_at=AT - 5)
@@ -120,14 +145,63 @@ async def a_run_that_was_asked_to_stop_is_cancelled_when_its_worker_goes(store: 
     for run in (1, 2):
         assert await store.cancel(run, AT + 1) == "running"
     assert await store.reap(AT + 7) == 1
-    await store.close_session(leaving)
+    await store.close_session(leaving, at=AT + 8)
     first, second = await history_of(store, 1), await history_of(store, 2)
     for history in (first, second):
         assert (history.run.status, history.run.owner, history.run.crashes) == ("cancelled", None, 0)
         assert not history.run.cancel_requested
         assert history.notes == []
-    assert second.run.finished_at == AT + 7
+    assert (first.run.finished_at, second.run.finished_at) == (AT + 8, AT + 7)
     assert await status_of(store, 3) == "pending"
+
+
+@guarantee
+async def what_a_session_owns_but_does_not_hold_is_given_back(store: Store) -> None:
+    """The answer to a commit or a claim was lost: the session owns runs that its worker has never heard of."""
+    session, other = await session_of(store), await session_of(store)
+    await owned(store, session, 1, 2, 3, 4)
+    await owned(store, other, 5)
+    assert await store.cancel(3, AT) == "running"
+    assert await store.cancel(4, AT) == "running"
+    batch = Batch(session, AT + 3, runs=[new_run(6, owner=session)], tasks=[task(1), task(2)], held=[1, 4])
+    assert await store.transact(batch) == ([Submitted(6, created=True, agrees=True)], frozenset({2}))
+    statuses = [await status_of(store, run) for run in range(1, 7)]
+    assert statuses == ["running", "pending", "cancelled", "running", "running", "running"]
+    given_back, stopped = await history_of(store, 2), await history_of(store, 3)
+    assert (given_back.run.owner, given_back.run.crashes, given_back.tasks, given_back.notes) == (None, 0, [], [])
+    assert (stopped.run.finished_at, stopped.run.cancel_requested) == (AT + 3, False)
+    assert (await store.poll(session, [], AT)).cancelling == [4]
+    assert await claimed(store, other) == [2]
+    await store.transact(Batch(session, held=[]))
+    assert [await status_of(store, run) for run in (1, 2, 4, 5, 6)] == [
+        "pending", "running", "cancelled", "running", "pending"
+    ]  # fmt: skip
+
+
+@guarantee
+async def a_worker_that_was_not_dead_takes_its_crash_back(store: Store) -> None:
+    late, other = await session_of(store, until=AT), await session_of(store)
+    await owned(store, late, 1, 2, 3)
+    assert await store.reap(AT + 1) == 3
+    assert await claimed(store, other, 2) == [1, 2]
+    await store.transact(Batch(other, ends=[end(2, "failed")]))
+    back = await session_of(store)
+    assert await store.transact(Batch(back, absolved=[1, 2, 3, 4])) == ([], frozenset())
+    assert [(await history_of(store, run)).run.crashes for run in (1, 2, 3)] == [0, 1, 0]
+    await store.transact(Batch(back, absolved=[1, 3, 3]))
+    assert [(await history_of(store, run)).run.crashes for run in (1, 2, 3)] == [0, 1, 0]
+    assert (await history_of(store, 1)).run.owner == other
+
+
+@guarantee
+async def a_suspect_that_is_absolved_waits_with_the_others(store: Store) -> None:
+    await waiting(store, 1, 2)
+    await crash(store, 1, 2, times=SUSPECT_CRASHES)
+    session = await session_of(store)
+    await store.transact(Batch(session, absolved=[1] * SUSPECT_CRASHES))
+    assert (await history_of(store, 1)).run.crashes == 0
+    assert await claimed(store, session) == [1]
+    assert await claimed(store, session, suspects=True) == [2]
 
 
 # Looking

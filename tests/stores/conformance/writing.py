@@ -29,11 +29,11 @@ from tests.stores.rows import (
 @guarantee
 async def a_session_id_is_never_used_again(store: Store) -> None:
     ids = [await session_of(store)]
-    await store.close_session(ids[-1])
+    await store.close_session(ids[-1], at=AT)
     ids.append(await session_of(store, until=AT))
     await store.reap(AT + 1)
     ids.append(await session_of(store))
-    await store.close_session(ids[-1])
+    await store.close_session(ids[-1], at=AT)
     ids.append(await session_of(store))
     assert ids[0] > 0
     assert ids == sorted(set(ids))
@@ -42,9 +42,9 @@ async def a_session_id_is_never_used_again(store: Store) -> None:
 @guarantee
 async def a_session_closes_as_often_as_it_likes(store: Store) -> None:
     session = await session_of(store)
-    await store.close_session(session)
-    await store.close_session(session)
-    await store.close_session(10**9)
+    await store.close_session(session, at=AT)
+    await store.close_session(session, at=AT)
+    await store.close_session(10**9, at=AT)
 
 
 # Batches
@@ -68,7 +68,7 @@ async def a_batch_is_stored_as_it_is(store: Store) -> None:
     assert (first.failures, first.attempts, first.notes) == (batch.failures, batch.attempts, batch.notes)
     assert second.tasks == [batch.tasks[2]]
     assert (first.run.status, first.run.owner, first.run.started_at) == ("running", session, AT)
-    assert second.run[6:] == (None, None, 0, AT, AT, AT + 9, "because", False)
+    assert second.run[6:14] == (None, None, 0, AT, AT, AT + 9, "because", False)
     assert second.run.status == "failed"
     assert await store.plan(PLAN.digest) == PLAN
 
@@ -86,7 +86,7 @@ async def a_run_may_begin_and_end_in_one_batch(store: Store) -> None:
 async def an_empty_batch_is_a_batch(store: Store) -> None:
     session = await session_of(store)
     assert await store.transact(Batch(session)) == ([], frozenset())
-    await store.close_session(session)
+    await store.close_session(session, at=AT)
     with pytest.raises(LeaseLost):
         await store.transact(Batch(session))
 
@@ -97,7 +97,7 @@ async def without_its_lease_a_session_writes_nothing(store: Store) -> None:
     left, session = await session_of(store), await session_of(store)
     await owned(store, lost, 1)
     await owned(store, left, 2)
-    await store.close_session(left)
+    await store.close_session(left, at=AT)
     assert await store.reap(AT + 1) == 1
     assert await claimed(store, session) == [1, 2]
     before = [await store.history(1), await store.history(2)]
@@ -247,7 +247,7 @@ async def no_attempt_is_shown_once_nobody_drives_the_run(store: Store) -> None:
     await store.reap(AT + 1)
     assert [(await history_of(store, run)).attempts for run in (1, 2, 4)] == [[], [], []]
     assert len((await history_of(store, 3)).attempts) == 1
-    await store.close_session(mine)
+    await store.close_session(mine, at=AT)
     assert (await history_of(store, 3)).attempts == []
 
 

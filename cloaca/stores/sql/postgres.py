@@ -1,0 +1,163 @@
+"""The store on PostgreSQL: several machines may share it, also through a pooler.
+
+Commits have a connection of their own, so that nothing is in the way of a lease's renewal; whatever else is asked for
+shares a few more, and a last one listens. What is written and read is said in ``postgres_batches``,
+``postgres_starts``, ``postgres_ownership`` and ``postgres_queries``; this file gives each a connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import ClassVar, TypeVar
+
+from cloaca.errors import StoreUnavailable
+from cloaca.ports import Batch, History, NewRun, PlanRow, Poll, Receipt, RunRow, Submitted
+from cloaca.stores.sql import (
+    postgres_batches,
+    postgres_controls,
+    postgres_ownership,
+    postgres_pruning,
+    postgres_queries,
+    postgres_schema,
+    postgres_starts,
+)
+from cloaca.stores.sql.postgres_failures import shown, translated
+from cloaca.stores.sql.postgres_links import SERVER_CLOCK, Link, Links, Names, connect
+from cloaca.stores.sql.postgres_listening import Listener
+
+T = TypeVar("T")
+
+MOST_REQUESTS = 3  # connections for what is not a commit
+
+
+class PostgresStore:
+    """A store in one schema of the database that ``url`` names. Raises ValueError for a schema that can't be one."""
+
+    clock: ClassVar[str] = SERVER_CLOCK
+
+    def __init__(self, url: str, *, schema: str = "cloaca") -> None:
+        self.place = shown(url)
+        self._url = url
+        self._names = Names(schema, self.clock)
+        self._commits: Links | None = None
+        self._requests: Links | None = None
+        self._listeners: list[Listener] = []
+
+    def __repr__(self) -> str:
+        return f"<PostgresStore {self.place} {self._names.schema}>"
+
+    async def open(self) -> None:
+        if self._commits is not None:
+            return
+        self._commits, self._requests = Links(self._connect, 1), Links(self._connect, MOST_REQUESTS)
+        try:
+            await self._ask(lambda link: postgres_schema.create(link, self.place))
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            await listener.stop()
+        links, self._commits, self._requests = (self._commits, self._requests), None, None
+        for each in links:
+            if each is not None:
+                await each.close()
+
+    async def watch(self, wake: Callable[[], None]) -> None:
+        self._open()
+        listener = Listener(self._connect, wake)
+        self._listeners.append(listener)
+        await listener.start()
+
+    async def open_session(self, name: str, at: float, until: float) -> int:
+        return await self._ask(lambda link: postgres_ownership.open_session(link, name, at, until - at))
+
+    async def close_session(self, session: int, *, at: float) -> None:
+        await self._ask(lambda link: postgres_ownership.close_session(link, session, at))
+
+    async def transact(self, batch: Batch) -> Receipt:
+        return await self._use(self._commits, lambda link: postgres_batches.write(link, batch))
+
+    async def submit(self, plan: PlanRow, run: NewRun) -> Submitted:
+        return await self._ask(lambda link: postgres_starts.submit(link, plan, run))
+
+    async def claim(
+        self, session: int, workflows: Sequence[str], limit: int, at: float, *, suspects: bool
+    ) -> list[History]:
+        return await self._ask(
+            lambda link: postgres_ownership.claim(link, session, workflows, limit, at=at, suspects=suspects)
+        )
+
+    async def reap(self, at: float, *, sparing: int | None = None) -> int:
+        return await self._ask(lambda link: postgres_ownership.reap(link, at, sparing))
+
+    async def poll(self, session: int, workflows: Sequence[str], at: float) -> Poll:
+        return await self._read(lambda link: postgres_ownership.poll(link, session, workflows))
+
+    async def cancel(self, run: int, at: float) -> str | None:
+        return await self._ask(lambda link: postgres_ownership.cancel(link, run, at))
+
+    async def pause(self, run: int, at: float) -> RunRow | None:
+        return await self._ask(lambda link: postgres_controls.pause(link, run, at))
+
+    async def resume(self, run: int, at: float) -> RunRow | None:
+        return await self._ask(lambda link: postgres_controls.resume(link, run, at))
+
+    async def retry(self, seen: RunRow, at: float, *, anew: Sequence[str], earlier: str | None, detail: str) -> bool:
+        return await self._ask(
+            lambda link: postgres_controls.retry(link, seen, at, anew=anew, earlier=earlier, detail=detail)
+        )
+
+    async def fork(self, plan: PlanRow, run: NewRun, *, origin: int, tasks: Sequence[str], detail: str) -> int | None:
+        return await self._ask(
+            lambda link: postgres_controls.fork(link, plan, run, origin=origin, tasks=tasks, detail=detail)
+        )
+
+    async def unblock(self, plans: Sequence[str]) -> int:
+        return await self._ask(lambda link: postgres_ownership.unblock(link, plans))
+
+    async def block(self, session: int, run: int, reason: str) -> None:
+        await self._ask(lambda link: postgres_ownership.block(link, session, run, reason))
+
+    async def history(self, run: int) -> History | None:
+        return await self._read(lambda link: postgres_queries.history(link, run))
+
+    async def run(self, run: int) -> RunRow | None:
+        return await self._read(lambda link: postgres_queries.run(link, run))
+
+    async def plan(self, digest: str) -> PlanRow | None:
+        return await self._read(lambda link: postgres_queries.plan(link, digest))
+
+    async def runs(self, *, workflow: str | None, status: str | None, before: int | None, limit: int) -> list[RunRow]:
+        return await self._read(
+            lambda link: postgres_queries.listed(link, workflow=workflow, status=status, before=before, limit=limit)
+        )
+
+    async def prune(self, ended_before: float, limit: int) -> int:
+        return await self._ask(lambda link: postgres_pruning.prune(link, ended_before, limit))
+
+    async def _connect(self) -> Link:
+        return await connect(self._url, self._names)
+
+    def _open(self) -> None:
+        if self._commits is None:
+            raise StoreUnavailable(f"{self.place} is not open")
+
+    async def _ask(self, work: Callable[[Link], Awaitable[T]]) -> T:
+        return await self._use(self._requests, work)
+
+    async def _read(self, work: Callable[[Link], Awaitable[T]]) -> T:
+        """Ask for something that changes nothing: so a connection that was lost meanwhile is no reason to fail."""
+        try:
+            return await self._ask(work)
+        except StoreUnavailable:
+            return await self._ask(work)
+
+    async def _use(self, links: Links | None, work: Callable[[Link], Awaitable[T]]) -> T:
+        self._open()
+        assert links is not None
+        with translated(self.place):
+            async with links.link() as link:
+                return await work(link)

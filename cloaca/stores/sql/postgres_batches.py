@@ -1,0 +1,262 @@
+"""The one write path on PostgreSQL: a batch is one statement, whatever is in it, and so one round trip and one commit.
+
+The statement is put together from parts, one for each kind of row in the batch. The first locks the session against
+whoever takes it for dead, and every other finds nothing to do unless that one has found it. All parts see the database
+as it was before: what a batch writes about runs that are new in it, it writes by a second statement.
+It knows statements and rows, not connections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, NoReturn
+
+import asyncpg
+
+from cloaca.errors import LeaseLost
+from cloaca.ports import Batch, EndRow, Receipt
+from cloaca.stores.sql.postgres_links import Link, transaction
+from cloaca.stores.sql.postgres_starts import (
+    CREATED,
+    INSERT_PLANS,
+    INSERT_RUNS,
+    UNLESS_KEY,
+    WAKE,
+    answer,
+    columns,
+    ids,
+    insert_run,
+    is_taken_id,
+    part,
+    plans_in_order,
+    runs_in_order,
+)
+
+# FOR KEY SHARE goes along with a renewal of the lease, but waits for a DELETE, and finds nothing after it.
+FENCE = "s AS MATERIALIZED (SELECT id FROM {schema}.cloaca_session WHERE id = ? FOR KEY SHARE)"
+RENEW = "s AS (UPDATE {schema}.cloaca_session SET expires_at = {now} + ? WHERE id = ? RETURNING id)"
+PLANS = f"new_plans AS ({part(INSERT_PLANS, 's,')})"
+RUNS = f"new_runs AS ({part(INSERT_RUNS, 's,')}{UNLESS_KEY})"
+# By their ids, one by one, which OFFSET 0 sees to: statistics of how many runs are running are always out of date.
+OWN = (
+    "own AS MATERIALIZED (SELECT run.id FROM s, unnest(?::int8[]) AS t(id), "
+    "LATERAL (SELECT id, owner FROM {schema}.cloaca_run WHERE id = t.id OFFSET 0) AS run WHERE run.owner = s.id)"
+)
+TASKS = (
+    "tasks AS (INSERT INTO {schema}.cloaca_task (run_id, name, status, attempt, session, started_at, finished_at, "
+    "output) SELECT t.* FROM unnest(?::int8[], ?::text[], ?::text[], ?::int8[], ?::int8[], ?::float8[], ?::float8[], "
+    "?::text[]) AS t(run_id) WHERE t.run_id IN (SELECT id FROM own){again})"
+)
+FAILURES = (
+    "failures AS (INSERT INTO {schema}.cloaca_failure (run_id, name, attempt, session, started_at, at, exception_type, "
+    "message, traceback, error, retry_at) SELECT f.run_id, f.name, f.attempt, f.session, f.started_at, f.at, "
+    "f.exception_type, f.message, f.traceback, f.error, f.retry_at FROM unnest(?::int8[], ?::text[], ?::int8[], "
+    "?::int8[], ?::float8[], ?::float8[], ?::text[], ?::text[], ?::text[], ?::text[], ?::float8[]) WITH ORDINALITY "
+    "AS f(run_id, name, attempt, session, started_at, at, exception_type, message, traceback, error, retry_at, place) "
+    "WHERE f.run_id IN (SELECT id FROM own) ORDER BY f.place{again})"
+)
+ATTEMPTS = (
+    "attempts AS (INSERT INTO {schema}.cloaca_attempt (run_id, name, attempt, session, started_at, beat_at) "
+    "SELECT a.* FROM unnest(?::int8[], ?::text[], ?::int8[], ?::int8[], ?::float8[], ?::float8[]) AS a(run_id) "
+    "WHERE a.run_id IN (SELECT id FROM own) ON CONFLICT (run_id, name) DO UPDATE SET attempt = excluded.attempt, "
+    "session = excluded.session, started_at = excluded.started_at, beat_at = excluded.beat_at)"
+)
+SETTLED = (
+    "settled AS (DELETE FROM {schema}.cloaca_attempt AS a USING s, unnest(?::int8[], ?::text[]) AS d(run_id, name) "
+    "WHERE a.run_id = d.run_id AND a.name = d.name AND a.session = s.id)"
+)
+# A note about a run that is gone is left out, and so is one that is there already.
+NOTES = (
+    "notes AS (INSERT INTO {schema}.cloaca_note (run_id, at, kind, task, detail) SELECT n.run_id, n.at, n.kind, "
+    "n.task, n.detail FROM s, unnest(?::int8[], ?::float8[], ?::text[], ?::text[], ?::text[]) WITH ORDINALITY "
+    "AS n(run_id, at, kind, task, detail, place) "
+    "WHERE EXISTS (SELECT 1 FROM {schema}.cloaca_run AS run WHERE run.id = n.run_id) "
+    "AND NOT EXISTS (SELECT 1 FROM {schema}.cloaca_note AS o WHERE o.run_id = n.run_id AND o.at = n.at "
+    "AND o.kind = n.kind AND o.task IS NOT DISTINCT FROM n.task AND o.detail = n.detail) ORDER BY n.place)"
+)
+ENDS = (
+    "ends AS (UPDATE {schema}.cloaca_run AS run SET status = e.status, finished_at = e.at, reason = e.reason, "
+    "owner = NULL, cancel_requested = false, pausing = NULL FROM unnest(?::int8[], ?::text[], ?::float8[], ?::text[]) "
+    "AS e(run_id, status, at, reason) WHERE run.id = e.run_id AND e.run_id IN (SELECT id FROM own) RETURNING run.id), "
+    "hidden AS (DELETE FROM {schema}.cloaca_attempt AS a USING ends WHERE a.run_id = ends.id)"
+)
+# What the statement answers: nothing if the session is gone.
+FOREIGN = "(SELECT string_agg(t.id::text, ' ') FROM unnest(?::int8[]) AS t(id) WHERE t.id NOT IN (SELECT id FROM own))"
+NOTIFY = "(SELECT count(pg_notify(?, '')) FROM s)"
+AGAIN = " ON CONFLICT DO NOTHING"
+ENDED = (
+    "SELECT e.run_id FROM unnest(?::int8[], ?::text[], ?::float8[], ?::text[]) AS e(run_id, status, at, reason), "
+    "LATERAL (SELECT * FROM {schema}.cloaca_run WHERE id = e.run_id LIMIT 1) AS run WHERE run.status = e.status "
+    "AND run.finished_at = e.at AND run.reason IS NOT DISTINCT FROM e.reason AND run.owner IS NULL"
+)
+ABSOLVE = (
+    "UPDATE {schema}.cloaca_run AS run SET crashes = greatest(0, run.crashes - a.times) "
+    "FROM (SELECT id, count(*)::int AS times FROM unnest(?::int8[]) AS n(id) GROUP BY id) AS a "
+    "WHERE run.id = a.id AND run.status NOT IN ('succeeded', 'failed', 'cancelled')"
+)
+HEAR = (
+    "UPDATE {schema}.cloaca_run SET pausing = 'heard' WHERE id = ANY(?::int8[]) AND owner = ? AND pausing IS NOT NULL"
+)
+# One UPDATE for all: a request to stop or to pause that comes meanwhile is seen, whichever way it goes.
+RELEASE = (
+    "WITH released AS (UPDATE {schema}.cloaca_run AS run SET "
+    "status = CASE WHEN run.cancel_requested THEN 'cancelled' WHEN run.pausing IS NOT NULL THEN 'paused' "
+    "ELSE 'pending' END, owner = NULL, pausing = NULL, "
+    "crashes = run.crashes + CASE WHEN run.cancel_requested THEN 0 ELSE ?::int END, "
+    "finished_at = CASE WHEN run.cancel_requested THEN ?::float8 END, cancel_requested = false "
+    "FROM unnest(?::int8[]) AS s(id) WHERE run.owner = s.id AND run.status = 'running' AND run.id {which}(?::int8[])"
+    " RETURNING run.id, run.status, s.id AS session), "
+    "hidden AS (DELETE FROM {schema}.cloaca_attempt AS a USING released WHERE a.run_id = released.id), "
+    "noted AS (INSERT INTO {schema}.cloaca_note (run_id, at, kind, detail) SELECT r.id, n.at, n.kind, n.detail "
+    "FROM released AS r, LATERAL (VALUES (?::float8, 1, 'run_recovered', "
+    "'the worker of session ' || r.session || ' died', ?::int > 0 AND r.status <> 'cancelled'), "
+    "(?::float8, 2, 'run_paused', '', r.status = 'paused')) AS n(at, place, kind, detail, holds) "
+    "WHERE n.holds AND NOT EXISTS (SELECT 1 FROM {schema}.cloaca_note AS o WHERE o.run_id = r.id AND o.at = n.at "
+    "AND o.kind = n.kind AND o.task IS NULL AND o.detail = n.detail) ORDER BY r.id, n.place) "
+    "SELECT count(*) FROM released WHERE status = 'pending'"
+)
+RELEASE_BUT, RELEASE_ONLY = (RELEASE.replace("{which}", which) for which in ("<> ALL", "= ANY"))
+
+
+class Piece(NamedTuple):
+    """A part of a statement, with its values."""
+
+    text: str
+    values: Sequence[object]
+
+
+async def write(link: Link, batch: Batch) -> Receipt:
+    """Write a batch: by one statement where that is possible, else in a transaction. Raises LeaseLost."""
+    special = batch.replay or batch.absolved or batch.held is not None or batch.heard or batch.released
+    if not (special or _is_about_itself(batch)):
+        try:
+            return await _at_once(link, batch)
+        except asyncpg.UniqueViolationError as error:
+            if not is_taken_id(error):
+                raise
+    async with transaction(link):
+        return await _one_by_one(link, batch)
+
+
+def _is_about_itself(batch: Batch) -> bool:
+    """Whether a batch has rows of runs that are new in it."""
+    new = {run.id for run in batch.runs}
+    return bool(new) and not new.isdisjoint(batch.touched() | {note.run for note in batch.notes})
+
+
+async def _at_once(link: Link, batch: Batch) -> Receipt:
+    """Write a batch by one statement. Only who comes second with a key is then told by another whose run it is."""
+    touched = list(batch.touched())
+    pieces = [_fence(batch), *_starts(batch), *_rows(batch, touched)]
+    answers = [Piece("s.id", ())]
+    if batch.runs:
+        answers.append(Piece(CREATED, ()))
+    if touched:
+        answers.append(Piece(FOREIGN, [touched]))
+    if any(run.owner is None for run in batch.runs):
+        answers.append(Piece(NOTIFY, [link.names.channel]))
+    [_, *found] = await _send(link, batch, pieces, answers)
+    created = ids(found.pop(0)) if batch.runs else frozenset()
+    foreign = ids(found.pop(0)) if touched else frozenset()
+    return Receipt(await answer(link, batch.runs, created), foreign)
+
+
+async def _one_by_one(link: Link, batch: Batch) -> Receipt:
+    """Write a batch in the transaction that is open, the new runs before the rest."""
+    plans = [piece for piece in _starts(batch) if piece.text == PLANS]
+    await _send(link, batch, [_fence(batch), *plans], [Piece("s.id", ())])
+    if batch.held is not None:
+        await release(link, [batch.session], batch.at, crash=0, but=batch.held)
+    if batch.absolved:
+        await link.ask(ABSOLVE, batch.absolved)
+    submitted = [await insert_run(link, run) for run in batch.runs]
+    if any(run.owner is None and new.created for run, new in zip(batch.runs, submitted, strict=True)):
+        await link.ask(WAKE, link.names.channel)
+    touched = list(batch.touched())
+    pieces = [Piece(FENCE, [batch.session]), *_rows(batch, touched)]
+    answers = [Piece("s.id", ()), *([Piece(FOREIGN, [touched])] if touched else [])]
+    [_, *found] = await _send(link, batch, pieces, answers)
+    foreign = ids(found[0]) if touched else frozenset()
+    if batch.heard:
+        await link.ask(HEAR, batch.heard, batch.session)
+    if batch.released:
+        await release(link, [batch.session], batch.at, crash=0, only=batch.released)
+    return Receipt(submitted, foreign - await _ended_already(link, batch, foreign))
+
+
+async def _send(link: Link, batch: Batch, pieces: Sequence[Piece], answers: Sequence[Piece]) -> Sequence[str | None]:
+    statement = f"WITH {', '.join(piece.text for piece in pieces)} SELECT {', '.join(a.text for a in answers)} FROM s"
+    values = [value for piece in [*pieces, *answers] for value in piece.values]
+    rows = await link.ask(statement.replace("{again}", AGAIN if batch.replay else ""), *values)
+    if not rows:
+        lost(batch.session)
+    return tuple(rows[0])
+
+
+def lost(session: int) -> NoReturn:
+    """Refuse to go on for a session that is gone."""
+    raise LeaseLost(f"session {session} was taken for dead: its runs have gone to other workers")
+
+
+def _fence(batch: Batch) -> Piece:
+    """The part that finds the session. A lease is as long as the batch says, from the server's now on."""
+    if batch.renew_until is None:
+        return Piece(FENCE, [batch.session])
+    return Piece(RENEW, [batch.renew_until - batch.at, batch.session])
+
+
+def _starts(batch: Batch) -> list[Piece]:
+    pieces = []
+    if batch.plans:
+        pieces.append(Piece(PLANS, columns(plans_in_order(batch.plans))))
+    if batch.runs:
+        pieces.append(Piece(RUNS, columns(runs_in_order(batch.runs))))
+    return pieces
+
+
+def _rows(batch: Batch, touched: list[int]) -> list[Piece]:
+    """The parts that write the rows of runs, as far as the session owns these."""
+    ends = {end.run: end for end in batch.ends}
+    kinds: list[tuple[str, Sequence[tuple[object, ...]]]] = [
+        (TASKS, batch.tasks),
+        (FAILURES, batch.failures),
+        (ATTEMPTS, _still_shown(batch, ends)),
+        (SETTLED, batch.settled),
+        (NOTES, list(dict.fromkeys(batch.notes))),
+        (ENDS, list(ends.values())),
+    ]
+    own = [Piece(OWN, [touched])] if touched else []
+    return own + [Piece(text, columns(rows)) for text, rows in kinds if rows]
+
+
+def _still_shown(batch: Batch, ends: dict[int, EndRow]) -> list[tuple[object, ...]]:
+    """The attempts that this very batch does not hide again; of one that is in it twice, the last."""
+    gone = {(run, name, batch.session) for run, name in batch.settled}
+    shown = {(row.run, row.name): row for row in batch.attempts}
+    return [row for row in shown.values() if row.run not in ends and (row.run, row.name, row.session) not in gone]
+
+
+async def _ended_already(link: Link, batch: Batch, foreign: frozenset[int]) -> set[int]:
+    """The runs that are not owned any more because this very batch has ended them, in a try whose answer was lost."""
+    ends = [end for end in batch.ends if batch.replay and end.run in foreign]
+    return {row[0] for row in await link.ask(ENDED, *columns(ends))} if ends else set()
+
+
+async def release(
+    link: Link,
+    sessions: Sequence[int],
+    at: float,
+    *,
+    crash: int,
+    but: Sequence[int] = (),
+    only: Sequence[int] | None = None,
+) -> int:
+    """Take runs from sessions, all ``but`` some or ``only`` some, with so many crashes more; tell the workers.
+
+    Return how many wait.
+    """
+    statement, runs = (RELEASE_BUT, but) if only is None else (RELEASE_ONLY, only)
+    [(count,)] = await link.ask(statement, crash, at, sessions, runs, at, crash, at)
+    if count:
+        await link.ask(WAKE, link.names.channel)
+    return int(count)

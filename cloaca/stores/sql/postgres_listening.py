@@ -1,0 +1,74 @@
+"""A connection that listens for news of other processes, and comes back by itself when it was lost.
+
+What is said while nobody listens is lost with it; so whoever listens is woken once it listens again, and looks for work
+now and then anyway. Behind a pooler that shares servers nobody can listen. It knows channels, not what is announced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+
+from cloaca.errors import StoreError
+from cloaca.stores.sql.postgres_links import Link, hang_up
+
+logger = logging.getLogger("cloaca.store")
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 10.0
+CHECK_S = 60.0  # a connection that says nothing may have been cut off without a word
+
+
+class Listener:
+    """Calls ``wake`` when something is announced on the channel of a schema."""
+
+    def __init__(self, connect: Callable[[], Awaitable[Link]], wake: Callable[[], None]) -> None:
+        self._connect, self._wake = connect, wake
+        self._listening: asyncio.Task[None] | None = None
+        self._tried = asyncio.Event()
+
+    async def start(self) -> None:
+        """Listen from now on; return once that works or has failed for the first time."""
+        self._listening = asyncio.get_running_loop().create_task(self._keep_listening())
+        await self._tried.wait()
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.wait([self._listening])
+
+    async def _keep_listening(self) -> None:
+        pause = FIRST_PAUSE_S
+        while True:
+            try:
+                link = await self._connect()
+                try:
+                    if not await link.has_server_of_its_own():
+                        logger.info("A pooler is before the database: news of other processes is polled for")
+                        return
+                    pause = FIRST_PAUSE_S
+                    await self._listen(link)
+                finally:
+                    await hang_up(link)
+            except (StoreError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+                logger.info("Nobody listens for news of other processes, will try again: %s", error)
+            finally:
+                self._tried.set()
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_S)
+
+    async def _listen(self, link: Link) -> None:
+        """Listen until the connection is lost."""
+        lost = asyncio.Event()
+        link.connection.add_termination_listener(lambda _: lost.set())
+        await link.connection.add_listener(link.names.channel, lambda *_: self._wake())
+        self._tried.set()
+        self._wake()
+        while not link.connection.is_closed():
+            try:
+                await asyncio.wait_for(lost.wait(), CHECK_S)
+            except TimeoutError:
+                await link.connection.execute("SELECT 1")

@@ -1,0 +1,139 @@
+"""Who drives which run on PostgreSQL: sessions and their leases, claiming runs, giving them back, stopping them.
+
+Leases run by the server's clock alone, so that clocks of workers may be wrong. A session is removed by a statement of
+its own, before the one that releases its runs: that one then sees all that was committed under it.
+It knows statements and rows, not connections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cloaca.ports import History, Poll, RunRow
+from cloaca.stores.sql.postgres_batches import lost, release
+from cloaca.stores.sql.postgres_links import Link, transaction
+from cloaca.stores.sql.postgres_queries import RUN_COLUMNS, histories
+from cloaca.stores.sql.postgres_starts import ids
+from cloaca.stores.sql.tables import QUEUED, SUSPECT
+
+OPEN_SESSION = (
+    "INSERT INTO {schema}.cloaca_session (name, started_at, expires_at) VALUES (?, ?, {now} + ?) RETURNING id"
+)
+CLOSE_SESSION = "DELETE FROM {schema}.cloaca_session WHERE id = ? RETURNING id"
+# Whoever is just committing or renewing is alive.
+CLOSE_EXPIRED = (
+    "DELETE FROM {schema}.cloaca_session WHERE id IN (SELECT id FROM {schema}.cloaca_session "
+    "WHERE expires_at < {now} AND id IS DISTINCT FROM ? FOR UPDATE SKIP LOCKED) RETURNING id"
+)
+
+
+def _waiting(condition: str, rest: str) -> str:
+    """Runs of several workflows that wait: an index has them in order, so no more than the limit is read of each."""
+    return (
+        "unnest(?::text[]) AS wanted(workflow), LATERAL (SELECT id FROM {schema}.cloaca_run "
+        f"WHERE {condition} AND workflow = wanted.workflow {rest}) AS waiting"
+    )
+
+
+def _claim(condition: str) -> str:
+    # What others are just claiming is skipped. Of several workflows more may be locked than are taken, for a moment.
+    found = _waiting(condition, "ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED")
+    return (
+        "WITH s AS MATERIALIZED (SELECT id FROM {schema}.cloaca_session WHERE id = ? FOR KEY SHARE), "
+        f"found AS MATERIALIZED (SELECT waiting.id FROM {found} WHERE EXISTS (SELECT 1 FROM s) ORDER BY 1 LIMIT ?), "
+        "taken AS (UPDATE {schema}.cloaca_run AS run SET status = 'running', owner = s.id, "
+        "started_at = coalesce(run.started_at, ?::float8) FROM s, found WHERE run.id = found.id RETURNING run.*) "
+        f"SELECT s.id AS session, {', '.join('taken.' + name for name in RUN_COLUMNS.split(', '))} "
+        "FROM s LEFT JOIN taken ON true ORDER BY taken.id"
+    )
+
+
+CLAIM = _claim(QUEUED)
+CLAIM_SUSPECTS = _claim(SUSPECT)
+POLL = (
+    f"SELECT EXISTS (SELECT 1 FROM {_waiting(QUEUED, 'LIMIT 1')}), "
+    f"EXISTS (SELECT 1 FROM {_waiting(SUSPECT, 'LIMIT 1')}), "
+    "EXISTS (SELECT 1 FROM {schema}.cloaca_session WHERE expires_at < {now} AND id <> ?), "
+    "(SELECT string_agg(id::text, ' ') FROM {schema}.cloaca_run WHERE owner = ? AND cancel_requested), "
+    "(SELECT string_agg(id::text, ' ') FROM {schema}.cloaca_run WHERE owner = ? AND pausing IS NOT NULL)"
+)
+CANCEL = (
+    "WITH stopped AS (UPDATE {schema}.cloaca_run SET "
+    "status = CASE WHEN owner IS NULL THEN 'cancelled' ELSE status END, "
+    "finished_at = CASE WHEN owner IS NULL THEN ?::float8 ELSE finished_at END, "
+    "reason = CASE WHEN owner IS NULL THEN NULL ELSE reason END, cancel_requested = owner IS NOT NULL "
+    "WHERE id = ? AND status NOT IN ('succeeded', 'failed', 'cancelled') RETURNING status, owner) "
+    "SELECT status, (SELECT count(pg_notify(?, '')) FROM stopped WHERE owner IS NOT NULL) FROM stopped"
+)
+STATUS = "SELECT status FROM {schema}.cloaca_run WHERE id = ?"
+BLOCK = (
+    "WITH blocked AS (UPDATE {schema}.cloaca_run SET status = 'blocked', owner = NULL, pausing = NULL, reason = ? "
+    "WHERE id = ? AND owner = ? RETURNING id) "
+    "DELETE FROM {schema}.cloaca_attempt AS a USING blocked WHERE a.run_id = blocked.id"
+)
+# In order, since many that start at once do the same.
+UNBLOCK = (
+    "WITH freed AS (UPDATE {schema}.cloaca_run SET status = 'pending', reason = NULL WHERE id IN "
+    "(SELECT id FROM {schema}.cloaca_run WHERE status = 'blocked' AND plan = ANY(?::text[]) ORDER BY id FOR UPDATE) "
+    "RETURNING id) "
+    "SELECT count(*), count(pg_notify(?, '')) FROM freed"
+)
+
+
+async def open_session(link: Link, name: str, at: float, lease_s: float) -> int:
+    """Insert a session whose lease begins now, and return its id."""
+    [(session,)] = await link.ask(OPEN_SESSION, name, at, lease_s)
+    return int(session)
+
+
+async def close_session(link: Link, session: int, at: float) -> None:
+    """Remove a session in order: its runs wait for other workers again."""
+    async with transaction(link):
+        if await link.ask(CLOSE_SESSION, session):
+            await release(link, [session], at, crash=0)
+
+
+async def reap(link: Link, at: float, sparing: int | None) -> int:
+    """Remove the sessions whose lease has run out: their runs wait again, with one crash more. Return how many."""
+    async with transaction(link):
+        dead = [row[0] for row in await link.ask(CLOSE_EXPIRED, sparing)]
+        return await release(link, dead, at, crash=1) if dead else 0
+
+
+async def claim(
+    link: Link, session: int, workflows: Sequence[str], limit: int, *, at: float, suspects: bool
+) -> list[History]:
+    """Make a session the owner of runs that wait, and return all that is stored about them."""
+    wanted = sorted(set(workflows))
+    async with transaction(link):
+        statement = CLAIM_SUSPECTS if suspects else CLAIM
+        rows = await link.ask(statement, session, wanted, limit, limit, at)
+        if not rows:
+            lost(session)
+        runs = [RunRow._make(row[1:]) for row in rows if row["id"] is not None]
+        return await histories(link, runs) if runs else []
+
+
+async def poll(link: Link, session: int, workflows: Sequence[str]) -> Poll:
+    """Look for work."""
+    wanted = list(workflows)
+    [row] = await link.ask(POLL, wanted, wanted, session, session, session)
+    claimable, waits, expired, cancelling, pausing = row
+    return Poll(claimable, waits, expired, sorted(ids(cancelling)), ids(pausing))
+
+
+async def cancel(link: Link, run: int, at: float) -> str | None:
+    """Cancel a run that nobody drives, ask the driver of one that is driven; return its status, None if unknown."""
+    found = await link.ask(CANCEL, at, run, link.names.channel) or await link.ask(STATUS, run)
+    return str(found[0]["status"]) if found else None
+
+
+async def block(link: Link, session: int, run: int, reason: str) -> None:
+    """Make an owned run blocked; nothing if it is not this session's any more."""
+    await link.ask(BLOCK, reason, run, session)
+
+
+async def unblock(link: Link, plans: Sequence[str]) -> int:
+    """Make the blocked runs of these plans pending; return how many."""
+    [(count, _)] = await link.ask(UNBLOCK, list(plans), link.names.channel)
+    return int(count)

@@ -1,0 +1,78 @@
+"""What is read from PostgreSQL: whole histories, plans, listings.
+
+Names are put in order by their code points, as on SQLite and in Python. It knows statements and rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+from cloaca.ports import AttemptRow, FailureRow, History, NoteRow, PlanRow, RunRow, TaskRow
+from cloaca.stores.sql.postgres_links import Link, transaction
+from cloaca.stores.sql.statements import columns
+
+T = TypeVar("T", TaskRow, FailureRow, AttemptRow, NoteRow)
+
+RUN_COLUMNS = ", ".join(columns(RunRow))
+RUN = f"SELECT {RUN_COLUMNS} FROM {{schema}}.cloaca_run WHERE id = ?"
+PLAN = f"SELECT {', '.join(columns(PlanRow))} FROM {{schema}}.cloaca_plan WHERE digest = ?"
+
+
+def _of_runs(table: str, row: type[T], order: str) -> str:
+    names = ", ".join(columns(row))
+    return f"SELECT {names} FROM {{schema}}.{table} WHERE run_id = ANY(?::int8[]) ORDER BY {order}"
+
+
+TASKS = _of_runs("cloaca_task", TaskRow, 'finished_at, name COLLATE "C"')
+FAILURES = _of_runs("cloaca_failure", FailureRow, "id")
+ATTEMPTS = _of_runs("cloaca_attempt", AttemptRow, 'name COLLATE "C"')
+NOTES = _of_runs("cloaca_note", NoteRow, "id")
+
+
+async def histories(link: Link, runs: Sequence[RunRow]) -> list[History]:
+    """Return all that is stored about ``runs``: four statements, however many runs."""
+    wanted = [run.id for run in runs]
+    tasks = _grouped(map(TaskRow._make, await link.ask(TASKS, wanted)))
+    failures = _grouped(map(FailureRow._make, await link.ask(FAILURES, wanted)))
+    attempts = _grouped(map(AttemptRow._make, await link.ask(ATTEMPTS, wanted)))
+    notes = _grouped(map(NoteRow._make, await link.ask(NOTES, wanted)))
+    return [
+        History(run, tasks.get(run.id, []), failures.get(run.id, []), attempts.get(run.id, []), notes.get(run.id, []))
+        for run in runs
+    ]
+
+
+async def history(link: Link, id: int) -> History | None:
+    """Return all that is stored about a run, as it was at one moment."""
+    async with transaction(link, "ISOLATION LEVEL REPEATABLE READ READ ONLY"):
+        row = await run(link, id)
+        return None if row is None else (await histories(link, [row]))[0]
+
+
+async def run(link: Link, id: int) -> RunRow | None:
+    """Return a run's row."""
+    return next(map(RunRow._make, await link.ask(RUN, id)), None)
+
+
+async def plan(link: Link, digest: str) -> PlanRow | None:
+    """Return a stored plan."""
+    return next(map(PlanRow._make, await link.ask(PLAN, digest)), None)
+
+
+async def listed(
+    link: Link, *, workflow: str | None, status: str | None, before: int | None, limit: int
+) -> list[RunRow]:
+    """Return runs, newest first."""
+    filters = {"workflow = ?": workflow, "status = ?": status, "id < ?": before}
+    given = {condition: value for condition, value in filters.items() if value is not None}
+    where = f"WHERE {' AND '.join(given)} " if given else ""
+    statement = f"SELECT {RUN_COLUMNS} FROM {{schema}}.cloaca_run {where}ORDER BY id DESC LIMIT ?"
+    return [RunRow._make(row) for row in await link.ask(statement, *given.values(), max(0, limit))]
+
+
+def _grouped(rows: Iterable[T]) -> dict[int, list[T]]:
+    grouped: dict[int, list[T]] = {}
+    for row in rows:
+        grouped.setdefault(row.run, []).append(row)
+    return grouped

@@ -1,0 +1,75 @@
+"""A PostgreSQL store whose server has the clock that a test says, so that leases run out without waiting.
+
+Whatever a test passes as the time becomes the server's, before the call; all else is as it is.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Sequence
+
+import asyncpg
+
+from cloaca.ports import Batch, History, Poll, Receipt
+from cloaca.stores.sql.postgres import PostgresStore
+from cloaca.stores.sql.postgres_links import Link
+
+numbers = itertools.count(1)
+
+
+def new_schema(suffix: str = "") -> str:
+    """Return the name of a schema that no other test has; it is one that has to be quoted."""
+    return f'test {os.getpid()} {next(numbers)} "{{?}}" {suffix}'.strip()
+
+
+class ClockedStore(PostgresStore):
+    """A store with a clock that is set."""
+
+    clock = "(SELECT at FROM {schema}.test_clock)"
+
+    async def open(self) -> None:
+        await super().open()
+        async with self._requests.link() as link:  # type: ignore[union-attr]  # it is open
+            await link.ask("CREATE TABLE IF NOT EXISTS {schema}.test_clock AS SELECT 0.0::float8 AS at")
+
+    async def set(self, at: float) -> None:
+        """Set the server's clock."""
+
+        async def set_clock(link: Link) -> None:
+            await link.ask("UPDATE {schema}.test_clock SET at = ?", at)
+
+        await self._ask(set_clock)
+
+    async def open_session(self, name: str, at: float, until: float) -> int:
+        await self.set(at)
+        return await super().open_session(name, at, until)
+
+    async def transact(self, batch: Batch) -> Receipt:
+        await self.set(batch.at)
+        return await super().transact(batch)
+
+    async def claim(
+        self, session: int, workflows: Sequence[str], limit: int, at: float, *, suspects: bool
+    ) -> list[History]:
+        await self.set(at)
+        return await super().claim(session, workflows, limit, at, suspects=suspects)
+
+    async def reap(self, at: float, *, sparing: int | None = None) -> int:
+        await self.set(at)
+        return await super().reap(at, sparing=sparing)
+
+    async def poll(self, session: int, workflows: Sequence[str], at: float) -> Poll:
+        await self.set(at)
+        return await super().poll(session, workflows, at)
+
+
+async def drop(url: str, *schemas: str) -> None:
+    """Remove schemas and all that is in them."""
+    connection = await asyncpg.connect(url, statement_cache_size=0)
+    try:
+        for schema in schemas:
+            name = schema.replace('"', '""')
+            await connection.execute(f'DROP SCHEMA IF EXISTS "{name}" CASCADE')
+    finally:
+        await connection.close()

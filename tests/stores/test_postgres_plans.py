@@ -1,0 +1,136 @@
+"""Every statement finds its rows by an index, so that its cost does not grow with the runs that are stored."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from cloaca.ports import Batch
+from cloaca.stores.sql.postgres import PostgresStore
+from cloaca.stores.sql.postgres_links import Link, Row, array
+from tests.stores.asynchronous import asynchronous
+from tests.stores.rows import AT, FAR, PLAN, attempt, end, failure, new_run, note, owned, session_of, task, waiting
+
+ENDED = 20_000
+FILL = (
+    "INSERT INTO {schema}.cloaca_run (id, workflow, version, plan, status, key, crashes, created_at, finished_at) "
+    "SELECT n, CASE n % 3 WHEN 0 THEN 'mail' ELSE 'orders' END, 'v1', 'digest', "
+    "CASE n % 10 WHEN 0 THEN 'failed' ELSE 'succeeded' END, 'key ' || n, 0, 1.0, 2.0 FROM generate_series(1, ?) AS n",
+    "INSERT INTO {schema}.cloaca_task (run_id, name, status, attempt, session, started_at, finished_at, output) "
+    "SELECT n, 'charge', 'succeeded', 1, 1, 1.0, 2.0, '{}' FROM generate_series(1, ?) AS n",
+    "INSERT INTO {schema}.cloaca_failure (run_id, name, attempt, session, started_at, at, exception_type, message, "
+    "traceback) SELECT n, 'charge', 1, 1, 1.0, 2.0, '', '', '' FROM generate_series(1, ?) AS n",
+    "INSERT INTO {schema}.cloaca_attempt (run_id, name, attempt, session, started_at) "
+    "SELECT n, 'charge', 1, n, 1.0 FROM generate_series(1, ?) AS n",
+    "INSERT INTO {schema}.cloaca_note (run_id, at, kind, detail) "
+    "SELECT n, 1.0, 'code_changed', '' FROM generate_series(1, ?) AS n",
+)
+ANALYZE = "ANALYZE {schema}.cloaca_run, {schema}.cloaca_task, {schema}.cloaca_failure, {schema}.cloaca_attempt"
+# Of all tables, only that of the workers that are alive is ever looked through, and a handful of plans.
+SCANS = re.compile(r"Seq Scan on (cloaca_(?!session|plan)\w+)")
+
+
+async def filled(store: PostgresStore) -> None:
+    """Store runs that have ended."""
+    for statement in FILL:
+        await store._ask(lambda link, statement=statement: link.ask(statement, ENDED))  # type: ignore[misc]  # binds it
+    await store._ask(lambda link: link.ask(ANALYZE))
+    await store._ask(lambda link: link.ask("ANALYZE {schema}.cloaca_note"))
+
+
+@asynchronous
+async def test_no_statement_looks_through_a_large_table(
+    postgres: str, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = PostgresStore(postgres, schema=schema)
+    await store.open()
+    await filled(store)
+    sent: dict[str, Sequence[object]] = {}
+    ask = Link.ask
+
+    async def recorded(link: Link, statement: str, *values: object) -> list[Row]:
+        sent.setdefault(statement, values)
+        return await ask(link, statement, *values)
+
+    monkeypatch.setattr(Link, "ask", recorded)
+    await all_that_happens(store)
+    monkeypatch.undo()
+    assert len(sent) > 30
+    plans = {statement: await plan_of(store, statement, values) for statement, values in sent.items()}
+    await store.close()
+    scans = {statement: plan for statement, plan in plans.items() if SCANS.search(plan)}
+    assert scans == {}
+    used = set(re.findall(r"cloaca_run_\w+", str(plans)))
+    assert {
+        "cloaca_run_queue",
+        "cloaca_run_suspects",
+        "cloaca_run_owned",
+        "cloaca_run_cancelling",
+        "cloaca_run_pausing",
+        "cloaca_run_ended",
+    } <= used
+
+
+async def plan_of(store: PostgresStore, statement: str, values: Sequence[Any]) -> str:
+    """Return PostgreSQL's plan for a statement, which is not executed."""
+    if statement.startswith("SELECT pg_"):
+        return ""
+    sent = [array(value) if isinstance(value, list | tuple) else value for value in values]
+
+    async def explain(link: Link) -> str:
+        rows = await link.connection.fetch("EXPLAIN " + link.names.of(statement), *sent)
+        return "\n".join(row[0] for row in rows)
+
+    return await store._ask(explain)
+
+
+async def all_that_happens(store: PostgresStore) -> None:
+    """Take a few runs through all that happens to runs."""
+    first = ENDED + 1
+    runs = range(first, first + 20)
+    session, other = await session_of(store), await session_of(store, until=AT - 1)
+    await waiting(store, *runs)
+    await store.submit(PLAN, new_run(first, key="new"))
+    await store.submit(PLAN, new_run(first, key="new"))
+    for suspects in (False, True):
+        await store.claim(session, ["orders", "mail"], 10, AT, suspects=suspects)
+    await store.poll(session, ["orders", "mail"], AT)
+    mine = Batch(session, AT, FAR, tasks=[task(run) for run in runs], failures=[failure(first)])
+    mine.attempts, mine.settled = [attempt(first, session=session)], [(first + 1, "charge")]
+    mine.notes, mine.ends = [note(first)], [end(first), end(first + 1)]
+    for batch in (mine, Batch(session), Batch(session, tasks=[task(first + 2, "b")], ends=[end(first + 2)])):
+        await store.transact(batch)
+    await store.transact(Batch(session, held=[first + 3], absolved=[first + 3], replay=True, ends=[end(first)]))
+    await owned(store, other, *range(first + 50, first + 60))
+    await store.cancel(first + 50, AT)
+    await store.cancel(first, AT)
+    await store.reap(AT)
+    await controlled(store, session, first)
+    await store.block(session, first + 3, "unfit")
+    await store.unblock(["digest"])
+    await store.close_session(session, at=AT)
+    await store.submit(PLAN._replace(digest="of no run"), new_run(first, key="new"))
+    for ended_before in (3.0, 0.0):
+        await store.prune(ended_before, 5)
+    await store.history(first)
+    await store.plan("digest")
+    for workflow, status in (("orders", "failed"), ("orders", None), (None, "failed"), (None, None)):
+        for before in (None, ENDED):
+            await store.runs(workflow=workflow, status=status, before=before, limit=5)
+
+
+async def controlled(store: PostgresStore, session: int, first: int) -> None:
+    """Pause, resume, retry and fork some of them."""
+    await owned(store, session, first + 70)
+    for run in (first + 4, first + 70):
+        await store.pause(run, AT)
+        await store.resume(run, AT)
+        await store.pause(run, AT)
+    await store.transact(Batch(session, heard=[first + 70], released=[first + 70]))
+    ended = await store.run(first + 1)
+    assert ended is not None
+    assert await store.retry(ended, AT, anew=["charge"], earlier=None, detail="")
+    assert await store.fork(PLAN, new_run(first + 90), origin=first + 2, tasks=["charge"], detail="") is not None
