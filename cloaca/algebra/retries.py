@@ -44,8 +44,8 @@ class Retry:
         ValueError: an argument is out of its range.
         TypeError: ``on`` is neither exceptions nor a predicate.
 
-    >>> [Retry(attempts=5, delay=1).delay_s(n) for n in (1, 2, 3, 4)]
-    [1.0, 2.0, 4.0, 8.0]
+    >>> tuple(Retry(attempts=5, delay=1).delay_s(n) for n in (1, 2, 3, 4))
+    (1.0, 2.0, 4.0, 8.0)
     >>> Retry(attempts=9, delay=10, backoff="linear", max_delay=25).delay_s(3)
     25.0
     """

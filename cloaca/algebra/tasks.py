@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf
-from typing import Any, Concatenate, Final, Generic, Self, TypeAlias, TypedDict, Unpack, overload
+from typing import Any, Concatenate, Final, Generic, Literal, Self, TypeAlias, TypedDict, Unpack, overload
 
 from pydantic import BaseModel
 from returns.result import Result
@@ -38,6 +38,8 @@ AsyncAnswer: TypeAlias = Coroutine[Any, Any, Result[Written, Err]]
 Whole = TypeVar("Whole", bound=BaseModel)
 
 Renames = tuple[tuple[str, str], ...]
+Executor = Literal["loop", "thread", "process"]
+EXECUTORS: Final = ("loop", "thread", "process")
 
 
 class TaskOptions(TypedDict, total=False):
@@ -45,27 +47,35 @@ class TaskOptions(TypedDict, total=False):
 
     retry: Retry | None
     timeout: Seconds | None
+    executor: Executor | None
     tags: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a task is executed at one place of a graph. ``timeout_s`` is in seconds, None for no limit."""
+    """How a task is executed at one place of a graph. ``timeout_s`` is in seconds, None for no limit.
+
+    ``executor`` None leaves it to the function: a sync one runs on a thread, an async one on the event loop.
+    """
 
     retry: Retry = NO_RETRY
     timeout_s: float | None = None
     tags: tuple[str, ...] = ()
+    executor: Executor | None = None
 
     def updated(self, given: Mapping[str, Any]) -> Options:
-        """Return these options with the ones in ``given`` (``retry``, ``timeout``, ``tags``) replaced."""
-        unknown = given.keys() - {"retry", "timeout", "tags"}
+        """Return these options with the ones in ``given`` (``retry``, ``timeout``, ``executor``, ``tags``) replaced."""
+        unknown = given.keys() - {"retry", "timeout", "executor", "tags"}
         if unknown:
-            raise TypeError(f"Unknown task option {', '.join(sorted(unknown))}; known are retry, timeout and tags")
+            known = "retry, timeout, executor and tags"
+            raise TypeError(f"Unknown task option {', '.join(sorted(unknown))}; known are {known}")
         new = self
         if "retry" in given:
             new = replace(new, retry=_retry(given["retry"]))
         if "timeout" in given:
             new = replace(new, timeout_s=_timeout(given["timeout"]))
+        if "executor" in given:
+            new = replace(new, executor=_executor(given["executor"]))
         if "tags" in given:
             tags = given["tags"]
             new = replace(new, tags=(tags,) if isinstance(tags, str) else tuple(tags))
@@ -78,6 +88,22 @@ def _retry(retry: object) -> Retry:
     if not isinstance(retry, Retry):
         raise TypeError(f"retry={retry!r}: write retry=Retry(attempts=3)")
     return retry
+
+
+def _executor(executor: Any) -> Executor | None:
+    if executor is not None and executor not in EXECUTORS:
+        raise ValueError(f'executor={executor!r}: choose "process", "thread" or "loop"')
+    known: Executor | None = executor
+    return known
+
+
+def _check_executor(name: str, function: Callable[..., Any], executor: Executor | None) -> None:
+    """A coroutine function needs an event loop, and any other body would block it; a child process takes both."""
+    is_async = inspect.iscoroutinefunction(function)
+    if executor == ("thread" if is_async else "loop"):
+        kind, right = ("an async", "loop") if is_async else ("a sync", "thread")
+        known = f'{kind} task runs on "{right}", which is its default, or on "process"'
+        raise TypeError(f'Task "{name}": executor="{executor}", but {known}')
 
 
 def _timeout(timeout: Seconds | None) -> float | None:
@@ -105,6 +131,7 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
     names: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:
+        _check_executor(self.name, self.function, self.options.executor)
         # inspect.signature, doctest and documentation tools find the function behind the task by this.
         object.__setattr__(self, "__wrapped__", self.function)
         object.__setattr__(self, "__doc__", self.function.__doc__)
@@ -142,8 +169,10 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
         return (*super().identity(), self.function, self.options, self.reads, self.writes, self.whole)
 
     def with_options(self, **options: Unpack[TaskOptions]) -> Self:
-        """Return the same task with other options (``retry=``, ``timeout=``, ``tags=``) at this place."""
-        return self._changed(options=self.options.updated(options))
+        """Return the same task with other options (``retry=``, ``timeout=``, ``executor=``, ``tags=``) here."""
+        updated = self.options.updated(options)
+        _check_executor(self.name, self.function, updated.executor)
+        return self._changed(options=updated)
 
     def reading(self, **keys: str) -> Self:
         """Return the same task with model fields read from other context keys: ``t.reading(amount="total")``."""
@@ -199,6 +228,8 @@ class TaskDecorator:
         name: how graphs know the task; the function's name if left out.
         retry: a ``Retry``; by default a task is executed once.
         timeout: seconds or a ``timedelta`` for one attempt.
+        executor: where the body runs: ``"thread"`` (sync bodies, unless it says otherwise), ``"loop"`` (async ones) or
+            ``"process"``, a child process, for what keeps a CPU busy; see ``docs/how-to/cpu-bound-tasks.md``.
         tags: strings for people and tools.
 
     Raises:
@@ -273,6 +304,7 @@ class TaskDecorator:
         name: str | None = None,
         retry: Retry | None = None,
         timeout: Seconds | None = None,
+        executor: Executor | None = None,
         tags: tuple[str, ...] | list[str] = (),
     ) -> TaskDecorator: ...
     def __call__(self, function: Any = None, *, name: str | None = None, **options: Any) -> Any:

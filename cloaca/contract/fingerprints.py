@@ -47,7 +47,9 @@ def fingerprint(task: AnyTask) -> str:
     """
     signature = task.signature
     schemas = _schemas(*(parameter.model for parameter in signature.parameters), signature.output, signature.error)
-    options = [_retry(task.options.retry), task.options.timeout_s, task.options.tags]
+    options: list[object] = [_retry(task.options.retry), task.options.timeout_s, task.options.tags]
+    if task.options.executor is not None:
+        options.append(task.options.executor)
     return _hash([code_of(task.function), options, schemas, task.reads, task.writes, task.whole])
 
 

@@ -13,11 +13,12 @@ from functools import partial
 from typing import Any, Protocol
 
 from cloaca.contract.plans import Plan
-from cloaca.interpreter.attempts import Raised, Report, Returned
+from cloaca.interpreter.answers import Raised, Report, Returned
+from cloaca.interpreter.errands import runs_in_a_child
 from cloaca.interpreter.group_commit import GroupCommit
 from cloaca.interpreter.histories import RunEvent, moment, restored, shows_skip
 from cloaca.interpreter.inputs import Outputs
-from cloaca.machine.commands import Abandon, Adopt, Begin, Cancel, Command, Complete, Fail
+from cloaca.machine.commands import Abandon, Adopt, Begin, Cancel, Command, Complete, Fail, Pause, Resume
 from cloaca.machine.decisions import Rejected, step
 from cloaca.machine.events import (
     AttemptFailed,
@@ -25,12 +26,13 @@ from cloaca.machine.events import (
     Event,
     RunCancelled,
     RunFailed,
+    RunPaused,
     RunSucceeded,
     TaskFailed,
     TaskSucceeded,
 )
 from cloaca.machine.states import enabled
-from cloaca.machine.statuses import TaskStatus
+from cloaca.machine.statuses import RunStatus, TaskStatus
 from cloaca.ports import AttemptRow, Batch, EndRow, FailureRow, History, NoteRow, TaskRow
 
 ROWS_OF_A_REPORT = 3  # a failure, a task, the run's end
@@ -80,6 +82,10 @@ class Owner(Protocol):
         """Let go of a run that has ended."""
         ...
 
+    def released(self, drive: Drive) -> None:
+        """Let go of a run that is paused."""
+        ...
+
 
 class Drive:
     """One owned run. Made by the worker; ``begin`` starts it, or goes on where its history ends."""
@@ -107,10 +113,15 @@ class Drive:
         self.state.take_news()
         if self.state.over:  # there is nothing left to do, as when every task is skipped
             self.follow(events, self.worker.commits.batch())
-        for node in enabled(self.state, at):
+        self.offer_enabled()
+
+    def offer_enabled(self) -> None:
+        """Offer whatever may start, now or after its retry delay."""
+        at = self.worker.now()
+        for node in () if self.dropped else enabled(self.state, at):
             self.worker.offer(self, node)
         for node, due in self.state.retry_at.items():
-            if due > at:
+            if due > at and not self.dropped:
                 self.worker.offer_at(due, self, node)
 
     @property
@@ -120,9 +131,14 @@ class Drive:
             return False
         return len(self.delayed) == len(self.state.retry_at)  # else a delay is over, or its failure not yet durable
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no attempt is in flight, nor a body that outlived its attempt."""
+        return not self.running and all(body.done() for body in self.overrun.values())
+
     def start(self, node: int) -> int | None:
         """Begin an attempt of ``node``; return its number, None if the machine refuses."""
-        if self.dropped or self._held_up(node):
+        if self.dropped or self.state.pausing or self.state.status is RunStatus.PAUSED or self._held_up(node):
             return None
         decision = self.command(Begin(node, self.worker.session, self.worker.now()))
         if not decision or not isinstance(event := decision[0], AttemptStarted):
@@ -145,7 +161,7 @@ class Drive:
     def report(self, node: int, attempt: int, report: Report) -> None:
         """Take the end of an attempt: append its rows; release what follows once they are durable."""
         running = self.running.pop(node, None)
-        if self.dropped:
+        if self.dropped or self.state.over:  # another may drive the run by now, here or elsewhere
             return
         at, lease = self.worker.now(), self.worker.session
         started_at = running.started_at if running else at
@@ -180,6 +196,42 @@ class Drive:
                 self.noted(batch, self.ignored(node, at))
             self.follow(events, batch)
             self.stop_attempts()
+
+    def pause(self) -> None:
+        """Start no attempt any more. Once none is in flight, the run is given back, and is paused then."""
+        events = self.command(Pause(self.worker.now()))
+        if events:
+            batch = self.worker.commits.batch(2)
+            if self.state.pausing:
+                batch.heard.append(self.id)
+            self.follow(events, batch)
+
+    def resume(self) -> None:
+        """Go on after all: nobody wants the run to pause any more. What is not durable yet is offered once it is."""
+        if self.state.pausing and self.command(Resume(self.worker.now())):
+            self.worker.commits.batch()
+            self.worker.commits.then(self.offer_enabled)
+
+    def release(self, batch: Batch) -> None:
+        """Give the paused run back, once no body is left that could not be stopped: another would run beside it."""
+        body = next((body for body in self.overrun.values() if not body.done()), None)
+        if body is None:
+            batch.released.append(self.id)
+            self.worker.commits.then(self.released)
+        else:
+            batch.heard.append(self.id)
+            body.add_done_callback(lambda _: self.release_late())
+
+    def release_late(self) -> None:
+        """The body that was waited for is over: give the run back, unless it has ended meanwhile or is another's."""
+        if not self.dropped and self.state.status is RunStatus.PAUSED:
+            self.release(self.worker.commits.batch())
+
+    def released(self) -> None:
+        """The run is given back, which is durable now: let go of it."""
+        if not self.dropped:
+            self.worker.released(self)
+            self.drop()
 
     def begin_to_abandon(self, crashes: int) -> None:
         """Take the run only to end it as failed: it has cost too many workers their lives."""
@@ -228,6 +280,8 @@ class Drive:
         plan_node = self.plan.nodes[node]
         stopped = plan_node.body is not None and plan_node.body.signature.is_async
         detail = "the attempt was cancelled" if stopped else "a thread can't be stopped: its result is ignored"
+        if runs_in_a_child(plan_node):
+            detail = "the attempt was cancelled, and its process killed"
         return NoteRow(self.id, at, "attempt_ignored", plan_node.task, detail)
 
     def note(self, kind: str, task: str | None, detail: str, at: float) -> None:
@@ -248,6 +302,8 @@ class Drive:
         if ending is not None:
             batch.ends.append(EndRow(self.id, ending, end.at, reason))
         self.worker.commits.then(partial(self.committed, events, news, ending))
+        if isinstance(end, RunPaused):
+            self.release(batch)
 
     def committed(self, events: tuple[Event, ...], news: list[int], ending: str | None) -> None:
         """The rows are durable: tell who listens, start what may start, let go of a run that has ended."""

@@ -165,7 +165,7 @@ class GroupCommit:
 
     def _failed(self, batch: Batch, submits: list[Submission[Any]], error: Exception) -> None:
         """Tell whoever starts a run at once; finished work is kept until the store takes it."""
-        self.doubtful = self.doubtful or bool(batch.runs)
+        self.doubtful = self.doubtful or bool(batch.runs or batch.released)
         self._refuse(batch, submits, error)
         batch.replay = True
         if not self.failing:

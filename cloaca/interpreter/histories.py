@@ -5,6 +5,7 @@ It reads rows through a plan and writes nothing. Starting a run and recovering o
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -58,7 +59,7 @@ class RunEvent:
 
     ``kind`` is ``run_started``, ``task_started``, ``task_succeeded``, ``attempt_failed``, ``task_failed``,
     ``task_skipped``, ``run_succeeded``, ``run_failed``, ``run_cancelled``, or the kind of a note such as
-    ``run_recovered``. ``at`` is in UTC.
+    ``run_recovered``, ``run_paused``, ``run_resumed``, ``run_retried``, ``run_forked``. ``at`` is in UTC.
     """
 
     kind: str
@@ -73,7 +74,8 @@ class Waiting:
     """The one thing that a run waits for.
 
     ``kind`` is ``nothing`` (it has ended), ``worker`` (nobody drives it), ``task`` (an attempt runs), ``retry`` (a
-    delay, over at ``until``), ``slot`` (a task is ready, all slots are taken), ``blocked`` (``field`` says why).
+    delay, over at ``until``), ``slot`` (a task is ready, all slots are taken), ``resume`` (it is paused), ``blocked``
+    (``field`` says why).
     """
 
     kind: str
@@ -99,12 +101,14 @@ def run_info(row: RunRow) -> RunInfo:
 
 def restored(plan: Plan, history: History) -> RunState:
     """Return the state that the rows of a run amount to. Raises IncompatibleRun if they don't belong to this plan."""
-    state = RunState(plan)
+    state, earlier = RunState(plan), earlier_attempts(history.run)
+    state.recall({plan.by_name[name]: count for name, count in earlier.items() if name in plan.by_name})
     evolve(plan, state, RunAdopted(0, 0.0))
     done = {row.name: row for row in history.tasks}
     failures: dict[str, list[FailureRow]] = {}
     for row in history.failures:
-        failures.setdefault(row.name, []).append(row)
+        if row.attempt > earlier.get(row.name, 0):
+            failures.setdefault(row.name, []).append(row)
     if unknown := sorted((done.keys() | failures.keys()) - plan.by_name.keys()):
         raise IncompatibleRun(f'task "{unknown[0]}" has run, but the workflow no longer has it')
     for node in plan.nodes:  # in topological order, so that predecessors come first
@@ -112,6 +116,11 @@ def restored(plan: Plan, history: History) -> RunState:
             _replay(plan, state, node, done.get(node.name), failures.get(node.name, []))
     state.take_news()
     return state
+
+
+def earlier_attempts(row: RunRow) -> dict[str, int]:
+    """Return how many attempts the nodes had made when a run was last retried, by name, where there were any."""
+    return json.loads(row.earlier) if row.earlier else {}
 
 
 def _replay(plan: Plan, state: RunState, node: PlanNode, done: TaskRow | None, failures: list[FailureRow]) -> None:
@@ -259,7 +268,9 @@ def decoded(node: PlanNode, outputs: Outputs, codec: Codec) -> BaseModel | None:
 def run_failure(plan: Plan, history: History, codec: Codec) -> RunFailure[Any]:
     """Return why a run has no output."""
     failures = task_failures(plan, history, codec)
-    final = next((f for f, row in zip(failures, history.failures, strict=True) if row.retry_at is None), None)
+    earlier = earlier_attempts(history.run)
+    latest = ((f, row) for f, row in zip(failures, history.failures, strict=True) if row.retry_at is None)
+    final = next((f for f, row in latest if row.attempt > earlier.get(row.name, 0)), None)
     run_id, status = str(history.run.id), history.run.status
     if status == "cancelled":
         return RunFailure(run_id, "cancelled", None, None, failures)
@@ -302,10 +313,15 @@ def _task_events(plan: Plan, history: History) -> Iterator[RunEvent]:
         elif done.status == "failed" and done.name in plan.by_name:  # a condition that raised
             task = plan.nodes[plan.by_name[done.name]].task
             yield RunEvent("task_failed", task, moment(done.finished_at), done.attempt, detail)
+    last = {(done.name, done.attempt) for done in history.tasks}
     for failure in history.failures:
-        if failure.retry_at is not None and (task := tasks.get(failure.name)):
+        if (failure.name, failure.attempt) in last or failure.name not in plan.by_name:
+            continue
+        kind = "attempt_failed" if failure.retry_at is not None else "task_failed"  # which was retried since
+        task = plan.nodes[plan.by_name[failure.name]].task
+        if failure.name in tasks:
             yield RunEvent("task_started", task, moment(failure.started_at), failure.attempt)
-            yield RunEvent("attempt_failed", task, moment(failure.at), failure.attempt, failure.message)
+        yield RunEvent(kind, task, moment(failure.at), failure.attempt, failure.message)
     for shown in history.attempts:
         if task := tasks.get(shown.name):
             yield RunEvent("task_started", task, moment(shown.started_at), shown.attempt)
@@ -328,6 +344,8 @@ def why(plan: Plan | None, history: History) -> Waiting:
     row = history.run
     if row.status == "blocked":
         return Waiting("blocked", None, row.reason)
+    if row.status == "paused":
+        return Waiting("resume")
     if row.finished_at is not None:
         return Waiting("nothing")
     if row.status == "pending" or plan is None:

@@ -39,18 +39,26 @@ class Outputs:
         """Build the models of ``arguments``. Raises pydantic's ValidationError."""
         return [self.build(argument, codec) for argument in arguments]
 
+    def texts(self, arguments: tuple[Argument, ...]) -> list[str]:
+        """Return what the models of ``arguments`` are built from, as JSON."""
+        return [self.text(argument) for argument in arguments]
+
     def build(self, argument: Argument, codec: Codec) -> BaseModel:
         """Build one model; a field that nobody has written keeps its default."""
+        return codec.decode(argument.model, self.text(argument))
+
+    def text(self, argument: Argument) -> str:
+        """Return the JSON of one model, without the fields that nobody has written."""
         if argument.same_as is not None:
             raw = self.raw.get(argument.same_as)
             if raw is not None:
-                return codec.decode(argument.model, raw)
+                return raw
         values = {}
         for name, source in argument.sources.items():
             found = self.values(source)
             if found:
                 values[name] = _folded(source, found) if source.reduce else self.value(found[0])
-        return codec.decode(argument.model, to_json(values, inf_nan_mode="constants").decode())
+        return to_json(values, inf_nan_mode="constants").decode()
 
     def values(self, source: Source) -> list[tuple[Provider, Any]]:
         """Return the providers of a source that ran, with their payloads, latest first."""

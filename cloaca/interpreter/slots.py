@@ -38,6 +38,11 @@ class Slots(Generic[T]):
             self._offers.append(item)
             self._schedule()
 
+    @property
+    def free(self) -> int:
+        """How many pieces more could be performed at once."""
+        return max(0, self._free - len(self._offers))
+
     def clear(self) -> None:
         """Forget what was offered and has not begun."""
         self._offers.clear()

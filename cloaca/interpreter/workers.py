@@ -20,16 +20,19 @@ from cloaca.algebra.context import TaskContext
 from cloaca.contract.plans import Plan
 from cloaca.contract.workflows import Workflow
 from cloaca.errors import IncompatibleRun, LeaseLost, StoreError, StoreUnavailable
-from cloaca.interpreter.attempts import Withdrawn, attempt, evaluate, raised
+from cloaca.interpreter.answers import Withdrawn, raised
+from cloaca.interpreter.attempts import attempt, evaluate
 from cloaca.interpreter.drives import Drive, Running
+from cloaca.interpreter.errands import run_errand, runs_in_a_child
 from cloaca.interpreter.group_commit import GroupCommit
+from cloaca.interpreter.retention import keep_pruning
 from cloaca.interpreter.slots import Slots
 from cloaca.ports import SUSPECT_CRASHES, History, NewRun, PlanRow, Poll, Ports, RunRow, Submitted
 
 logger = logging.getLogger("cloaca.worker")
 
 MOST_RUNS = 1000  # runs in memory; more wait in the database
-REFILL = 64  # claim when so many fewer are in memory
+REFILL = 64  # claim when there is room for so many
 FATAL_CRASHES = 5
 SHOWN_AFTER_S = 1.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 5.0  # between tries of what has failed
@@ -38,12 +41,16 @@ FLUSH_S = 5.0  # what is done is committed before a worker leaves, however short
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a worker works. Times are in seconds; ``concurrency`` is the most attempts at a time."""
+    """How a worker works. Times are in seconds; ``concurrency`` is the most attempts at a time.
+
+    Runs that ended more than ``retention_s`` ago are deleted, None for never.
+    """
 
     concurrency: int = 1000
     lease_s: float = 30.0
     grace_s: float = 10.0
     poll_s: float = 1.0
+    retention_s: float | None = None
 
 
 class Worker:
@@ -51,6 +58,7 @@ class Worker:
 
     def __init__(self, ports: Ports, settings: Settings, workflows: Mapping[str, Workflow[Any, Any, Any, Any]]) -> None:
         self.store, self.clock, self.executor, self.codec = ports.store, ports.clock, ports.executor, ports.codec
+        self.processes = ports.processes
         self.settings, self.workflows = settings, workflows
         self.session = 0
         self.drives: dict[int, Drive] = {}
@@ -60,6 +68,7 @@ class Worker:
         self.chance: Callable[[], float] = random.random
         self._slots: Slots[tuple[Drive, int]]
         self._more = True
+        self._ended = self._pace = 0  # runs that have ended since the last beat, and between the two before
         self._suspect: int | None = None
         self._ticker: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[Any]] = set()
@@ -68,6 +77,7 @@ class Worker:
         self._resting: set[int] = set()
         self._woken = self._waking = False  # somebody has left work to do; it is being looked for
         self._awaited: dict[int, asyncio.Event] = {}
+        self._heeding = asyncio.Lock()  # a look that began later must not be heeded before
         self._loop: asyncio.AbstractEventLoop
 
     # Opening and closing
@@ -77,21 +87,45 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._slots = Slots(self.settings.concurrency, self._perform)
         await self._register()
-        await self.store.watch(self._wake)
+        await self.store.watch(self.wake)
         self._ticker = self._loop.create_task(self._tick())
+        if self.settings.retention_s is not None:
+            self.spawn(keep_pruning(self.store, self.now, self.chance, self.settings.retention_s))
 
     async def close(self) -> None:
         """Start nothing more, give running attempts their grace, then release every run to the other workers."""
         self.closing = True
+        leaving = {"session": self.session, "attempts": len(self._attempts())}
+        logger.info("Session %(session)d leaves, attempts that run: %(attempts)d", leaving, extra=leaving)
         self._slots.close()
         self.executor.close()  # bodies that wait for a thread never begin; their attempts are another worker's
+        self.processes.close()  # those that wait for a process neither
         try:
-            running = self._attempts()
-            if running:
-                await asyncio.wait(running, timeout=self.settings.grace_s)
+            await self._see_out()
             await self._flush(max(self.settings.grace_s, FLUSH_S))
         finally:  # also when the grace is cut short
             await self._release()
+
+    async def _see_out(self) -> None:
+        """Wait for the attempts that run, as long as the grace allows. Runs without any go to the others meanwhile."""
+        try:
+            async with asyncio.timeout(self.settings.grace_s):
+                while running := self._attempts():
+                    await self.commits.flushed()
+                    self._give_back_idle()
+                    await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        except TimeoutError:
+            pass
+
+    def _give_back_idle(self) -> None:
+        """Give back the runs of which nothing runs here and all is committed."""
+        idle = [drive for drive in self.drives.values() if drive.is_idle]
+        for drive in idle:
+            self._let_go(drive)
+            drive.drop()
+        if idle:  # what the session owns and does not hold is given back with the next commit
+            self.commits.doubtful = True
+            self.commits.batch()
 
     async def _release(self) -> None:
         """Stop everything, and give every run back."""
@@ -109,9 +143,12 @@ class Worker:
             await self._leave_session()
         except StoreUnavailable as error:
             logger.warning("The lease could not be released, it will run out by itself: %s", error)
+        else:
+            logger.info("Session %d has left", self.session, extra={"session": self.session})
 
     def _attempts(self) -> set[asyncio.Task[None]]:
-        return {running.task for drive in self.drives.values() for running in drive.running.values() if running.task}
+        running = (running.task for drive in self.drives.values() for running in drive.running.values())
+        return {task for task in running if task is not None and not task.done()}
 
     async def _flush(self, within_s: float) -> None:
         try:
@@ -123,6 +160,8 @@ class Worker:
         at = self.now()
         name = f"{socket.gethostname()}:{os.getpid()}"
         self.session = await self.store.open_session(name, at, at + self.settings.lease_s)
+        serves = ", ".join(sorted(self.workflows)) or "nothing yet"
+        logger.info("Session %d serves %s", self.session, serves, extra={"session": self.session})
         self.commits = GroupCommit(
             self.store, self.clock, self.session, lost=self._session_lost, disowned=self._disowned, held=self._held
         )
@@ -207,8 +246,17 @@ class Worker:
 
     @property
     def has_room(self) -> bool:
-        """Whether a new run can be driven at once."""
+        """Whether one more run, which this process has started, can be driven here."""
         return self._active < MOST_RUNS and not self.closing and not self.commits.closed
+
+    @property
+    def _room(self) -> int:
+        """How many runs to take that others could, too: those that find a slot, and about as many as end in a second.
+
+        Whoever took all that wait would leave nothing to its peers, and have it wait for a slot here.
+        """
+        at_hand = self.settings.concurrency + self._pace - self._active
+        return min(MOST_RUNS - self._active, max(at_hand, self._slots.free)) if self.has_room else 0
 
     @property
     def _active(self) -> int:
@@ -266,10 +314,18 @@ class Worker:
 
     def finished(self, drive: Drive) -> None:
         """Let go of a run that has ended, and take others if some wait."""
+        _log(drive.row, f"has ended: {drive.state.status}", status=drive.state.status)
         self._let_go(drive)
-        if self._more and self._active <= MOST_RUNS - REFILL and not self.closing:
+        self._ended += 1
+        refill = min(REFILL, max(1, (self.settings.concurrency + self._pace) // 4))
+        if self._more and self._room >= refill and not self.closing:
             self._more = False
             self.spawn(self._look())
+
+    def released(self, drive: Drive) -> None:
+        """Let go of a run that is paused, or waits again because nobody wants it to be paused any more."""
+        self._let_go(drive)
+        self.wake()
 
     def _let_go(self, drive: Drive) -> None:
         self.drives.pop(drive.id, None)
@@ -277,13 +333,16 @@ class Worker:
         if self._suspect == drive.id:
             self._suspect, self._more = None, True
 
+    async def look(self) -> None:
+        """Look for work, and for what users want of this worker's runs, and heed it before this returns."""
+        await self._look()
+
     async def _look(self) -> bool:
         """Look for work once; return whether the store has answered."""
         try:
-            poll = await self._polled()
-            for run in poll.cancelling:
-                if drive := self.drives.get(run):
-                    drive.cancel()
+            async with self._heeding:
+                poll = await self._polled()
+                self._heed(poll)
             if self.commits.doubtful:  # what this session owns must be certain before it takes more
                 self.commits.batch()
             elif not self._claiming:
@@ -298,16 +357,31 @@ class Worker:
             return False
         return True
 
+    def _heed(self, poll: Poll) -> None:
+        """Do with this worker's runs what users want: cancel, pause, go on after all."""
+        for run in poll.cancelling:
+            if drive := self.drives.get(run):
+                drive.cancel()
+        for run in poll.pausing:
+            if drive := self.drives.get(run):
+                drive.pause()
+        for drive in self.drives.values():
+            if drive.state.pausing and drive.id not in poll.pausing:
+                drive.resume()
+
     async def _polled(self) -> Poll:
         """Ask what there is to do, after the dead have been looked after."""
         poll = await self.store.poll(self.session, list(self.workflows), self.now())
-        if poll.expired and self._in_good_standing() and await self.store.reap(self.now(), sparing=self.session):
+        if not poll.expired or not self._in_good_standing():
+            return poll
+        if count := await self.store.reap(self.now(), sparing=self.session):
+            logger.info("Runs of dead workers that wait again: %d", count, extra={"released": count})
             poll = await self.store.poll(self.session, list(self.workflows), self.now())
         return poll
 
     async def _claim_some(self, poll: Poll) -> None:
-        if poll.claimable and self.has_room:
-            await self._claim(MOST_RUNS - self._active, suspects=False)
+        if poll.claimable and self._room > 0:
+            await self._claim(self._room, suspects=False)
         if poll.suspects and self._suspect is None and self.has_room:
             await self._claim_suspect()
 
@@ -328,13 +402,15 @@ class Worker:
 
     async def _claim(self, limit: int, *, suspects: bool) -> None:
         """Take runs that wait. If that goes wrong, the next commit gives back what may have been taken."""
-        commits, most = self.commits, REFILL * 4
+        commits, most = self.commits, min(limit, REFILL * 4)
         self._claiming = True
         try:
             histories = await self.store.claim(
-                commits.session, list(self.workflows), min(limit, most), self.now(), suspects=suspects
+                commits.session, list(self.workflows), most, self.now(), suspects=suspects
             )
             self._more = self._more or len(histories) == most
+            if histories:
+                logger.info("Claimed runs: %d", len(histories), extra={"claimed": len(histories)})
             for history in histories:
                 if commits.closed or self.closing:
                     return  # the lease was lost meanwhile: the claims are void
@@ -353,6 +429,8 @@ class Worker:
         if workflow is None or history.run.id in self.drives:
             return
         plan = workflow.plan
+        if history.run.crashes:
+            _log(history.run, f"is taken over, {history.run.crashes} of its workers died")
         try:
             drive = self.drive(plan, history)
         except IncompatibleRun as error:
@@ -375,7 +453,7 @@ class Worker:
 
     # Time
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
         """Look for work now: another process may have left some. What is said while it looks, it looks for again."""
         self._more = self._woken = True
         if not self._waking and not self.closing:
@@ -404,6 +482,7 @@ class Worker:
 
     async def _beat(self) -> bool:
         """Return whether the store has answered."""
+        self._pace, self._ended = self._ended, 0
         if self.now() >= self.commits.renew_at:
             self.commits.batch()
         answered = await self._look()
@@ -457,7 +536,10 @@ class Worker:
         takes_context = plan_node.body.signature.context is not None
         context = self._context(drive, node, number, running) if takes_context else None
         try:
-            report = await attempt(plan_node, drive.outputs, context, self.codec, self.executor)
+            if runs_in_a_child(plan_node):
+                report = await run_errand(plan_node, drive.outputs, context, self.codec, self.processes)
+            else:
+                report = await attempt(plan_node, drive.outputs, context, self.codec, self.executor)
         except Withdrawn:  # only a worker that leaves closes its executor: the run is released with all the others
             drive.running.pop(node, None)
             return
@@ -466,7 +548,7 @@ class Worker:
                 return
             if running.task is not None:  # the body cancelled its own task: that is a fault like any other
                 running.task.uncancel()
-            report = raised(error, plan_node, retryable=False)
+            report = raised(error, retryable=False)
         drive.report(node, number, report)
 
     def _context(self, drive: Drive, node: int, number: int, running: Running) -> TaskContext:
@@ -486,4 +568,12 @@ class Worker:
             ),
             is_cancelled=lambda: drive.dropped or drive.state.over or drive.running.get(node) is not running,
             beat=beat,
+        )
+
+
+def _log(run: RunRow, what: str, **more: object) -> None:
+    """Say what has become of a run, in words and, for who reads logs by program, in fields."""
+    if logger.isEnabledFor(logging.INFO):
+        logger.info(
+            "Run %d of %s %s", run.id, run.workflow, what, extra={"run": str(run.id), "workflow": run.workflow, **more}
         )

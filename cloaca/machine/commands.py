@@ -64,4 +64,25 @@ class Abandon:
     at: float
 
 
-Command: TypeAlias = Adopt | Begin | Complete | Fail | Cancel | Abandon
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Start no more attempts; once none is in flight, the run is paused."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Let a run go on that is paused, or was asked to pause."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Let a run go on that has failed, was cancelled or is blocked, keeping what succeeded."""
+
+    at: float
+
+
+Command: TypeAlias = Adopt | Begin | Complete | Fail | Cancel | Abandon | Pause | Resume | Retry

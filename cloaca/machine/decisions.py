@@ -9,19 +9,24 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from cloaca.contract.plans import Plan
-from cloaca.machine.commands import Abandon, Adopt, Begin, Cancel, Command, Complete, Fail
+from cloaca.machine.commands import Abandon, Adopt, Begin, Cancel, Command, Complete, Fail, Pause, Resume, Retry
 from cloaca.machine.events import (
     AttemptFailed,
     AttemptStarted,
     Event,
+    PauseAsked,
+    PauseWithdrawn,
     RunAdopted,
     RunCancelled,
     RunFailed,
+    RunPaused,
+    RunResumed,
+    RunRetried,
     RunSucceeded,
     TaskFailed,
     TaskSucceeded,
 )
-from cloaca.machine.states import NO_LEASE, RunState, evolve
+from cloaca.machine.states import NO_LEASE, RunState, evolve, onward
 from cloaca.machine.statuses import RunStatus, TaskStatus
 
 
@@ -34,9 +39,13 @@ class Rejected:
 
 Decision = tuple[Event, ...] | Rejected
 
+RETRYABLE = frozenset({RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.BLOCKED})
+
 
 def decide(plan: Plan, state: RunState, command: Command) -> Decision:
     """Return the events that ``command`` causes in ``state``, or why it is refused."""
+    if isinstance(command, Retry):
+        return _retry(plan, state, command)
     if state.over:
         return Rejected(f"the run is {state.status}")
     match command:
@@ -46,18 +55,22 @@ def decide(plan: Plan, state: RunState, command: Command) -> Decision:
             return _beginning(state, command)
         case Fail():
             return _failure(plan, state, command)
-        case Adopt(lease, at):
-            return (RunAdopted(lease, at),) if lease > state.lease else Rejected("a stale lease")
+        case Adopt():
+            return _adoption(state, command)
         case Cancel(at):
             return (RunCancelled(at),)
         case Abandon(at):
-            return (RunFailed(at),)
+            return Rejected("the run is paused") if state.status is RunStatus.PAUSED else (RunFailed(at),)
+        case Pause():
+            return _pause(state, command)
+        case Resume():
+            return _resumption(state, command)
         case _:
             assert_never(command)
 
 
 def step(plan: Plan, state: RunState, command: Command) -> Decision:
-    """Decide and evolve: return what happened, the run's end included, with ``state`` changed accordingly.
+    """Decide and evolve: return what happened, the run's end or pause included, with ``state`` changed accordingly.
 
     Any command may end a run, ``Adopt`` too: one whose rules skip all its tasks ends as soon as somebody has it.
     """
@@ -73,11 +86,11 @@ def step(plan: Plan, state: RunState, command: Command) -> Decision:
     return (*decision, end)
 
 
-def conclusion(state: RunState, at: float) -> RunSucceeded | RunFailed | None:
-    """Return the end of a run whose tasks are all final; None while any is not, or once it has ended."""
-    if state.unfinished or state.status is not RunStatus.RUNNING:
-        return None
-    return RunFailed(at) if state.failed else RunSucceeded(at)
+def conclusion(state: RunState, at: float) -> RunSucceeded | RunFailed | RunPaused | None:
+    """Return the end of a run whose tasks are all final, or the pause of one that pauses and has nothing in flight."""
+    if state.unfinished == 0 and state.status is RunStatus.RUNNING:
+        return RunFailed(at) if state.failed else RunSucceeded(at)
+    return RunPaused(at) if state.pausing and state.in_flight == 0 else None
 
 
 def _stale(state: RunState, lease: int) -> Rejected | None:
@@ -94,9 +107,43 @@ def _late(state: RunState, node: int, attempt: int, lease: int) -> Rejected | No
     return None
 
 
+def _adoption(state: RunState, command: Adopt) -> Decision:
+    if state.status is RunStatus.PAUSED:
+        return Rejected("the run is paused")
+    return (RunAdopted(command.lease, command.at),) if command.lease > state.lease else Rejected("a stale lease")
+
+
+def _pause(state: RunState, command: Pause) -> Decision:
+    if state.pausing or state.status is RunStatus.PAUSED:
+        return Rejected("the run was asked to pause already")
+    return (PauseAsked(command.at),)
+
+
+def _resumption(state: RunState, command: Resume) -> Decision:
+    if state.pausing:
+        return (PauseWithdrawn(command.at),)
+    if state.status is RunStatus.PAUSED:
+        return (RunResumed(command.at),)
+    return Rejected("nobody asked the run to pause")
+
+
+def _retry(plan: Plan, state: RunState, command: Retry) -> Decision:
+    """What has failed or was cancelled starts anew, and whatever comes after it.
+
+    A task behind one that has failed, which ran all the same because its rule allowed it, starts anew too: what it read
+    and why it ran is no longer so.
+    """
+    if state.status not in RETRYABLE:
+        return Rejected(f"the run is {state.status}")
+    cancelled = [node for node, status in enumerate(state.tasks) if status is TaskStatus.CANCELLED]
+    return (RunRetried(tuple(onward(plan, [*state.failed, *cancelled])), command.at),)
+
+
 def _beginning(state: RunState, command: Begin) -> Decision:
     if stale := _stale(state, command.lease):
         return stale
+    if state.pausing or state.status is not RunStatus.RUNNING:
+        return Rejected("the run was asked to pause" if state.pausing else f"the run is {state.status}")
     status = state.tasks[command.node]
     due = status is TaskStatus.WAITING and state.retry_at[command.node] <= command.at
     if status is not TaskStatus.READY and not due:
@@ -114,7 +161,8 @@ def _failure(plan: Plan, state: RunState, command: Fail) -> Decision:
     if late := _late(state, command.node, command.attempt, command.lease):
         return late
     retry = plan.nodes[command.node].retry
-    if command.retryable and command.attempt < retry.attempts:
-        retry_at = command.at + retry.delay_s(command.attempt, command.chance)
+    tried = command.attempt - state.earlier.get(command.node, 0)  # since the run was last retried
+    if command.retryable and tried < retry.attempts:
+        retry_at = command.at + retry.delay_s(tried, command.chance)
         return (AttemptFailed(command.node, command.attempt, command.at, retry_at),)
     return (TaskFailed(command.node, command.attempt, command.at),)

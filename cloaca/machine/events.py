@@ -74,5 +74,42 @@ class RunCancelled:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class PauseAsked:
+    """The run was asked to pause: no attempt starts any more, those in flight go on to their ends."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class PauseWithdrawn:
+    """The run need not pause after all."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunPaused:
+    """No attempt of the run is in flight any more, and nobody drives it until it is resumed."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunResumed:
+    """A paused run waits for a worker again."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunRetried:
+    """The run waits for a worker again. ``nodes`` start anew, in topological order; what else succeeded is kept."""
+
+    nodes: tuple[int, ...]
+    at: float
+
+
 RunEnded: TypeAlias = RunSucceeded | RunFailed | RunCancelled
-Event: TypeAlias = RunAdopted | AttemptStarted | TaskSucceeded | AttemptFailed | TaskFailed | RunEnded
+Control: TypeAlias = PauseAsked | PauseWithdrawn | RunPaused | RunResumed | RunRetried
+Event: TypeAlias = RunAdopted | AttemptStarted | TaskSucceeded | AttemptFailed | TaskFailed | RunEnded | Control

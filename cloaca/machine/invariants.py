@@ -53,8 +53,26 @@ def skips_are_justified(plan: Plan, state: RunState) -> bool:
 
 
 def attempts_are_bounded(plan: Plan, state: RunState) -> bool:
-    """No task has failed more often than its policy allows."""
-    return all(count <= plan.nodes[node].retry.attempts for node, count in state.attempts.items())
+    """No task has failed more often than its policy allows, counted anew when the run is retried."""
+    return all(
+        0 <= count - state.earlier.get(node, 0) <= plan.nodes[node].retry.attempts
+        for node, count in state.attempts.items()
+    )
+
+
+def attempts_in_flight_are_counted(plan: Plan, state: RunState) -> bool:
+    """``in_flight`` is the number of tasks that run."""
+    return state.in_flight == state.tasks.count(TaskStatus.RUNNING)
+
+
+def a_run_pauses_while_attempts_are_in_flight(plan: Plan, state: RunState) -> bool:
+    """A run that was asked to pause is driven and has attempts in flight: without any, it is paused."""
+    return not state.pausing or (state.status is RunStatus.RUNNING and state.in_flight > 0)
+
+
+def an_attempt_count_never_goes_back(plan: Plan, state: RunState) -> bool:
+    """The attempts from before a retry are among those that a task has made."""
+    return all(0 < count <= state.attempts.get(node, 0) for node, count in state.earlier.items())
 
 
 def failures_are_listed(plan: Plan, state: RunState) -> bool:
@@ -106,7 +124,10 @@ INVARIANTS: Mapping[str, Callable[[Plan, RunState], bool]] = {
     for invariant in (
         a_run_ends_as_its_tasks_did,
         a_run_goes_on,
+        a_run_pauses_while_attempts_are_in_flight,
+        an_attempt_count_never_goes_back,
         attempts_are_bounded,
+        attempts_in_flight_are_counted,
         attempts_run_under_a_lease,
         failures_are_listed,
         no_task_before_its_predecessors,

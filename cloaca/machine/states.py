@@ -5,11 +5,12 @@ transitions, and derives what follows: which tasks are ready now, which are skip
 
 The state is changed in place and handed back: a run of 100,000 tasks can't be copied at each of them. Cost of an
 event: the successors of the node that it is about and of those that it skips; each node's predecessors are looked at
-once in a run. Adopting and ending a run look at all its nodes. ``RunState.copy`` is there for tests.
+once in a run. Adopting, ending and retrying a run look at all its nodes. ``RunState.copy`` is there for tests.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Literal, assert_never
@@ -18,10 +19,16 @@ from cloaca.contract.plans import Plan, PlanNode
 from cloaca.machine.events import (
     AttemptFailed,
     AttemptStarted,
+    Control,
     Event,
+    PauseAsked,
+    PauseWithdrawn,
     RunAdopted,
     RunCancelled,
     RunFailed,
+    RunPaused,
+    RunResumed,
+    RunRetried,
     RunSucceeded,
     TaskFailed,
     TaskSucceeded,
@@ -43,10 +50,13 @@ class RunState:
     """Where one run stands.
 
     Attributes:
-        status, lease: the run's status, and the lease of the worker that drives it (``NO_LEASE``: nobody).
+        status, lease: the run's status, and the lease of the worker that drives it, or was the last to (``NO_LEASE``:
+            nobody yet).
+        pausing: whether the run was asked to pause and still has attempts in flight; ``in_flight``: how many it has.
         tasks: each node's status.
         open: for each node, how many predecessors are not final; meaningless once the run has ended.
-        attempts: failed attempts so far, for the nodes that have any.
+        attempts: attempts so far that are over, for the nodes that have any and have not succeeded since.
+        earlier: how many of them were made before the run was last retried: they don't count for the retry policy.
         retry_at: when a waiting node may start again.
         verdicts: what gates decided. ``skips``: why nodes are skipped; both follow from how the predecessors ended,
             whatever the order.
@@ -57,10 +67,13 @@ class RunState:
 
     __slots__ = (
         "attempts",
+        "earlier",
         "failed",
+        "in_flight",
         "lease",
         "news",
         "open",
+        "pausing",
         "ready",
         "retry_at",
         "skips",
@@ -73,9 +86,12 @@ class RunState:
     def __init__(self, plan: Plan) -> None:
         self.status = RunStatus.PENDING
         self.lease = NO_LEASE
+        self.pausing = False
+        self.in_flight = 0
         self.tasks = [TaskStatus.PENDING] * len(plan.nodes)
         self.open = [len(node.preds) for node in plan.nodes]
         self.attempts: dict[int, int] = {}
+        self.earlier: dict[int, int] = {}
         self.retry_at: dict[int, float] = {}
         self.verdicts: dict[int, bool] = {}
         self.skips: dict[int, Skip] = {}
@@ -94,6 +110,11 @@ class RunState:
         """Return the number of the current or next attempt of a node, from 1."""
         return self.attempts.get(node, 0) + 1
 
+    def recall(self, earlier: Mapping[int, int]) -> None:
+        """Count the attempts that nodes had made before the run was last retried, in a state that is new."""
+        self.earlier.update(earlier)
+        self.attempts.update(earlier)
+
     def take_news(self) -> list[int]:
         """Return the nodes that became ready or were skipped since the last call."""
         news, self.news = self.news, []
@@ -110,19 +131,23 @@ def evolve(plan: Plan, state: RunState, event: Event) -> RunState:
         case TaskSucceeded(node, verdict=verdict):
             assert (plan.nodes[node].kind == "gate") == (verdict is not None), f"node {node}: verdict {verdict}"
             _move(state, node, TaskStatus.SUCCEEDED)
+            state.in_flight -= 1
             if verdict is not None:
                 state.verdicts[node] = verdict
             _settled(plan, state, [node])
         case AttemptStarted(node):
             _move(state, node, TaskStatus.RUNNING)
+            state.in_flight += 1
             state.ready.pop(node, None)
             state.retry_at.pop(node, None)
         case AttemptFailed(node, attempt, retry_at=retry_at):
             _move(state, node, TaskStatus.WAITING)
+            state.in_flight -= 1
             state.attempts[node] = attempt
             state.retry_at[node] = retry_at
         case TaskFailed(node, attempt):
             _move(state, node, TaskStatus.FAILED)
+            state.in_flight -= 1
             state.attempts[node] = attempt
             state.failed.append(node)
             _settled(plan, state, [node])
@@ -135,8 +160,26 @@ def evolve(plan: Plan, state: RunState, event: Event) -> RunState:
         case RunCancelled():
             _end(state, RunStatus.CANCELLED)
         case _:
-            assert_never(event)
+            _control(plan, state, event)
     return state
+
+
+def _control(plan: Plan, state: RunState, event: Control) -> None:
+    match event:
+        case PauseAsked():
+            state.pausing = True
+        case PauseWithdrawn():
+            state.pausing = False
+        case RunPaused():
+            _turn(state, RunStatus.PAUSED)
+            state.pausing = False
+        case RunResumed():
+            _turn(state, RunStatus.PENDING)
+        case RunRetried(nodes):
+            _turn(state, RunStatus.PENDING)
+            _start_anew(plan, state, nodes)
+        case _:
+            assert_never(event)
 
 
 def enabled(state: RunState, at: float) -> list[int]:
@@ -146,10 +189,26 @@ def enabled(state: RunState, at: float) -> list[int]:
     so that attempts may begin while it is gone through. Cost: the nodes that are ready or wait; who has asked once
     goes on with ``take_news``.
     """
-    if state.status is not RunStatus.RUNNING or state.lease == NO_LEASE:
+    if state.status is not RunStatus.RUNNING or state.lease == NO_LEASE or state.pausing:
         return []
     due = sorted((retry_at, node) for node, retry_at in state.retry_at.items() if retry_at <= at)
     return [*state.ready, *(node for _, node in due)]
+
+
+def onward(plan: Plan, nodes: Iterable[int]) -> list[int]:
+    """Return ``nodes`` and all that come after them, in topological order. Cost: their edges."""
+    found = set(nodes)
+    stack = list(found)
+    while stack:
+        later = [node for node in plan.nodes[stack.pop()].succs if node not in found]
+        found.update(later)
+        stack += later
+    return sorted(found)
+
+
+def _turn(state: RunState, status: RunStatus) -> None:
+    assert status in RUN_TRANSITIONS[state.status], f"{state.status} -> {status} is no transition"
+    state.status = status
 
 
 def _move(state: RunState, node: int, status: TaskStatus) -> None:
@@ -159,8 +218,9 @@ def _move(state: RunState, node: int, status: TaskStatus) -> None:
 
 
 def _end(state: RunState, status: RunStatus) -> None:
-    assert status in RUN_TRANSITIONS[state.status], f"{state.status} -> {status} is no transition"
-    state.status = status
+    _turn(state, status)
+    state.pausing = False
+    state.in_flight = 0
     state.ready.clear()
     state.retry_at.clear()
     if state.unfinished:
@@ -171,15 +231,32 @@ def _end(state: RunState, status: RunStatus) -> None:
 
 
 def _adopt(state: RunState, lease: int) -> None:
-    state.lease = lease
     if state.status is not RunStatus.RUNNING:
-        assert RunStatus.RUNNING in RUN_TRANSITIONS[state.status], f"{state.status} -> running is no transition"
-        state.status = RunStatus.RUNNING
+        _turn(state, RunStatus.RUNNING)
+    state.lease = lease
+    state.in_flight = 0
     for node, task in enumerate(state.tasks):
         if task is TaskStatus.RUNNING:  # its worker is gone; the attempt is offered again, under the same number
             _move(state, node, TaskStatus.READY)
             state.ready[node] = None
             state.news.append(node)
+
+
+def _start_anew(plan: Plan, state: RunState, nodes: tuple[int, ...]) -> None:
+    """Forget how ``nodes`` ended, but not how many attempts they made; make those ready that nothing is before."""
+    for node in nodes:
+        if state.tasks[node] is TaskStatus.SUCCEEDED:
+            state.attempts[node] = state.attempt(node)
+        if node in state.attempts:
+            state.earlier[node] = state.attempts[node]
+        state.skips.pop(node, None)
+        state.verdicts.pop(node, None)
+        _move(state, node, TaskStatus.PENDING)
+    state.failed = [node for node in state.failed if state.tasks[node] is TaskStatus.FAILED]
+    state.unfinished = len(nodes)
+    state.open = [sum(state.tasks[pred] not in FINAL_TASK for pred in node.preds) for node in plan.nodes]
+    free = [node for node in nodes if state.open[node] == 0]
+    _settled(plan, state, [node for node in free if _resolve(plan.nodes[node], state)])
 
 
 def _settled(plan: Plan, state: RunState, final: list[int]) -> None:

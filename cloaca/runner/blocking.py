@@ -221,6 +221,22 @@ class BlockingRunHandle(Generic[Out, Errors, Context]):
         """As ``RunHandle.cancel``."""
         self._runner._call(self._handle.cancel())
 
+    def pause(self) -> None:
+        """As ``RunHandle.pause``."""
+        self._runner._call(self._handle.pause())
+
+    def resume(self) -> None:
+        """As ``RunHandle.resume``."""
+        self._runner._call(self._handle.resume())
+
+    def retry(self) -> None:
+        """As ``RunHandle.retry``."""
+        self._runner._call(self._handle.retry())
+
+    def fork(self, before: Task[Any, Any, Any, ..., Any] | str) -> BlockingRunHandle[Out, Errors, Context]:
+        """As ``RunHandle.fork``."""
+        return BlockingRunHandle(self._runner, self._runner._call(self._handle.fork(before)))
+
 
 @overload
 def run(

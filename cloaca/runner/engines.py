@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cloaca.errors import RunnerClosed, RunNotFound
+from cloaca.interpreter.drives import Drive
 from cloaca.interpreter.workers import Worker
 from cloaca.ports import Clock, Codec, History, Store
 
 
 @dataclass(slots=True)
 class Engine:
-    """The parts of a runner. ``worker`` is None if it only starts and follows runs, ``loop`` unless it is open."""
+    """The parts of a runner. ``worker`` is None if it only starts and follows runs, ``loop`` unless it is open.
+
+    ``ids`` are those of runs to come.
+    """
 
     store: Store
     codec: Codec
     clock: Clock
+    ids: Iterator[int]
     worker: Worker | None = None
     loop: asyncio.AbstractEventLoop | None = None
 
@@ -34,3 +40,20 @@ class Engine:
         if history is None:
             raise RunNotFound(f"no run {run} in this database")
         return history
+
+    def drive(self, run: int) -> Drive | None:
+        """Return the drive of a run, if this process has it and the run has not ended."""
+        drive = self.worker.drives.get(run) if self.worker else None
+        return None if drive is None or drive.dropped or drive.ended.is_set() else drive
+
+    def wake(self) -> None:
+        """Look for work now, if this process works: there is some."""
+        if self.worker is not None:
+            self.worker.wake()
+
+    async def arrival(self, run: int, within_s: float) -> None:
+        """Wait for a while, or until this process drives a run."""
+        if self.worker is None:
+            await asyncio.sleep(within_s)
+        else:
+            await self.worker.arrival(run, within_s)

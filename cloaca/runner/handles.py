@@ -1,6 +1,7 @@
-"""Handles: a run to wait for, look at and cancel, whether this process drives it or another.
+"""Handles: a run to wait for, look at and control, whether this process drives it or another.
 
-It reads what is stored through ``histories``, and what is not stored yet from the drive, if it is here.
+It reads what is stored through ``histories``, and what is not stored yet from the drive, if it is here; what is done to
+a run is said in ``controls``.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from cloaca.errors import RunNotFound, UnknownTask, WrongOutput
 from cloaca.interpreter import histories
 from cloaca.interpreter.drives import DROPPED, Drive, Running
 from cloaca.interpreter.histories import RunEvent, TaskInfo, Waiting
+from cloaca.ports import History, PlanRow
+from cloaca.runner import controls
 from cloaca.runner.engines import Engine
 
 Out = TypeVar("Out", covariant=True)
@@ -38,7 +41,7 @@ ONCE = histories.ENDINGS | {"run_started", "task_skipped", "task_failed"}
 
 
 class RunHandle(Generic[Out, Errors, Context]):
-    """A run, to wait for, look at and cancel. ``id`` is a decimal number as text, as in the database."""
+    """A run, to wait for, look at and control. ``id`` is a decimal number as text, as in the database."""
 
     def __init__(
         self, engine: Engine, run: int, workflow: Workflow[Any, Out, Context, Errors], drive: Drive | None = None
@@ -55,20 +58,21 @@ class RunHandle(Generic[Out, Errors, Context]):
     async def result(self, timeout: Seconds | None = None) -> Outcome[Out, Errors]:
         """Wait for the run's end and return ``Success(output)`` or ``Failure(RunFailure)``.
 
+        Of a run that was retried, it is the new end.
+
         Raises:
             TimeoutError: ``timeout`` (seconds or a timedelta) is over; the run goes on.
             WrongOutput: the model given as ``Workflow(..., output=)`` refuses the values of this run.
         """
         limit = None if timeout is None else in_seconds(timeout)
-        drive = self._drive
-        if limit is None or (await self._engine.history(self._run)).run.status not in FINAL:
+        found: Drive | History | None = None if limit is None else await self._engine.history(self._run)
+        if not isinstance(found, History) or found.run.status not in FINAL:
             async with asyncio.timeout(limit):
-                drive = await self._ended()
+                found = await self._concluded()
         try:
-            if drive is not None and drive.state.status == "succeeded":
-                return Success(histories.output(self._plan, drive.outputs, self._engine.codec))
-            history = await self._engine.history(self._run)
-            return cast("Outcome[Out, Errors]", histories.answer(self._plan, history, self._engine.codec))
+            if isinstance(found, Drive):
+                return Success(histories.output(self._plan, found.outputs, self._engine.codec))
+            return cast("Outcome[Out, Errors]", histories.answer(self._plan, found, self._engine.codec))
         except ValidationError as error:
             raise WrongOutput(
                 f'the output {error.title} of workflow "{self.workflow.name}" fails its own model: '
@@ -164,7 +168,7 @@ class RunHandle(Generic[Out, Errors, Context]):
                 if event.kind != DROPPED:
                     yield event
             if drive is None:
-                await self._pause(POLL_S)
+                await self._engine.arrival(self._run, POLL_S)
                 return
             while not drive.dropped and (event := await heard.get()).kind != DROPPED:
                 yield event
@@ -178,23 +182,55 @@ class RunHandle(Generic[Out, Errors, Context]):
         Async bodies are cancelled; a body on a thread can't be stopped, so its result is ignored. A run that has ended
         stays as it is.
         """
-        while True:
-            self._engine.check_open()
-            drive = self._live()
-            if drive is not None:
-                drive.cancel()
-                if await drive.wait():
-                    return
-                continue  # the lease was lost meanwhile, and the request with it
-            at = self._engine.clock.now()
-            status = await self._engine.store.cancel(self._run, at)
-            if status == "running":  # its worker may be dead, and nobody else here to notice
-                await self._engine.store.reap(at, sparing=self._engine.worker.session if self._engine.worker else None)
-            if status is None:
-                raise RunNotFound(f"no run {self.id!r} in this database")
-            if status in FINAL:
-                return
-            await self._pause(POLL_S / 5)  # the worker that drives it will see the request at its next look
+        await controls.cancel(self._engine, self._run)
+
+    async def pause(self) -> None:
+        """Start no new attempt of the run, in any process, from the moment on at which this has returned.
+
+        Attempts in flight go on to their ends, and what they return is committed; then the run is ``paused``, until
+        somebody resumes, cancels or forks it. It survives restarts and takes no worker's room. To pause a paused run
+        changes nothing; a run that has ended stays as it is, and no error is raised.
+        """
+        await controls.pause(self._engine, self._run)
+
+    async def resume(self) -> None:
+        """Let a paused run go on, at once, where it was; or one that was asked to pause. Any other stays as it is."""
+        await controls.resume(self._engine, self._run)
+
+    async def retry(self) -> None:
+        """Let the run go on from the tasks that have failed, keeping what succeeded; it is still the same run.
+
+        What failed, what was skipped because of that and what was cancelled starts anew. So does a task that ran only
+        after a failure, such as one ``.on("all_done")`` behind it. Failures stay in ``failures()`` and ``events()``,
+        attempts are counted on, idempotency keys stay; each retry policy begins anew. A run that was given up because
+        it killed its workers is tried again, a blocked one looked at again. A run that is going on already is left
+        alone. A body on a thread that a cancellation could not stop may still run beside the new attempt: its
+        ``ctx.cancelled`` is true, and its result is ignored.
+
+        Raises:
+            NotRetryable: the run has succeeded, or is paused.
+            IncompatibleRun: what it has committed does not fit this code.
+        """
+        await controls.retry(self._engine, self._run, self._plan)
+        self._drive = None
+
+    async def fork(self, before: Task[Any, Any, Any, ..., Any] | str) -> RunHandle[Out, Errors, Context]:
+        """Start a new run with the same input that reuses what this one has committed, but for ``before`` and after.
+
+        This run may be in any state, and stays as it is. The new one has an id of its own, no key, and a note in its
+        events that says where it came from. What failed here runs again there, and a condition of ``before`` is asked
+        again.
+
+        Raises:
+            UnknownTask: the workflow has no such task.
+            IncompatibleRun: what would be reused does not fit this code.
+            StoreUnavailable: the database can't be written. No run was started, unless the database did write it and
+                its answer was lost.
+        """
+        name = before if isinstance(before, str) else before.name
+        row = PlanRow(self._plan.digest, self.workflow.name, self.workflow.version, self._plan.spec)
+        made = await controls.fork(self._engine, self._run, self._plan, row, name)
+        return RunHandle(self._engine, made, self.workflow)
 
     @property
     def _plan(self) -> Plan:
@@ -202,13 +238,23 @@ class RunHandle(Generic[Out, Errors, Context]):
 
     def _live(self) -> Drive | None:
         """The drive of the run, if this process has it."""
-        if self._drive is None or self._drive.dropped:
-            worker = self._engine.worker
-            self._drive = worker.drives.get(self._run) if worker else None
+        if self._drive is None or self._drive.ended.is_set():  # it may be retried, and driven anew
+            self._drive = self._engine.drive(self._run) or self._drive
         drive = self._drive
         if drive is None or drive.dropped or drive.ended.is_set():
             return None
         return drive
+
+    async def _concluded(self) -> Drive | History:
+        """Wait for the end; return the drive if this process drove the run to success, else what is stored."""
+        while True:
+            drive = await self._ended()
+            if drive is not None and drive.state.status == "succeeded":
+                return drive
+            history = await self._engine.history(self._run)
+            if history.run.status in FINAL:
+                return history
+            self._drive = None  # it was retried meanwhile
 
     async def _ended(self) -> Drive | None:
         """Wait for the end; return the drive if this process drove the run to it."""
@@ -225,16 +271,9 @@ class RunHandle(Generic[Out, Errors, Context]):
                 raise RunNotFound(f"no run {self.id!r} in this database")
             if row.status in FINAL:
                 return None
-            await self._pause(pause)
+            await self._engine.arrival(self._run, pause)
             if self._engine.worker is not None and row.status == "pending":  # most likely this very worker will take it
                 pause = min(pause * 2, 8 * POLL_S)
-
-    async def _pause(self, within_s: float) -> None:
-        """Wait for a while, or until this process drives the run."""
-        if self._engine.worker is None:
-            await asyncio.sleep(within_s)
-        else:
-            await self._engine.worker.arrival(self._run, within_s)
 
 
 def _running_now(info: TaskInfo, running: Running | None) -> TaskInfo:

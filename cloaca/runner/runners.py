@@ -9,6 +9,7 @@ import asyncio
 import itertools
 import random
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypedDict, TypeVar, overload
@@ -16,6 +17,7 @@ from typing import Any, Self, TypedDict, TypeVar, overload
 from pydantic import BaseModel, ValidationError
 
 from cloaca.algebra.outcomes import Outcome
+from cloaca.algebra.retries import Seconds, in_seconds
 from cloaca.clocks import SystemClock
 from cloaca.codecs import MEBIBYTE, JsonCodec
 from cloaca.contract.plans import Plan
@@ -29,12 +31,16 @@ from cloaca.errors import (
     UnknownWorkflow,
     Violation,
 )
+from cloaca.executors.processes import ProcessExecutor
 from cloaca.executors.threads import ThreadExecutor
 from cloaca.interpreter import histories
 from cloaca.interpreter.drives import Drive
+from cloaca.interpreter.errands import check_children, check_homes
 from cloaca.interpreter.histories import RunInfo
+from cloaca.interpreter.homes import refuse_while_importing
 from cloaca.interpreter.workers import Settings, Worker
 from cloaca.ports import Clock, NewRun, PlanRow, Ports, Store, Submitted
+from cloaca.runner.children import ENTRY
 from cloaca.runner.databases import open_store, url_of
 from cloaca.runner.engines import Engine
 from cloaca.runner.handles import RunHandle
@@ -45,6 +51,7 @@ Context = TypeVar("Context", covariant=True)
 Input = TypeVar("Input", bound=BaseModel)
 
 LONGEST_KEY = 512
+RETENTION = timedelta(days=30)
 
 
 class RunnerOptions(TypedDict, total=False):
@@ -54,7 +61,9 @@ class RunnerOptions(TypedDict, total=False):
     concurrency: int
     lease_s: float
     grace_s: float
+    processes: int | None
     payload_limit: int
+    retention: Seconds | None
     work: bool
     store: Store | None
 
@@ -69,7 +78,11 @@ class Runner:
         concurrency: the most attempts at a time. Synchronous bodies also need a thread each (32 at most).
         lease_s: seconds without a sign of life after which other workers take this one's runs.
         grace_s: seconds that running attempts get when the runner is left.
+        processes: the most child processes for tasks with ``executor="process"``, which are started when they are
+            needed; by default one for each CPU that this process may use.
         payload_limit: the largest payload in bytes; 1 MiB by default.
+        retention: how long runs are kept after their end (a ``timedelta``, or seconds), None for ever. While a runner
+            works it deletes, now and then and a few at a time, what ended before; a run that has not ended, never.
         work: False for a runner that only starts runs and follows them; others do the work.
 
     Raises:
@@ -85,28 +98,39 @@ class Runner:
         concurrency: int = 1000,
         lease_s: float = 30.0,
         grace_s: float = 10.0,
+        processes: int | None = None,
         payload_limit: int = MEBIBYTE,
+        retention: Seconds | None = RETENTION,
         work: bool = True,
         store: Store | None = None,
     ) -> None:
         if concurrency < 1 or lease_s <= 0 or grace_s < 0 or payload_limit < 1:
             raise ValueError("Runner: concurrency, lease_s and payload_limit are more than 0, grace_s at least 0")
+        if processes is not None and processes < 1:
+            raise ValueError(f"Runner: processes={processes!r}: at least 1, or None for one per CPU")
+        retention_s = None if retention is None else in_seconds(retention)
+        if retention_s is not None and not retention_s > 0:
+            raise ValueError(
+                f"Runner: retention={retention!r} is no time to keep runs for: more than 0, or None for ever"
+            )
         clock = SystemClock()
         chosen = store if store is not None else open_store(url_of(database))
-        self._engine = Engine(chosen, JsonCodec(payload_limit), clock)
-        self._settings = Settings(concurrency=concurrency, lease_s=lease_s, grace_s=grace_s)
+        self._engine = Engine(chosen, JsonCodec(payload_limit), clock, run_ids(clock))
+        self._settings = Settings(concurrency=concurrency, lease_s=lease_s, grace_s=grace_s, retention_s=retention_s)
         self._workflows: dict[str, Workflow[Any, Any, Any, Any]] = {}
         self._plans: dict[Plan, PlanRow] = {}
         self._work = work
         self._executor: ThreadExecutor | None = None
+        self._processes = ProcessExecutor(ENTRY, processes)
+        self._reached: set[str] = set()  # workflows whose bodies a child process has found
         self._entered = False
-        self._ids = _ids(clock)
         for workflow in workflows:
             self._add(workflow)
 
     async def __aenter__(self) -> Self:
         if self._entered:
             raise RunnerClosed("a runner is entered once; make another: async with Runner(...)")
+        refuse_while_importing()
         self._entered = True
         try:
             await self._enter(self._engine)
@@ -120,7 +144,7 @@ class Runner:
         if self._work:
             await engine.store.unblock([workflow.plan.digest for workflow in self._workflows.values()])
             self._executor = ThreadExecutor()
-            ports = Ports(engine.store, engine.clock, self._executor, engine.codec)
+            ports = Ports(engine.store, engine.clock, self._executor, engine.codec, self._processes)
             worker = Worker(ports, self._settings, self._workflows)
             await worker.open()
             engine.worker = worker
@@ -138,7 +162,10 @@ class Runner:
         finally:
             if self._executor is not None:
                 self._executor.close()
-            await engine.store.close()
+            try:
+                await self._processes.closed()
+            finally:
+                await engine.store.close()
 
     @overload
     async def start(
@@ -163,6 +190,7 @@ class Runner:
         Raises:
             ContractError: ``workflow-input``: the input is not what the workflow takes.
             PayloadError: the input can't be stored as it is.
+            TaskNotImportable: a child process can't find a task that is to run in one.
             UnknownWorkflow: no workflow has this name.
             KeyConflict: the key has started a run with another input.
             StoreUnavailable: the database can't be written. No run was started, unless the database did write it and
@@ -173,9 +201,10 @@ class Runner:
         payload = self._checked_input(found, input)
         _check_key(key)
         plan = self._plan_row(found)
+        await self._check_children(found)
         worker = self._engine.worker
         owner = worker.session if worker is not None and worker.has_room else None
-        number, at = next(self._ids), self._engine.clock.now()
+        number, at = next(self._engine.ids), self._engine.clock.now()
         run = NewRun(number, found.name, found.version, plan.digest, payload, key, owner, at)
         submitted, drive = await self._submit(found.plan, plan, run)
         if not submitted.agrees and not await self._same_input(found, payload, submitted.id):
@@ -230,10 +259,18 @@ class Runner:
     def _add(self, workflow: Workflow[Any, Any, Any, Any]) -> Workflow[Any, Any, Any, Any]:
         if not isinstance(workflow, Workflow):
             raise TypeError(f"{workflow!r} is no workflow; close the graph: Workflow(name, graph)")
+        if workflow.name not in self._workflows:
+            check_homes(workflow.plan)
         known = self._workflows.setdefault(workflow.name, workflow)
         if known is not workflow and known != workflow:
             raise ValueError(f'two different workflows are both named "{workflow.name}"; rename one')
         return known
+
+    async def _check_children(self, workflow: Workflow[Any, Any, Any, Any]) -> None:
+        """Let a child process find the bodies that are for one, before the first run of a workflow is stored."""
+        if self._engine.worker is not None and workflow.name not in self._reached:
+            await check_children(workflow.plan, self._processes)
+            self._reached.add(workflow.name)
 
     def _named(self, workflow: Workflow[Any, Any, Any, Any] | str) -> Workflow[Any, Any, Any, Any]:
         if not isinstance(workflow, str):
@@ -289,7 +326,7 @@ _STATUSES = ("pending", "running", "paused", "blocked", "succeeded", "failed", "
 EPOCH = 1_577_836_800  # 2020-01-01: the milliseconds since then fit in 41 bits until 2089
 
 
-def _ids(clock: Clock) -> Iterator[int]:
+def run_ids(clock: Clock) -> Iterator[int]:
     """Yield run ids: 63 bits, ordered by time (milliseconds, then 22 bits that start at random and count)."""
     last = 0
     for count in itertools.count(random.getrandbits(21)):

@@ -327,6 +327,36 @@ def test_options_are_replaced_one_by_one() -> None:
     assert charge.options.timeout_s is None
 
 
+def test_where_a_body_runs_is_an_option() -> None:
+    @task(executor="process")
+    def slow(order: Order) -> Payment:
+        return Payment(payment_id="p")
+
+    assert slow.options.executor == "process"
+    assert slow.with_options(timeout=1).options.executor == "process"
+    assert slow.with_options(executor=None).options.executor is None
+    assert slow.with_options(executor="thread") != slow
+
+
+@pytest.mark.parametrize("executor", ["fork", "Process", 1, True])
+def test_an_unknown_executor_is_refused(executor: Any) -> None:
+    with pytest.raises(ValueError, match='choose "process", "thread" or "loop"'):
+        task(executor=executor)
+
+
+def test_a_body_must_fit_its_executor() -> None:
+    def sync(order: Order) -> None: ...
+    async def asynchronous(order: Order) -> None: ...
+
+    with pytest.raises(TypeError, match='Task "sync": executor="loop", but a sync task runs on "thread"'):
+        task(executor="loop")(sync)
+    with pytest.raises(TypeError, match='Task "asynchronous": executor="thread", but an async task runs on "loop"'):
+        task(executor="thread")(asynchronous)
+    with pytest.raises(TypeError, match="an async task"):
+        task(asynchronous).with_options(executor="thread")
+    assert task(executor="process")(asynchronous).options.executor == "process"
+
+
 def test_a_decorator_can_be_shared() -> None:
     flaky = task(retry=Retry(attempts=5))
 

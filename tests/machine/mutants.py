@@ -49,6 +49,7 @@ class Mutant:
 
 
 _ADOPT = states._adopt
+_ANEW = states._start_anew
 _END = states._end
 _INIT = states.RunState.__init__
 _JUDGE = states.judge
@@ -64,7 +65,7 @@ MUTANTS = [
     Mutant("late report accepted", _LATE, "stale := _stale(state, lease)", "stale := None"),
     Mutant("other attempt accepted", _LATE, "attempt != state.attempt(node)", "False"),
     Mutant("second report accepted", _LATE, "is not TaskStatus.RUNNING", "is TaskStatus.PENDING"),
-    Mutant("lease adopted twice", decisions.decide, "lease > state.lease", "lease >= state.lease"),
+    Mutant("lease adopted twice", decisions._adoption, "lease > state.lease", "lease >= state.lease"),
     Mutant("ended run goes on", decisions.decide, "if state.over:", "if state.over and isinstance(command, Begin):"),
     Mutant("attempt lost at adoption", _ADOPT, "task is TaskStatus.RUNNING", "False"),
     Mutant("ready node lost at adoption", _ADOPT, "state.ready[node] = None", "pass"),
@@ -73,14 +74,14 @@ MUTANTS = [
     ),
     Mutant("delay lost at adoption", _ADOPT, "state.lease = lease", "state.lease = lease; state.retry_at.clear()"),
     # Retries.
-    Mutant("one attempt too many", decisions._failure, "command.attempt < ", "command.attempt <= "),
+    Mutant("one attempt too many", decisions._failure, "tried < ", "tried <= "),
     Mutant("refusal retried", decisions._failure, "command.retryable and ", ""),
     Mutant("delay not awaited", decisions._beginning, " and state.retry_at[command.node] <= command.at", ""),
     Mutant(
         "delay counted from the wrong retry",
         decisions._failure,
-        "delay_s(command.attempt,",
-        "delay_s(command.attempt + 1,",
+        "delay_s(tried,",
+        "delay_s(tried + 1,",
     ),
     Mutant("jitter beyond max_delay", Retry.delay_s, "min(jittered, in_seconds(self.max_delay))", "jittered"),
     Mutant("waiting node enabled early", states.enabled, "if retry_at <= at", ""),
@@ -115,8 +116,38 @@ MUTANTS = [
     Mutant("any_success without success", _RULED, 'if "succeeded" in first', "if first"),
     Mutant("any_success blames its rule", _RULED, "else failure or _unmet(node)", "else _unmet(node)"),
     Mutant("any_failed always", _RULED, "None if failure else _unmet(node)", "None"),
+    # Pauses.
+    Mutant("attempt begins in a pause", decisions._beginning, "state.pausing or ", ""),
+    Mutant("attempt begins before adoption", decisions._beginning, "state.status is not RunStatus.RUNNING", "False"),
+    Mutant("nodes enabled in a pause", states.enabled, " or state.pausing", ""),
+    Mutant("pause while attempts are in flight", decisions.conclusion, " and state.in_flight == 0", ""),
+    Mutant("run never paused", decisions.conclusion, "if state.pausing and", "if False and"),
+    Mutant("paused run adopted", decisions._adoption, "is RunStatus.PAUSED", "is RunStatus.BLOCKED"),
+    Mutant("pause asked twice", decisions._pause, "state.pausing or ", ""),
+    Mutant("pause can't be withdrawn", decisions._resumption, "if state.pausing", "if False"),
+    Mutant("in flight at adoption", _ADOPT, "state.in_flight = 0", "pass"),
+    Mutant("in flight at the end", _END, "state.in_flight = 0", "pass"),
+    Mutant("pausing at the end", _END, "state.pausing = False", "pass"),
+    # Retries on demand.
+    Mutant("success retried", decisions._retry, "not in RETRYABLE", "not in {*RETRYABLE, RunStatus.SUCCEEDED}"),
+    Mutant(
+        "success behind a failure kept",
+        decisions._retry,
+        "onward(plan, [*state.failed, *cancelled])",
+        "sorted([*state.failed, *cancelled])",
+    ),
+    Mutant("cancelled task kept", decisions._retry, ", *cancelled", ""),
+    Mutant("attempt count goes back", _ANEW, "state.attempts[node] = state.attempt(node)", "pass"),
+    Mutant("policy counts from the first try", _ANEW, "state.earlier[node] = state.attempts[node]", "pass"),
+    Mutant("delay counted from the first try", decisions._failure, "delay_s(tried,", "delay_s(command.attempt,"),
+    Mutant("old skip kept", _ANEW, "state.skips.pop(node, None)", "pass"),
+    Mutant("old verdict kept", _ANEW, "state.verdicts.pop(node, None)", "pass"),
+    Mutant("old failure kept", _ANEW, " if state.tasks[node] is TaskStatus.FAILED", ""),
+    Mutant("freed node not found", _ANEW, "if state.open[node] == 0", "if not plan.nodes[node].preds"),
+    Mutant("retry miscounts", _ANEW, "state.unfinished = len(nodes)", "pass"),
+    Mutant("joins not counted anew", _ANEW, "state.open = [", "_ = ["),
     # Ends.
-    Mutant("run ends early", decisions.conclusion, "if state.unfinished", "if len(state.ready) + state.unfinished > 1"),
+    Mutant("run ends early", decisions.conclusion, "state.unfinished == 0", "len(state.ready) + state.unfinished <= 1"),
     Mutant("run never ends", decisions.step, "if end is None", "if True"),
     Mutant("failed run succeeds", decisions.conclusion, "if state.failed", "if len(state.failed) > 1"),
     Mutant("cancel leaves ready tasks", _END, "not in FINAL_TASK", "not in FINAL_TASK | {TaskStatus.READY}"),

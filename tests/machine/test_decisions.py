@@ -6,21 +6,27 @@ import pytest
 
 from cloaca.algebra.retries import Backoff, Retry
 from cloaca.contract.plans import Plan
-from cloaca.machine.commands import Abandon, Adopt, Begin, Cancel, Command, Complete, Fail
+from cloaca.machine import commands
+from cloaca.machine.commands import Abandon, Adopt, Begin, Cancel, Command, Complete, Fail, Pause, Resume
 from cloaca.machine.decisions import Rejected, conclusion, step
 from cloaca.machine.events import (
     AttemptFailed,
     AttemptStarted,
+    PauseAsked,
+    PauseWithdrawn,
     RunAdopted,
     RunCancelled,
     RunFailed,
+    RunPaused,
+    RunResumed,
+    RunRetried,
     RunSucceeded,
     TaskFailed,
     TaskSucceeded,
 )
 from cloaca.machine.states import NO_LEASE, RunState, enabled, evolve
 from cloaca.machine.statuses import RunStatus, TaskStatus
-from tests.machine.plays import AT, LEASE, adopted, do, ends
+from tests.machine.plays import AT, LEASE, adopted, do, ends, play
 from tests.machine.programs import Item, plan_of, scope
 from tests.machine.trials import picture
 
@@ -241,3 +247,95 @@ def test_news_are_what_became_ready_or_was_skipped_since_the_last_look() -> None
     do(plan, state, Begin(3, LEASE, AT))
     do(plan, state, Adopt(LEASE + 1, AT))
     assert state.take_news() == [3]
+
+
+# Pauses and retries
+
+
+def test_a_run_with_nothing_in_flight_is_paused_at_once() -> None:
+    for state in (RunState(TWO), adopted(TWO)):
+        assert do(TWO, state, Pause(AT)) == (PauseAsked(AT), RunPaused(AT))
+        assert state.status.value == "paused"
+        assert enabled(state, AT) == []
+        assert refused(TWO, state, Pause(AT)) == "the run was asked to pause already"
+        assert refused(TWO, state, Adopt(LEASE + 1, AT)) == "the run is paused"
+        assert refused(TWO, state, Abandon(AT)) == "the run is paused"
+        assert do(TWO, state, Resume(AT)) == (RunResumed(AT),)
+        assert state.status is RunStatus.PENDING
+        assert refused(TWO, state, Resume(AT)) == "nobody asked the run to pause"
+        do(TWO, state, Adopt(LEASE + 1, AT))
+        assert enabled(state, AT) == [A]
+
+
+def test_a_run_is_paused_once_nothing_is_in_flight() -> None:
+    state = begun()
+    assert do(TWO, state, Pause(AT)) == (PauseAsked(AT),)
+    assert (state.status, state.pausing) == (RunStatus.RUNNING, True)
+    assert do(TWO, state, Complete(A, 1, LEASE, AT)) == (TaskSucceeded(A, 1, AT), RunPaused(AT))
+    assert ends(TWO, state) == {"a": "succeeded", "b": "ready"}
+
+
+def test_a_pause_is_taken_back_in_time() -> None:
+    state = begun()
+    do(TWO, state, Pause(AT))
+    assert do(TWO, state, Resume(AT)) == (PauseWithdrawn(AT),)
+    assert do(TWO, state, Complete(A, 1, LEASE, AT)) == (TaskSucceeded(A, 1, AT),)
+    assert enabled(state, AT) == [B]
+
+
+def test_a_run_that_ends_is_not_paused() -> None:
+    plan = plan_of(scope(Item("a")))
+    state = begun(plan)
+    do(plan, state, Pause(AT))
+    assert do(plan, state, Complete(A, 1, LEASE, AT)) == (TaskSucceeded(A, 1, AT), RunSucceeded(AT))
+    assert not state.pausing
+
+
+def test_a_retry_policy_begins_anew_and_attempts_are_counted_on() -> None:
+    state = begun()
+    do(TWO, state, Fail(A, 1, LEASE, AT, retryable=False))
+    assert do(TWO, state, commands.Retry(AT)) == (RunRetried((A, B), AT),)
+    assert (state.status, ends(TWO, state)) == (RunStatus.PENDING, {"a": "ready", "b": "pending"})
+    assert refused(TWO, state, commands.Retry(AT)) == "the run is pending"
+    do(TWO, state, Adopt(LEASE + 1, AT))
+    for attempt, delay in ((2, 2), (3, 4)):
+        do(TWO, state, Begin(A, LEASE + 1, AT + 9 * attempt))
+        at = AT + 9 * attempt
+        failed = do(TWO, state, Fail(A, attempt, LEASE + 1, at, retryable=True))
+        assert failed == (AttemptFailed(A, attempt, at, at + delay),)
+    do(TWO, state, Begin(A, LEASE + 1, AT + 99))
+    assert do(TWO, state, Fail(A, 4, LEASE + 1, AT + 99, retryable=True))[0] == TaskFailed(A, 4, AT + 99)
+
+
+def test_a_report_from_before_a_retry_is_refused() -> None:
+    state = begun()
+    do(TWO, state, Cancel(AT))
+    assert do(TWO, state, commands.Retry(AT)) == (RunRetried((A, B), AT),)
+    assert refused(TWO, state, Complete(A, 1, LEASE, AT)) == "the task is ready"
+    assert refused(TWO, state, Begin(A, LEASE, AT)) == "the run is pending"
+    assert refused(TWO, state, Adopt(LEASE, AT)) == "a stale lease"
+    do(TWO, state, Adopt(LEASE + 1, AT))
+    do(TWO, state, Begin(A, LEASE + 1, AT))
+    assert refused(TWO, state, Complete(A, 1, LEASE, AT)) == "a stale lease"
+    assert do(TWO, state, Complete(A, 1, LEASE + 1, AT)) == (TaskSucceeded(A, 1, AT),)
+
+
+def test_a_task_that_ran_behind_a_failure_starts_anew() -> None:
+    plan = plan_of(scope(Item("a"), Item("b", (0,), "all_done"), Item("c"), Item("d", (2,))))
+    state = play(plan, failing={"a"})
+    assert ends(plan, state) == {"a": "failed", "b": "succeeded", "c": "succeeded", "d": "succeeded"}
+    by_name = plan.by_name
+    assert do(plan, state, commands.Retry(AT)) == (RunRetried(tuple(sorted((by_name["a"], by_name["b"]))), AT),)
+    assert ends(plan, state) == {"a": "ready", "b": "pending", "c": "succeeded", "d": "succeeded"}
+    assert state.attempt(by_name["b"]) == 2
+
+
+def test_a_blocked_run_is_retried_as_it_is() -> None:
+    state = RunState(TWO)
+    state.status = RunStatus.BLOCKED
+    assert do(TWO, state, commands.Retry(AT)) == (RunRetried((), AT),)
+    assert state.status is RunStatus.PENDING
+
+
+def test_a_run_that_has_succeeded_is_not_retried() -> None:
+    assert refused(TWO, play(TWO), commands.Retry(AT)) == "the run is succeeded"

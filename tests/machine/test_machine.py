@@ -84,6 +84,18 @@ class RunMachine(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         self.trial.wait(seconds)
 
+    @rule()
+    def pause(self) -> None:
+        self.trial.pause()
+
+    @rule()
+    def resume(self) -> None:
+        self.trial.resume()
+
+    @rule()
+    def retry(self) -> None:
+        self.trial.retry()
+
     @rule(dice=st.integers(1, 6))
     def cancel(self, dice: int) -> None:
         if dice == 6:

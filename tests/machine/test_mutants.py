@@ -22,11 +22,13 @@ SEARCHED = {
     "first skip not propagated",
     "gate ignored",
     "join counted twice",
+    "nodes enabled in a pause",
     "one attempt too many",
     "retry count lost at adoption",
     "run ends early",
     "skip kind confused",
     "skip not propagated",
+    "success behind a failure kept",
 }
 
 

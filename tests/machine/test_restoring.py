@@ -5,7 +5,7 @@ from tests.machine.trials import Trial, replayed, walk
 
 def agrees(trial: Trial) -> None:
     """Compare a run with what its rows amount to: statuses, skips, verdicts, counts, delays."""
-    trial.agrees(replayed(trial.plan, trial.rows))
+    trial.agrees(replayed(trial.plan, trial.rows, trial.earlier))
 
 
 def test_rows_amount_to_the_state_after_each_step() -> None:
@@ -17,7 +17,7 @@ def test_rows_amount_to_the_state_at_the_end() -> None:
     for seed in range(150, 300):
         trial = walk(seed)
         if not trial.demanded:
-            stored = replayed(trial.plan, trial.rows)
+            stored = replayed(trial.plan, trial.rows, trial.earlier)
             trial.agrees(stored)
             assert stored.tasks == trial.state.tasks
             assert stored.unfinished == 0

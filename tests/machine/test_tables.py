@@ -16,6 +16,9 @@ from cloaca.machine.events import (
     RunAdopted,
     RunCancelled,
     RunFailed,
+    RunPaused,
+    RunResumed,
+    RunRetried,
     RunSucceeded,
     TaskFailed,
     TaskSucceeded,
@@ -45,6 +48,9 @@ RUN_EVENTS: dict[Event, RunStatus] = {
     RunSucceeded(0.0): RunStatus.SUCCEEDED,
     RunFailed(0.0): RunStatus.FAILED,
     RunCancelled(0.0): RunStatus.CANCELLED,
+    RunPaused(0.0): RunStatus.PAUSED,
+    RunResumed(0.0): RunStatus.PENDING,
+    RunRetried((), 0.0): RunStatus.PENDING,
 }
 
 
@@ -123,16 +129,26 @@ RARE = [
     "a cascade of three",
     "adopted with attempts in flight",
     "gate raised",
+    "paused with attempts in flight",
     "refused: Abandon",
     "refused: Adopt",
     "refused: Begin",
     "refused: Cancel",
+    "refused: Pause",
+    "refused: Resume",
+    "refused: Retry",
+    "refused: from before a retry",
     "refused: not running",
     "refused: other attempt",
     "refused: stale lease",
     "restarted",
+    "restarted after a retry",
     "restarted with a delay",
+    "resumed",
+    "resumed in time",
     "retried",
+    "retried on demand",
+    "success made void",
 ]
 
 
@@ -142,7 +158,7 @@ def test_what_is_rare_happens_too(mark: str, marks: Counter[object]) -> None:
 
 
 def test_the_lifecycle_of_a_task_as_a_diagram() -> None:
-    assert to_state_diagram(TASK_TRANSITIONS).splitlines() == [
+    assert to_state_diagram(TASK_TRANSITIONS, FINAL_TASK).splitlines() == [
         "stateDiagram-v2",
         "    [*] --> pending",
         "    pending --> ready",
@@ -157,14 +173,18 @@ def test_the_lifecycle_of_a_task_as_a_diagram() -> None:
         "    running --> cancelled",
         "    waiting --> running",
         "    waiting --> cancelled",
+        "    succeeded --> pending",
         "    succeeded --> [*]",
+        "    failed --> pending",
         "    failed --> [*]",
+        "    skipped --> pending",
         "    skipped --> [*]",
+        "    cancelled --> pending",
         "    cancelled --> [*]",
     ]
 
 
 def test_the_diagram_of_runs_has_an_arrow_for_each_entry() -> None:
-    diagram = to_state_diagram(RUN_TRANSITIONS)
+    diagram = to_state_diagram(RUN_TRANSITIONS, FINAL_RUN)
     for was, now in product(RunStatus, RunStatus):
         assert (f"    {was} --> {now}\n" in f"{diagram}\n") is (now in RUN_TRANSITIONS[was])

@@ -13,9 +13,17 @@ from random import Random
 
 from cloaca.algebra.retries import in_seconds
 from cloaca.contract.plans import Plan, PlanNode
-from cloaca.machine.commands import Abandon, Adopt, Begin, Cancel, Command, Complete, Fail
+from cloaca.machine.commands import Abandon, Adopt, Begin, Cancel, Command, Complete, Fail, Pause, Resume, Retry
 from cloaca.machine.decisions import Rejected, step
-from cloaca.machine.events import AttemptFailed, AttemptStarted, Event, RunAdopted, TaskFailed, TaskSucceeded
+from cloaca.machine.events import (
+    AttemptFailed,
+    AttemptStarted,
+    Event,
+    RunAdopted,
+    RunRetried,
+    TaskFailed,
+    TaskSucceeded,
+)
 from cloaca.machine.invariants import violated
 from cloaca.machine.states import NO_LEASE, RunState, enabled, evolve
 from cloaca.machine.statuses import FINAL_TASK, RUN_TRANSITIONS, TASK_TRANSITIONS, RunStatus, TaskStatus
@@ -30,9 +38,10 @@ def picture(state: RunState) -> Picture:
     return {slot: copy(getattr(state, slot)) for slot in RunState.__slots__}
 
 
-def replayed(plan: Plan, rows: Mapping[int, Sequence[Event]]) -> RunState:
+def replayed(plan: Plan, rows: Mapping[int, Sequence[Event]], earlier: Mapping[int, int]) -> RunState:
     """Return the state that stored rows amount to, as a new worker makes it: in the plan's order, not in time's."""
     state = RunState(plan)
+    state.recall(earlier)
     evolve(plan, state, RunAdopted(NO_LEASE, 0.0))
     for node in plan.nodes:
         for event in rows.get(node.index, ()):
@@ -47,9 +56,12 @@ class Trial:
     def __init__(self, program: Scope) -> None:
         self.program, self.plan = program, plan_of(program)
         self.now, self.lease, self.demanded = 1000.0, NO_LEASE, ""
+        self.driven = self.pausing = self.paused = False
+        self.retried_after = NO_LEASE  # the last lease before the last retry
         self.live: dict[int, tuple[int, int]] = {}
         self.tickets: list[tuple[int, int, int]] = []
-        self.failures: Counter[int] = Counter()
+        self.failures: Counter[int] = Counter()  # and successes that a retry has made void
+        self.earlier: dict[int, int] = {}
         self.due: dict[int, float] = {}
         self.fates: dict[str, Fate] = {}
         self.verdicts: dict[str, bool] = {}
@@ -64,10 +76,11 @@ class Trial:
 
     def adopt(self) -> None:
         """A new worker takes the run."""
-        over, stranded = self.state.over, bool(self.live)
-        if self.give(Adopt(self.lease + 1, self.now), not over):
-            self.lease += 1
+        right, stranded = not self.state.over and not self.paused, bool(self.live)
+        if self.give(Adopt(self.lease + 1, self.now), right):
+            self.lease, self.driven = self.lease + 1, True
             self.live.clear()
+            self.settle()
             self.marks["adopted with attempts in flight"] += stranded
         self.check()
 
@@ -77,10 +90,11 @@ class Trial:
 
     def restart(self) -> None:
         """A new worker takes the run, and knows only what is stored about it."""
-        if self.state.over or self.lease == NO_LEASE:
+        if self.state.over or self.lease == NO_LEASE or self.pausing or self.paused:
             return
-        stored = replayed(self.plan, self.rows)
+        stored = replayed(self.plan, self.rows, self.earlier)
         self.agrees(stored)
+        self.marks["restarted after a retry"] += bool(self.earlier)
         self.state, self.queue = stored, list(stored.ready)
         for node in self.queue[:1]:
             self.give(Begin(node, NO_LEASE, self.now), False)
@@ -145,6 +159,57 @@ class Trial:
         """The run has cost too many workers their lives."""
         self.end(Abandon(self.now), RunStatus.FAILED)
 
+    def pause(self) -> None:
+        """A user wants no more attempts to start."""
+        if self.give(Pause(self.now), not (self.state.over or self.pausing or self.paused)):
+            self.pausing = True
+            self.marks["paused with attempts in flight"] += bool(self.live)
+            for node in self.queue[:1]:
+                self.give(Begin(node, self.lease, self.now), False)
+            self.settle()
+        self.check()
+
+    def resume(self) -> None:
+        """A user wants a run to go on."""
+        paused = self.paused
+        if self.give(Resume(self.now), self.pausing or paused):
+            self.driven = self.driven and not paused
+            self.pausing = self.paused = False
+            self.marks["resumed" if paused else "resumed in time"] += 1
+        self.check()
+
+    def settle(self) -> None:
+        """A run that pauses is paused once nothing is in flight, unless it has ended."""
+        if self.pausing and not self.live:
+            self.pausing, self.paused = False, not self.state.over
+
+    def retry(self) -> None:
+        """A user wants a run that has not succeeded to be tried again."""
+        standings, anew = self.standings(), set[int]()
+        for node in self.plan.nodes:
+            if standings[node.name] in (*OPEN, "failed") or not anew.isdisjoint(node.preds):
+                anew.add(node.index)
+        right = self.state.status in (RunStatus.FAILED, RunStatus.CANCELLED)
+        for index in anew if right else ():
+            self.begin_anew(self.plan.nodes[index])
+        if right:
+            self.demanded, self.driven, self.retried_after = "", False, self.lease
+        for event in self.give(Retry(self.now), right):
+            assert event == RunRetried(tuple(sorted(anew)), self.now)
+            self.marks["retried on demand"] += 1
+        self.check()
+
+    def begin_anew(self, node: PlanNode) -> None:
+        """Forget how a node ended."""
+        succeeded = self.fates.pop(node.name, None) == "succeeded"
+        self.marks["success made void"] += succeeded
+        self.verdicts.pop(node.name, None)
+        self.failures[node.index] += succeeded
+        if self.failures[node.index]:
+            self.earlier[node.index] = self.failures[node.index]
+        self.due.pop(node.index, None)
+        self.rows.pop(node.index, None)
+
     def wait(self, seconds: float) -> None:
         """Time passes."""
         self.now += seconds
@@ -152,6 +217,8 @@ class Trial:
 
     def finish(self, fails: Callable[[int], bool]) -> None:
         """Go on to the end of the run with a worker that lives; ``fails`` says what fails then."""
+        if self.pausing or self.paused:
+            self.resume()
         if not self.state.over:
             self.adopt()
         for _ in range(4 * len(self.plan.nodes)):
@@ -182,12 +249,14 @@ class Trial:
         if events:
             assert isinstance(events[0], TaskSucceeded)
             self.store(node, attempt, events[0])
+            self.settle()
         self.check()
 
     def lose(self, node: int, attempt: int, lease: int, retryable: bool, chance: float) -> None:
         """Report a failure: the attempt is retried as the policy says, or the task has failed."""
         right = self.counts(node, attempt, lease)
-        again = right and retryable and attempt < self.plan.nodes[node].retry.attempts
+        tried = attempt - self.earlier.get(node, 0)
+        again = right and retryable and tried < self.plan.nodes[node].retry.attempts
         if right and not again:
             self.fates[self.plan.nodes[node].name] = "failed"
         events = self.give(Fail(node, attempt, lease, self.now, retryable, chance), right)
@@ -198,8 +267,11 @@ class Trial:
             self.marks["gate raised"] += self.plan.nodes[node].kind == "gate"
         if events and isinstance(events[0], AttemptFailed):
             self.due[node] = events[0].retry_at
-            low, high = delays(self.plan.nodes[node], attempt)
+            low, high = delays(self.plan.nodes[node], tried)
             assert low <= round(events[0].retry_at - self.now, 6) <= high
+            if self.due[node] > self.now:
+                self.give(Begin(node, self.lease, self.now), False)
+        self.settle()
         self.check()
 
     def counts(self, node: int, attempt: int, lease: int) -> bool:
@@ -209,6 +281,7 @@ class Trial:
             del self.live[node]
             return True
         self.marks["refused: stale lease"] += lease != self.lease
+        self.marks["refused: from before a retry"] += NO_LEASE < lease <= self.retried_after
         self.marks["refused: other attempt"] += node in self.live and self.live[node][0] != attempt
         self.marks["refused: not running"] += lease == self.lease and node not in self.live
         return False
@@ -219,15 +292,16 @@ class Trial:
 
     def end(self, command: Cancel | Abandon, status: RunStatus) -> None:
         """End the run on demand."""
-        if self.give(command, not self.state.over):
+        if self.give(command, not self.state.over and not (self.paused and isinstance(command, Abandon))):
             self.demanded = status
+            self.pausing = self.paused = False
             self.live.clear()
             self.queue.clear()
         self.check()
 
     def startable(self) -> list[int]:
         """Return the nodes that may start: behind final predecessors, not in flight, not in a delay."""
-        if self.demanded or self.lease == NO_LEASE:
+        if self.demanded or not self.driven or self.pausing or self.paused:
             return []
         standings = self.standings()
         going = [node.index for node in self.plan.nodes if standings[node.name] == "going"]
@@ -250,6 +324,10 @@ class Trial:
             assert RunStatus.RUNNING in RUN_TRANSITIONS[status]
             status = RunStatus.RUNNING
         assert self.state.status is status or self.state.status in RUN_TRANSITIONS[status]
+        for node in decision[0].nodes if isinstance(decision[0], RunRetried) else ():
+            assert TaskStatus.PENDING in TASK_TRANSITIONS[tasks[node]]
+            self.marks[tasks[node], TaskStatus.PENDING] += 1
+            tasks[node] = TaskStatus.PENDING
         self.moved(tasks)
         return decision
 
@@ -281,7 +359,7 @@ class Trial:
         assert self.state.status == self.expected_status(standings)
         assert self.state.attempts == {node: count for node, count in self.failures.items() if count}
         delayed = [node for node in self.startable() if node not in self.queue]
-        ready = [] if self.lease == NO_LEASE or self.demanded else self.queue
+        ready = [] if not self.driven or self.demanded or self.pausing or self.paused else self.queue
         expected = [*ready, *sorted(delayed, key=lambda node: (self.due[node], node))]
         assert enabled(self.state, self.now) == expected
 
@@ -302,8 +380,8 @@ class Trial:
         """Return how the run stands."""
         if self.demanded:
             return self.demanded
-        if self.lease == NO_LEASE:
-            return "pending"
+        if self.paused or not self.driven:
+            return "paused" if self.paused else "pending"
         if any(standing in OPEN for standing in standings.values()):
             return "running"
         return "failed" if "failed" in standings.values() else "succeeded"
@@ -311,13 +389,13 @@ class Trial:
     def agrees(self, stored: RunState) -> None:
         """Compare the state that the rows amount to with this one: the same, but for attempts in flight."""
         live, other = picture(self.state), picture(stored)
-        for slot in ("attempts", "open", "skips", "unfinished", "verdicts"):
+        for slot in ("attempts", "earlier", "open", "skips", "unfinished", "verdicts"):
             assert live[slot] == other[slot], slot
         assert sorted(self.state.failed) == sorted(stored.failed)
         going = {TaskStatus.READY, TaskStatus.RUNNING, TaskStatus.WAITING}
         for node, (was, now) in enumerate(zip(self.state.tasks, stored.tasks, strict=True)):
             # A retry in flight waits again, for a moment that has passed: its delay is stored, its start is not.
-            again = TaskStatus.WAITING if self.failures[node] else TaskStatus.READY
+            again = TaskStatus.WAITING if self.failures[node] > self.earlier.get(node, 0) else TaskStatus.READY
             assert now is (again if was in going else was)
         assert stored.retry_at == {
             node: due for node, due in self.due.items() if stored.tasks[node] is TaskStatus.WAITING
@@ -343,6 +421,9 @@ ACTIONS: Sequence[tuple[int, Callable[[Trial, Random], None]]] = (
     (2, lambda trial, random: trial.report_again(random.randrange(99), random.random() < 0.5, random.randint(0, 1))),
     (1, lambda trial, random: trial.report_as(random.randrange(9), random.randint(0, trial.lease), True)),
     (2, lambda trial, random: trial.wait(random.choice((0.5, 1.0, 5.0)))),
+    (1, lambda trial, random: trial.pause()),
+    (2, lambda trial, random: trial.resume()),
+    (2, lambda trial, random: trial.retry()),
 )
 
 
@@ -364,4 +445,8 @@ def walk(seed: int, steps: int = 25, after: Callable[[Trial], None] = lambda tri
         random.choices(actions, weights)[0](trial, random)
         after(trial)
     trial.finish(lambda node: (node * 7 + seed) % 5 == 0)
+    if seed % 3 == 0 and trial.state.status is not RunStatus.SUCCEEDED:
+        trial.retry()
+        after(trial)
+        trial.finish(lambda node: (node * 5 + seed) % 7 == 0)
     return trial

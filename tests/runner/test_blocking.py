@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from cloaca import (
     Workflow,
     task,
 )
-from tests.runner.shop import A, Order, Shipment, seed, shop
+from tests.runner.shop import A, B, Order, Shipment, seed, shop
 
 
 @pytest.fixture(params=["memory", "file"])
@@ -159,6 +160,36 @@ def test_two_runners_in_two_threads_on_one_file(tmp_path: Path) -> None:
     with ThreadPoolExecutor(2) as pool:
         outcomes = [outcome for outcomes in pool.map(work, (0, 10)) for outcome in outcomes]
     assert outcomes == [Success(Shipment(tracking=f"paid-{n}-10/sku-{n}")) for n in range(20)]
+
+
+def test_a_run_is_paused_resumed_retried_and_forked(database: str) -> None:
+    release, broken = threading.Event(), [True]
+
+    @task
+    def hold(order: Order) -> A:
+        release.wait(10)
+        return A(a=order.order)
+
+    @task
+    def breaks(a: A) -> B:
+        if broken[0]:
+            raise ConnectionError("not yet")
+        return B(b=a.a)
+
+    workflow = Workflow("held", hold >> breaks)
+    with BlockingRunner(database, workflows=[workflow]) as runner:
+        handle = runner.start(workflow, Order(order=4))
+        handle.pause()
+        release.set()
+        while handle.status() != "paused":
+            time.sleep(0.01)
+        assert handle.why() == Waiting("resume")
+        handle.resume()
+        assert isinstance(handle.result(), Failure)
+        broken[0] = False
+        handle.retry()
+        assert handle.result() == Success(B(b=4))
+        assert handle.fork(before=breaks).result() == Success(B(b=4))
 
 
 def test_a_body_that_ignores_its_end_does_not_hold_the_runner(database: str) -> None:

@@ -233,7 +233,7 @@ async def test_two_processes_make_the_same_id(make: Make) -> None:
     async with running(store, shop) as first, running(other, shop) as second:
         handles = [await first.start(shop, Order(order=order)) for order in range(5)]
         taken = [int(handle.id) for handle in handles]
-        second._ids = iter([*taken, *taken])
+        second._engine.ids = iter([*taken, *taken])
         later = [await second.start(shop, Order(order=order)) for order in range(100, 105)]
         keyed = [await second.start(shop, Order(order=order), key=f"{order}") for order in range(200, 205)]
         every = [*handles, *later, *keyed]

@@ -129,7 +129,7 @@ async def test_equal_inputs_with_unlike_json(database: Database) -> None:
 async def test_keys_that_are_refused(database: Database, key: object) -> None:
     async with database.runner(shop) as runner:
         with pytest.raises(ValueError, match="an idempotency key is a printable string of 1 to 512 characters"):
-            await runner.start(shop, Order(order=1), key=key)  # type: ignore[call-overload]  # odd on purpose
+            await runner.start(shop, Order(order=1), key=key)  # type: ignore[arg-type]  # odd on purpose
         assert await runner.runs() == []
 
 

@@ -1,0 +1,145 @@
+"""One attempt in a child process: find the task, call its body, and say in plain JSON what became of it.
+
+It runs in the child. It knows what ``errands`` sends; the process, its line to the parent and its end are others'.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import copy_context
+from dataclasses import astuple
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel
+
+from cloaca.algebra.context import TaskContext
+from cloaca.algebra.tasks import Task, task
+from cloaca.errors import TaskNotImportable
+from cloaca.interpreter.answers import Exit, Raised, Report, answer, raised, worth_retrying
+from cloaca.interpreter.homes import Home, found, known_as
+from cloaca.ports import Codec
+
+AnyTask = Task[Any, Any, Any, Any, Any]
+Tell = Callable[[object], None]
+Errand = Mapping[str, Any]
+
+
+def perform(errand: Errand, tell: Tell, codec: Codec) -> dict[str, object]:
+    """Make an attempt; return ``returned`` (a payload), ``raised`` (its parts), or why the task is ``unreachable``.
+
+    An errand without inputs only asks whether the task can be found.
+    """
+    try:
+        body = _task(errand)
+        signature = body.signature
+    except Exception as error:  # noqa: BLE001 - what a user's module raises when it is imported
+        return {"unreachable": str(error)}
+    if errand["inputs"] is None:
+        return {"returned": None}
+    try:
+        pairs = zip(signature.parameters, errand["inputs"], strict=True)
+        models: list[BaseModel] = [codec.decode(parameter.model, text) for parameter, text in pairs]
+    except BaseException as error:  # noqa: BLE001 - a user's validator may raise anything
+        return _told(raised(error, retryable=False))
+    context = _context(errand["context"], tell)
+    injected = {signature.context: context} if signature.context and context else {}
+    tell(["begun"])
+    return _told(_attempted(body, models, injected, errand, codec))
+
+
+def _attempted(
+    body: AnyTask, models: list[BaseModel], injected: Mapping[str, TaskContext], errand: Errand, codec: Codec
+) -> Report:
+    try:
+        value = copy_context().run(_called, body, models, injected)
+        if isinstance(value, Exit):
+            raise value.error
+        return answer(body.signature, value, codec)
+    except BaseException as error:  # noqa: BLE001 - this is where user code runs
+        return raised(error, retryable=worth_retrying(error, lambda error: _retries(error, body, errand)))
+
+
+def _called(body: AnyTask, models: list[BaseModel], injected: Mapping[str, TaskContext]) -> object:
+    """Call a body; one that is async gets an event loop of its own."""
+    if body.signature.is_async:
+        return asyncio.run(_awaited(body.function(*models, **injected)))
+    return body.function(*models, **injected)
+
+
+async def _awaited(work: Awaitable[object]) -> object:
+    """Await a body; what it raises is a value, so that its traceback has nothing of an event loop."""
+    try:
+        return await work
+    except BaseException as error:  # noqa: BLE001 - this is where user code runs
+        return Exit(error)
+
+
+def _told(report: Report) -> dict[str, object]:
+    if isinstance(report, Raised):
+        return {"raised": astuple(report)[:5]}
+    return {"returned": report.payload}
+
+
+def _task(errand: Errand) -> AnyTask:
+    home = Home(*errand["home"])
+    there = found(home, errand["main"])
+    if isinstance(there, Task):
+        return there
+    if not callable(there):
+        raise TaskNotImportable(f"a child process has imported {home}, but it is no task")
+    made: AnyTask = task(there)
+    return made
+
+
+def _retries(error: BaseException, body: AnyTask, errand: Errand) -> bool:
+    """Ask the retry policy: its classes by name, its predicate where that lives."""
+    policy, main = errand["retries"], errand["main"]
+    if "classes" in policy:
+        return any(known_as(kind, main) in policy["classes"] for kind in type(error).__mro__)
+    if "predicate" in policy:
+        predicate: Any = found(Home(*policy["predicate"]), main)
+        return bool(predicate(error))
+    return body.options.retry.retries(error)
+
+
+def _context(given: Mapping[str, Any] | None, tell: Tell) -> TaskContext | None:
+    """Return a context whose heartbeats and records go to the parent. It is never cancelled: its process is killed."""
+    if given is None:
+        return None
+    logger = logging.Logger(given["logger"], given["level"])
+    logger.addHandler(_Forwarding(tell))
+    who = {"run": given["run_id"], "task": given["task"], "attempt": given["attempt"]}
+    scheduled_for = given["scheduled_for"]
+    return TaskContext(
+        run_id=given["run_id"],
+        task=given["task"],
+        attempt=given["attempt"],
+        idempotency_key=given["idempotency_key"],
+        logger=logging.LoggerAdapter(logger, who),
+        scheduled_for=None if scheduled_for is None else datetime.fromisoformat(scheduled_for),
+        beat=lambda: tell(["beat"]),
+    )
+
+
+class _Forwarding(logging.Handler):
+    """Sends records to the parent, whose handlers show them."""
+
+    def __init__(self, tell: Tell) -> None:
+        super().__init__()
+        self._tell = tell
+        self._formatter = logging.Formatter()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send a record as what a formatter needs of it, its message made up and its traceback as text."""
+        try:
+            names = ("levelno", "levelname", "pathname", "filename", "module", "lineno", "funcName", "created", "msecs")
+            known: dict[str, object] = {name: getattr(record, name) for name in names}
+            known |= {"msg": record.getMessage(), "process": record.process, "threadName": record.threadName}
+            if record.exc_info:
+                known["exc_text"] = self._formatter.formatException(record.exc_info)
+            self._tell(["log", known])
+        except Exception:  # noqa: BLE001 - a record that can't be made up must not fail the body
+            self.handleError(record)

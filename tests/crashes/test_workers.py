@@ -1,0 +1,243 @@
+"""``cloaca worker``: processes share what another has submitted, leave in order, and take over from the dead."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import re
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from pydantic import BaseModel
+from returns.result import Success
+
+from cloaca import Runner, Workflow, task
+from tests.crashes.commands import worker
+from tests.crashes.processes import begun, log, until
+from tests.crashes.programs import WORKFLOWS, Job, Total, chain, innocent
+from tests.runner.databases import asynchronous
+from tests.stores.servers import server
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
+
+LEASE = ("--lease", "2")  # PostgreSQL can't see that a process is dead: its lease has to run out
+numbers = itertools.count(1)
+
+
+class Number(BaseModel):
+    n: int
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    with server() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, database: Path) -> Iterator[str]:
+    """The URL of a database that nobody has used."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{database}"
+        return
+    postgres = request.getfixturevalue("postgres")
+    name = f"cloaca_workers_{os.getpid()}_{next(numbers)}"
+    asyncio.run(execute(postgres, f"CREATE DATABASE {name}"))
+    yield re.sub(r"/\w+(?=\?|$)", f"/{name}", postgres, count=1)
+    asyncio.run(execute(postgres, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+async def execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute(statement)
+    await connection.close()
+
+
+async def submitted(url: str, workflow: Any, *jobs: Job) -> list[str]:
+    """Start runs and leave them to the workers."""
+    async with Runner(url, workflows=WORKFLOWS, work=False) as runner:
+        return [(await runner.start(workflow, job)).id for job in jobs]
+
+
+async def result_of(url: str, run: str) -> Any:
+    """Wait for a run that workers drive."""
+    async with Runner(url, workflows=WORKFLOWS, work=False) as runner:
+        return await (await runner.get(run)).result(timeout=20)
+
+
+async def events_of(url: str, run: str) -> list[str]:
+    async with Runner(url, workflows=WORKFLOWS, work=False) as runner:
+        return [event.kind async for event in (await runner.get(run)).events()]
+
+
+@asynchronous
+async def test_two_workers_share_what_a_third_process_has_submitted(url: str, folder: Path) -> None:
+    """Neither takes more runs than it has slots for, as long as none ends."""
+    with worker(url, "--concurrency", "2") as one, worker(url, "--concurrency", "2") as two:
+        runs = await submitted(url, chain, *(Job(folder=str(folder), number=n) for n in range(6)))
+        until(lambda: {entry["pid"] for entry in log(folder)} == {one.pid, two.pid})
+        (folder / "go").touch()
+        for number, run in enumerate(runs):
+            assert await result_of(url, run) == Success(Total(total=2 * number + 3))
+        for each in (one, two):
+            each.signal(signal.SIGTERM)
+        assert (one.end(), two.end()) == (0, 0)
+    times = Counter((entry["run"], entry["task"]) for entry in log(folder))
+    assert times == {(run, name): 1 for run in runs for name in ("first", "waits", "blocks", "last")}
+    ends = [line for each in (one, two) for line in each.said("has ended")]
+    assert sorted(line["run"] for line in ends) == sorted(runs)
+    assert {(line["workflow"], line["status"]) for line in ends} == {("chain", "succeeded")}
+    assert one.log[-1]["message"] == two.log[-1]["message"] == "Stopped"
+
+
+@asynchronous
+async def test_a_peer_goes_on_within_a_second_after_sigterm(url: str, folder: Path) -> None:
+    [run] = await submitted(url, chain, Job(folder=str(folder), number=7))
+    with worker(url, "--grace", "0.2") as leaving:
+        until(lambda: begun(folder, "waits") and begun(folder, "blocks"))
+        with worker(url) as peer:
+            leaving.signal(signal.SIGTERM)
+            assert leaving.end() == 0  # though a body still hangs on a thread
+            left_at = time.time()
+            until(lambda: begun(folder, "waits", 2) and begun(folder, "blocks", 2))
+            (folder / "go").touch()
+            assert await result_of(url, run) == Success(Total(total=17))
+    entries = log(folder)
+    assert Counter(entry["task"] for entry in entries) == {"first": 1, "waits": 2, "blocks": 2, "last": 1}
+    for name in ("waits", "blocks"):
+        before, after = (entry for entry in entries if entry["task"] == name)
+        assert (before["pid"], after["pid"]) == (leaving.pid, peer.pid)
+        assert (before["attempt"], after["attempt"]) == (1, 1)
+        assert after["at"] - left_at < 5
+    assert "run_recovered" not in await events_of(url, run)
+    assert [line["message"].split(" ")[0] for line in leaving.log[-4:]] == ["Asked", "Session", "Session", "Stopped"]
+
+
+@asynchronous
+async def test_what_runs_gets_its_grace_and_nothing_begins(url: str, folder: Path) -> None:
+    [run] = await submitted(url, chain, Job(folder=str(folder), number=7))
+    with worker(url, "--grace", "20") as leaving:
+        until(lambda: begun(folder, "waits") and begun(folder, "blocks"))
+        leaving.signal(signal.SIGINT)
+        leaving.wait_for("leaves")
+        late = await submitted(url, innocent, Job(folder=str(folder), number=1))
+        (folder / "go").touch()
+        assert leaving.end() == 0
+    assert sorted(entry["task"] for entry in log(folder)) == ["blocks", "first", "waits"]
+    async with Runner(url, workflows=WORKFLOWS, work=False) as runner:
+        assert {(info.id, info.status) for info in await runner.runs()} == {(run, "pending"), (late[0], "pending")}
+    with worker(url):
+        assert await result_of(url, run) == Success(Total(total=17))
+    assert Counter(entry["task"] for entry in log(folder) if entry["run"] == run) == {
+        "first": 1, "waits": 1, "blocks": 1, "last": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@asynchronous
+async def test_a_second_signal_ends_it_at_once(url: str, folder: Path, number: signal.Signals) -> None:
+    [run] = await submitted(url, chain, Job(folder=str(folder), number=7))
+    with worker(url, "--grace", "600") as leaving:
+        until(lambda: begun(folder, "waits") and begun(folder, "blocks"))
+        leaving.signal(number)
+        leaving.wait_for("leaves")
+        leaving.signal(number)
+        asked_at = time.monotonic()
+        assert leaving.end() == 128 + number
+        assert time.monotonic() - asked_at < 10
+    (folder / "go").touch()
+    with worker(url):
+        assert await result_of(url, run) == Success(Total(total=17))
+    assert "run_recovered" not in await events_of(url, run)  # even then its lease was given back
+
+
+@asynchronous
+async def test_a_peer_takes_over_from_the_killed(url: str, folder: Path) -> None:
+    [run] = await submitted(url, chain, Job(folder=str(folder), number=7))
+    with worker(url, *LEASE) as dying:
+        until(lambda: begun(folder, "waits") and begun(folder, "blocks"))
+        with worker(url, *LEASE) as peer:
+            dying.signal(signal.SIGKILL)
+            assert dying.end() == -signal.SIGKILL
+            until(lambda: begun(folder, "waits", 2) and begun(folder, "blocks", 2))
+            (folder / "go").touch()
+            assert await result_of(url, run) == Success(Total(total=17))
+            peer.wait_for("has ended")
+    [taken] = peer.said("is taken over")
+    assert (taken["run"], taken["workflow"]) == (run, "chain")
+    assert Counter(entry["task"] for entry in log(folder)) == {"first": 1, "waits": 2, "blocks": 2, "last": 1}
+    assert (await events_of(url, run)).count("run_recovered") == 1
+
+
+BLOCKING = """
+import time
+from pydantic import BaseModel
+from cloaca import Workflow, task
+
+class N(BaseModel):
+    n: int = 1
+
+@task
+async def stuck(n: N) -> N:
+    open("begun", "w").close()
+    while True:
+        time.sleep(0.01)
+
+jam = Workflow("jam", stuck)
+"""
+
+
+@asynchronous
+async def test_a_body_that_blocks_the_event_loop_is_ended_by_a_second_signal(folder: Path, database: Path) -> None:
+    file = folder / "jam.py"
+    file.write_text(BLOCKING.replace('"begun"', repr(str(folder / "begun"))))
+    with worker(f"sqlite:///{database}", target=str(file)) as stuck:
+        async with Runner(f"sqlite:///{database}", work=False) as runner:
+            namespace: dict[str, Any] = {}
+            exec(file.read_text(), namespace)  # the same workflow, in this process
+            await runner.start(namespace["jam"], namespace["N"]())
+        until((folder / "begun").exists)
+        stuck.signal(signal.SIGTERM)
+        time.sleep(0.2)
+        stuck.signal(signal.SIGTERM)
+        assert stuck.end() == 128 + signal.SIGTERM
+
+
+@asynchronous
+async def test_runs_that_only_wait_go_to_a_peer_while_others_have_their_grace(url: str) -> None:
+    """A worker that leaves keeps what it is doing, and nothing else."""
+    begun, release = asyncio.Event(), asyncio.Event()
+
+    @task
+    async def hold(seen: Number) -> Number:
+        begun.set()
+        await release.wait()
+        return seen
+
+    @task
+    async def quick(number: Number) -> Number:
+        return number
+
+    held, swift = Workflow("held", quick >> hold), Workflow("swift", quick)
+    leaving = Runner(url, workflows=[held, swift], concurrency=1, grace_s=20)
+    await leaving.__aenter__()
+    slow = await leaving.start(held, Number(n=1))
+    await begun.wait()
+    waiting = [(await leaving.start(swift, Number(n=n))).id for n in range(3)]
+    async with Runner(url, workflows=[swift]) as peer:
+        left = asyncio.create_task(leaving.__aexit__(None, None, None))
+        for run in waiting:
+            assert isinstance(await (await peer.get(run)).result(timeout=10), Success)
+        assert not left.done()
+        release.set()
+        await left
+        infos = {info.id: info.status for info in await peer.runs()}
+        assert infos == dict.fromkeys(waiting, "succeeded") | {slow.id: "succeeded"}
