@@ -55,6 +55,20 @@ def _has_no_runs(path: Path) -> bool:
         return False
 
 
+def shown_database(database: str | None) -> str:
+    """Return the URL of a database that is open, without what nobody should see of it.
+
+    >>> shown_database("sqlite:///orders.db")
+    'sqlite:///orders.db'
+    """
+    url = url_of(database)
+    if not url.startswith("postgres"):
+        return url
+    from cloaca.stores.sql.postgres_failures import shown  # noqa: PLC0415 - its driver is an extra
+
+    return shown(url)
+
+
 def run_number(run_id: str) -> int:
     """Return a run's id as the store knows it. Raises RunNotFound.
 

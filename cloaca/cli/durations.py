@@ -1,10 +1,12 @@
-"""Durations and times as people read them: two numbers at most, local time."""
+"""Durations and times as people read and write them: two numbers at most, local time; one number and a unit."""
 
 from __future__ import annotations
 
-from datetime import datetime
+import re
+from datetime import datetime, timedelta
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
+UNITS = {"s": 1, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
 TENTHS_BELOW_S = 60
 
 
@@ -33,3 +35,18 @@ def between(start: datetime | None, end: datetime | None) -> str:
 def shown_time(at: datetime | None) -> str:
     """Return a time in the local time zone, to the second."""
     return "" if at is None else at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def read_duration(text: str) -> timedelta:
+    """Return the duration that ``text`` says: a number and s, m, h, d or w. Raises ValueError.
+
+    >>> read_duration("30d"), read_duration("1.5h")
+    (datetime.timedelta(days=30), datetime.timedelta(seconds=5400))
+    """
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smhdw])", text.strip(), re.ASCII)
+    if match is None:
+        raise ValueError(f'"{text}" is no duration: write a number and s, m, h, d or w, for instance 30d')
+    try:
+        return timedelta(seconds=float(match[1]) * UNITS[match[2]])
+    except OverflowError:
+        raise ValueError(f'"{text}" is longer than any calendar') from None

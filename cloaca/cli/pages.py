@@ -5,6 +5,7 @@ It knows a dossier and rich's tables.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, TextIO
 
 from rich.console import RenderableType
@@ -58,6 +59,7 @@ def _facts(dossier: Dossier) -> Table:
         "started": shown_time(info.started_at),
         "finished": f"{shown_time(info.finished_at)} (took {took})" if took else None,
         "input": _shortened(dossier.input),
+        "output": _shortened(json.dumps(dossier.output, ensure_ascii=False)) if dossier.has_output else None,
     }
     for name, value in facts.items():
         if value:

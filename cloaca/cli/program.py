@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, cast
@@ -16,44 +17,29 @@ import typer
 from typer.main import get_command
 
 from cloaca.cli.checking import check
+from cloaca.cli.db import db
 from cloaca.cli.graphing import Format, graph
-from cloaca.cli.listing import Query, list_runs
+from cloaca.cli.options import DatabaseOption, JsonOption, TargetArgument, as_duration, helping
 from cloaca.cli.refusals import Exit, Refusal, refused
 from cloaca.cli.running import run
-from cloaca.cli.showing import show_run
+from cloaca.cli.runs import runs
 from cloaca.cli.streams import complain
+from cloaca.cli.working import Post, work
 from cloaca.errors import CloacaError
-from cloaca.machine.statuses import RunStatus
 
-LARGEST_PAGE = 1000
 # What typer raises for a wrong command line: click's class, or, in new versions, that of the click inside of typer.
 MISUSE = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
 
-TargetArgument = Annotated[
-    str,
-    typer.Argument(metavar="TARGET", help="module:workflow, path/to/file.py:workflow; or a module that has only one"),
-]
-DatabaseOption = Annotated[
-    str | None,
-    typer.Option(
-        "--database",
-        metavar="URL",
-        envvar="CLOACA_DATABASE_URL",
-        help="sqlite:///orders.db [default: sqlite:///cloaca.db]",
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
 app = typer.Typer(
     name="cloaca",
-    help="Run, check, draw and look at workflows.",
+    help="Run, check and draw workflows; work for a database, and look at its runs.",
     epilog="Exit codes: 0 done, 1 failed or violations, 2 usage, 3 blocked, 4 database unavailable.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-runs = typer.Typer(help="Look at the runs of a database.", rich_markup_mode=None)
 app.add_typer(runs, name="runs")
+app.add_typer(db, name="db")
 
 
 def execute(arguments: Sequence[str]) -> int:
@@ -105,16 +91,7 @@ def _program(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help(), err=True)
-        raise typer.Exit(Exit.USAGE)
-
-
-@runs.callback(invoke_without_command=True)
-def _runs(context: typer.Context) -> None:
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help(), err=True)
-        raise typer.Exit(Exit.USAGE)
+    helping(context)
 
 
 @app.command("run")
@@ -200,53 +177,53 @@ def _graph(
     return graph(target, format=format, output=output, as_json=as_json)
 
 
-@runs.command("list")
-def _list(
+@app.command("worker")
+def _worker(
     *,
-    workflow: Annotated[str | None, typer.Option("--workflow", "-w", metavar="NAME", help="Of this workflow.")] = None,
-    status: Annotated[RunStatus | None, typer.Option("--status", "-s", help="In this status.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=LARGEST_PAGE, help="How many at most.")] = 50,
-    before: Annotated[str | None, typer.Option("--before", metavar="ID", help="Older than this run.")] = None,
+    targets: Annotated[
+        list[str],
+        typer.Argument(metavar="MODULE", help="A module, all of whose workflows are served; or module:workflow."),
+    ],
     database: DatabaseOption = None,
-    as_json: JsonOption = False,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", metavar="N", min=1, help="The most tasks at a time.")
+    ] = 1000,
+    lease: Annotated[
+        float,
+        typer.Option("--lease", metavar="S", min=0.1, help="Seconds of silence after which others take its runs."),
+    ] = 30.0,
+    grace: Annotated[
+        float, typer.Option("--grace", metavar="S", min=0.0, help="Seconds that running tasks get at the end.")
+    ] = 10.0,
+    retention: Annotated[
+        str,
+        typer.Option("--retention", metavar="AGE", help="How long ended runs are kept: 30d, 12h; never deletes none."),
+    ] = "30d",
+    as_json: Annotated[bool, typer.Option("--json", help="Log JSON, an object a line.")] = False,
 ) -> int:
-    """List runs, newest first. It needs no code of yours.
+    """Drive the runs of these workflows, until SIGTERM or Ctrl-C.
+
+    Any number of workers share one database. At the first signal no task begins any more, those that run get their
+    grace, and another worker goes on with the rest within a second. The second signal ends it at once; nothing is
+    lost then either. The log goes to standard error.
 
     \b
-    --json prints a list of:
-      {"id", "workflow", "version", "status", "key", "created_at", "started_at", "finished_at", "reason"}
+    --json logs:
+      {"at", "level", "logger", "message"} and, where they apply,
+      {"run", "workflow", "status", "task", "attempt", "session", "traceback"}
 
     \b
     Examples:
-      cloaca runs list --status failed --limit 10
-      cloaca runs list --workflow orders --database sqlite:///orders.db --json
+      cloaca worker shop.jobs shop.refunds --database postgresql://app@db/shop
+      cloaca worker jobs.py:orders --concurrency 50 --grace 25 --json
     """
-    query = Query(workflow, status.value if status else None, before, limit)
-    return list_runs(query, database, as_json=as_json)
+    return work(targets, Post(database, concurrency, lease, grace, _kept(retention)), as_json=as_json)
 
 
-@runs.command("show")
-def _show(
-    run_id: Annotated[str, typer.Argument(metavar="ID", help="A run's id, as `cloaca runs list` shows it.")],
-    target: Annotated[
-        str | None, typer.Option("--target", metavar="TARGET", help="The run's workflow, to show its output too.")
-    ] = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
-) -> int:
-    """Show a run: its status, tasks and failures, and what it waits for.
-
-    It needs no code of yours.
-
-    \b
-    --json prints the fields of `runs list` and:
-      {"input", "output" (with --target), "waiting_for": {"kind", "task", "field", "until"},
-       "tasks": [{"name", "status", "attempt", "started_at", "finished_at", "skipped_because"}],
-       "failures": [{"task", "attempt", "exception_type", "message", "traceback", "error", "at"}]}
-
-    \b
-    Examples:
-      cloaca runs show 7530131589642765745
-      cloaca runs show 7530131589642765745 --target shop.jobs:orders --json
-    """
-    return show_run(run_id, database, target=target, as_json=as_json)
+def _kept(retention: str) -> timedelta | None:
+    if retention == "never":
+        return None
+    kept = as_duration(retention, "--retention")
+    if not kept:
+        raise Refusal('--retention: runs are kept for a while at least: 30d, 12h, or "never" to delete none')
+    return kept

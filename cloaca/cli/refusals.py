@@ -12,6 +12,7 @@ from cloaca.cli.tracebacks import place_of
 from cloaca.errors import (
     CloacaError,
     ContractError,
+    IncompatibleRun,
     InvalidDatabaseUrl,
     RunNotFound,
     StoreError,
@@ -71,5 +72,7 @@ def _code(error: CloacaError) -> Exit:
             return Exit.USAGE
         case StoreError():
             return Exit.UNAVAILABLE
+        case IncompatibleRun():
+            return Exit.FAILED
         case _:  # a PayloadError among them: the only payload that the command line itself stores is the input
             return Exit.USAGE

@@ -39,7 +39,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Dossier:
-    """All that is shown of a run. ``output`` is known only with the workflow's models, as JSON values."""
+    """All that is shown of a run. ``output`` is known only with the workflow's models, as JSON values.
+
+    ``has_output`` tells an output that is null from one that is not known.
+    """
 
     info: RunInfo
     input: str | None
@@ -47,6 +50,7 @@ class Dossier:
     waiting: Waiting
     failures: list[Attempt]
     output: Json = None
+    has_output: bool = False
 
 
 def show_run(run_id: str, database: str | None, *, target: str | None, as_json: bool) -> Exit:
@@ -79,8 +83,9 @@ def dossier_of(history: History, spec: str | None, workflow: AnyWorkflow | None)
         raise Refusal(f'run {row.id} is one of workflow "{row.workflow}", not "{workflow.name}"', "Name its --target.")
     failures = [Attempt(failure.name, failure) for failure in history.failures]
     tasks, waiting = _read(history, spec, workflow)
-    output = _output(workflow.plan, history) if workflow else None
-    return Dossier(histories.run_info(row), row.input, tasks, waiting, failures, output)
+    known = workflow is not None and row.status == "succeeded"
+    output = _output(workflow.plan, history) if workflow and known else None
+    return Dossier(histories.run_info(row), row.input, tasks, waiting, failures, output, known)
 
 
 def _read(history: History, spec: str | None, workflow: AnyWorkflow | None) -> tuple[list[TaskInfo], Waiting]:
@@ -101,8 +106,6 @@ def _bare(row: TaskRow) -> TaskInfo:
 
 
 def _output(plan: Plan, history: History) -> Json:
-    if history.run.status != "succeeded":
-        return None
     try:
         return plain(histories.output(plan, histories.outputs_of(plan, history), JsonCodec()))
     except ValidationError as error:

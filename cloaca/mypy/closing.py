@@ -11,7 +11,7 @@ from typing import Final
 
 from mypy.nodes import Context, Expression
 from mypy.plugin import FunctionContext, FunctionSigContext, MethodContext
-from mypy.types import AnyType, FunctionLike, Instance, NoneType, ProperType, Type, TypeOfAny
+from mypy.types import AnyType, FunctionLike, Instance, NoneType, ProperType, Type, TypeOfAny, UnionType
 from mypy.types import get_proper_type as proper
 
 from cloaca.algebra.structures import Structure, closed, overlay
@@ -75,9 +75,13 @@ def workflow(context: FunctionContext, session: Session) -> Type:
         violations = result
     for violation in violations:
         session.report(violation, _place(violation, call, context.context, session))
-    if isinstance(result, Closed):
-        return results.workflow(made, structure, result, call.row("output"), session)
-    return _lost(made, call, session)
+    if not isinstance(result, Closed):
+        return _lost(made, call, session)
+    known = results.workflow(made, structure, result, call.row("output"), session)
+    if context.context not in session.rebound:
+        return known
+    lost = _lost(made, call, session)  # the variable holds other workflows, too, of one type
+    return known.copy_modified(args=[*known.args[:2], *lost.args[2:]])
 
 
 def _read(context: FunctionContext) -> Call:
@@ -97,8 +101,10 @@ def _read(context: FunctionContext) -> Call:
 
 
 def _model(argument: Type) -> Instance | None:
-    model = instances_of(proper(argument))
-    return model if isinstance(model, Instance) else None
+    known = proper(argument)
+    model = instances_of(known)
+    is_class = isinstance(known, FunctionLike)  # and no variable, which may hold a subclass
+    return model if isinstance(model, Instance) and is_class else None
 
 
 def _lost(made: Instance, call: Call, session: Session) -> Instance:
@@ -191,14 +197,23 @@ def boundary(made: Type, structure: Structure[StaticNode], context: Context, ses
     return graph.copy_modified(args=[*rows, *graph.args[HIDDEN:]])
 
 
+def _not_none(wanted: Type | None) -> Type | None:
+    """The one type of an optional one."""
+    known = proper(wanted)
+    if not isinstance(known, UnionType):
+        return known
+    items = [item for item in known.items if not isinstance(proper(item), NoneType)]
+    return items[0] if len(items) == 1 else None
+
+
 def _declared(context: Context, session: Session) -> tuple[ProperType, ...] | None:
     """The rows of the ``Graph[In, Out]`` that is declared where this expression stands."""
-    wanted = proper(session.api.expr_checker.type_context[-1])
-    if not isinstance(wanted, Instance) or wanted.type.fullname != GRAPH:
+    wanted = graph_type(_not_none(session.returned(context) or session.api.expr_checker.type_context[-1]))
+    if wanted is None:
         return None
     hidden = proper(wanted.args[HIDDEN])
     if not isinstance(hidden, Instance):  # inferred from another graph, or lost
         return None
     rows = tuple(proper(row) for row in wanted.args[:HIDDEN])
     known = all(isinstance(row, NoneType) or session.hints.is_model(row) for row in rows)
-    return rows if known and session.is_declared(context) else None
+    return rows if known and (session.is_declared(context) or session.returned(context)) else None

@@ -1,8 +1,9 @@
-"""Where in a module an expression's type is declared: at a return, at an annotated variable, as a plain argument.
+"""Where in a module an expression's type is declared, and not inferred from the expression itself.
 
-mypy tells a hook which type is wanted, but not whether a person wrote it or it was inferred from the expression itself,
-as the type arguments of ``Workflow(...)`` are. So the module is searched, once, and only if it matters. So it is for
-the variables that are assigned more than once, which have one type and may not have one structure.
+mypy tells a hook which type is wanted, but not whether a person wrote it: the type arguments of ``Workflow(...)`` are
+inferred from its arguments. So the module is searched, once, and only if it matters: for the arguments of calls, of
+which only those that are not generic declare a type; for variables that are returned where a type is declared; and for
+variables that are assigned more than once, which have one type and may not have one structure.
 """
 
 from __future__ import annotations
@@ -11,41 +12,158 @@ from collections.abc import Container, Iterator, Mapping
 
 from mypy.checker import TypeChecker
 from mypy.nodes import (
+    AssertStmt,
     AssignmentExpr,
     AssignmentStmt,
     AwaitExpr,
     Block,
     CallExpr,
     ClassDef,
+    ComparisonExpr,
     ConditionalExpr,
     Context,
     Decorator,
+    DictExpr,
     Expression,
     ExpressionStmt,
     ForStmt,
     FuncDef,
+    GeneratorExpr,
     IfStmt,
+    IndexExpr,
+    LambdaExpr,
+    ListComprehension,
+    ListExpr,
     MatchStmt,
+    MemberExpr,
     NameExpr,
     OperatorAssignmentStmt,
+    OpExpr,
     OverloadedFuncDef,
     ReturnStmt,
+    SetExpr,
+    StarExpr,
     Statement,
     TryStmt,
+    TupleExpr,
+    UnaryExpr,
     WhileStmt,
     WithStmt,
+    YieldExpr,
 )
-from mypy.types import CallableType
+from mypy.types import CallableType, Instance, Type
 from mypy.types import get_proper_type as proper
+
+COROUTINE = "typing.Coroutine"
 
 
 def declared_places(api: TypeChecker) -> Mapping[Context, Expression | None]:
     """Return the expressions of the module under check whose type may be declared where they stand.
 
-    For an argument it is the function called: only one that is not generic declares the type, and mypy knows which is
-    one by the time when it checks the argument.
+    For what is in an argument it is the function called: only one that is not generic declares the type, and mypy knows
+    which is one by the time when it checks the argument.
     """
-    return {place: callee for statement in _all(api.tree.defs) for place, callee in _places(statement)}
+    found: dict[Context, Expression | None] = {}
+    for statement in _all(api.tree.defs):
+        for expression in _expressions(statement):
+            _place(expression, None, found)
+    return found
+
+
+def _place(expression: Expression, callee: Expression | None, found: dict[Context, Expression | None]) -> None:
+    """Note an expression and all in it. The operands of an operator are no places of their own."""
+    found[expression] = callee
+    if isinstance(expression, CallExpr):
+        for argument in expression.args:
+            _place(argument, expression.callee, found)
+        _place(expression.callee, None, found)
+        return
+    for part in _parts(expression):
+        _place(part, callee, found)
+
+
+def _parts(expression: Expression) -> list[Expression]:
+    match expression:
+        case ListExpr(items=items) | TupleExpr(items=items) | SetExpr(items=items) | ComparisonExpr(operands=items):
+            return items
+        case DictExpr(items=pairs):
+            return [part for pair in pairs for part in pair if part is not None]
+        case ConditionalExpr(cond=cond, if_expr=one, else_expr=other):
+            return [cond, one, other]
+        case OpExpr(op="or" | "and", left=left, right=right):
+            return [left, right]
+        case OpExpr(left=left, right=right):
+            return [part for side in (left, right) for part in _inside(side)]
+        case AwaitExpr(expr=inner) | StarExpr(expr=inner) | MemberExpr(expr=inner) | UnaryExpr(expr=inner):
+            return [inner]
+        case YieldExpr(expr=inner) | AssignmentExpr(value=inner):
+            return [inner] if inner is not None else []
+        case IndexExpr(base=base, index=index):
+            return [base, index]
+        case LambdaExpr():
+            return [inner for statement in expression.body.body for inner in _expressions(statement)]
+        case ListComprehension(generator=generator):
+            return [generator]
+        case GeneratorExpr(left_expr=left, sequences=sequences):
+            return [left, *sequences]
+    return []
+
+
+def _inside(operand: Expression) -> list[Expression]:
+    """What is in an operand of ``>>`` or ``&``: calls have arguments."""
+    return [operand] if isinstance(operand, CallExpr) else _parts(operand) if isinstance(operand, OpExpr) else []
+
+
+def _expressions(statement: Statement) -> list[Expression]:
+    """The expressions of a statement itself, without those of the statements in it."""
+    match statement:
+        case ReturnStmt(expr=found) | AssertStmt(expr=found):
+            return [] if found is None else [found]
+        case ExpressionStmt(expr=found) | ForStmt(expr=found) | WhileStmt(expr=found) | MatchStmt(subject=found):
+            return [found]
+        case AssignmentStmt(rvalue=found) | OperatorAssignmentStmt(rvalue=found):
+            return [found]
+        case IfStmt(expr=several) | WithStmt(expr=several):
+            return several
+        case FuncDef():
+            return [argument.initializer for argument in statement.arguments if argument.initializer is not None]
+    return []
+
+
+def returned_places(api: TypeChecker) -> Mapping[Context, Type]:
+    """Return what is assigned to a variable that its function returns, and the type that the function declares.
+
+    An expression that mentions the variable itself is a step on the way, and left out.
+    """
+    found: dict[Context, Type] = {}
+    for statement in _all(api.tree.defs):
+        declared = _declared_return(statement) if isinstance(statement, FuncDef) else None
+        if declared is None or not isinstance(statement, FuncDef):
+            continue
+        inside = list(_all(statement.body.body))
+        names = {each.expr.node for each in inside if isinstance(each, ReturnStmt) and isinstance(each.expr, NameExpr)}
+        for each in inside:
+            for variable, place in _assigned(each):
+                if variable in names and isinstance(each, AssignmentStmt) and not _mentions(each.rvalue, variable):
+                    found[place] = declared
+    return found
+
+
+def _declared_return(function: FuncDef) -> Type | None:
+    if not isinstance(function.type, CallableType):
+        return None
+    declared = proper(function.type.ret_type)
+    if function.is_coroutine and isinstance(declared, Instance) and declared.type.fullname == COROUTINE:
+        return declared.args[2]
+    return declared
+
+
+def _mentions(expression: Expression, variable: object) -> bool:
+    parts = [expression.left, expression.right] if isinstance(expression, OpExpr) else _parts(expression)
+    if isinstance(expression, CallExpr):
+        parts = [expression.callee, *expression.args]
+    is_it = isinstance(expression, NameExpr) and expression.node is variable
+    return is_it or any(_mentions(part, variable) for part in parts)
 
 
 def is_generic(callee: Expression, api: TypeChecker) -> bool:
@@ -101,27 +219,3 @@ def _blocks(statement: Statement) -> list[Block]:
         case MatchStmt(bodies=blocks):
             return blocks
     return []
-
-
-def _places(statement: Statement) -> Iterator[tuple[Expression, Expression | None]]:
-    if isinstance(statement, ReturnStmt) and statement.expr is not None:
-        yield from _parts(statement.expr, None)
-    elif isinstance(statement, AssignmentStmt):
-        yield from _parts(statement.rvalue, None)
-    elif isinstance(statement, ExpressionStmt):
-        yield from _parts(statement.expr, None)
-
-
-def _parts(expression: Expression, callee: Expression | None) -> Iterator[tuple[Expression, Expression | None]]:
-    """The expression itself, the two of a conditional one, and the arguments of a call."""
-    yield expression, callee
-    if isinstance(expression, ConditionalExpr):
-        yield from _parts(expression.if_expr, callee)
-        yield from _parts(expression.else_expr, callee)
-    elif isinstance(expression, AssignmentExpr):
-        yield from _parts(expression.value, callee)
-    elif isinstance(expression, AwaitExpr):
-        yield from _parts(expression.expr, callee)
-    elif isinstance(expression, CallExpr):
-        for argument in expression.args:
-            yield from _parts(argument, expression.callee)

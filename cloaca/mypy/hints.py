@@ -60,7 +60,8 @@ def _flat(type: Type) -> Type:
         return type
     known = proper(type)
     if isinstance(known, UnionType):
-        return UnionType([_flat(item) for item in flatten_nested_unions(known.items, handle_recursive=False)])
+        items = dict.fromkeys(map(_flat, flatten_nested_unions(known.items, handle_recursive=False)))
+        return UnionType(list(items))
     if isinstance(known, Instance) and known.args and known.last_known_value is None:
         return known.copy_modified(args=[_flat(arg) for arg in known.args])
     if isinstance(known, TupleType):

@@ -65,13 +65,14 @@ class StaticNode:
 
 @dataclass(frozen=True, eq=False)
 class StaticTask(StaticNode):
-    """A task, or a graph of which no more is known than its two rows."""
+    """A task, or with ``is_opaque`` a graph of which no more is known than its two rows."""
 
     signature: Signature[Model] = NOTHING
     options: tuple[tuple[str, str], ...] = ()
     reads: Renames = ()
     writes: Renames = ()
     whole: str | None = None
+    is_opaque: bool = False
 
     def __eq__(self, other: object) -> bool:
         return super().__eq__(other) and isinstance(other, StaticTask) and _may_agree(self.options, other.options)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from mypy.errorcodes import CALL_ARG
-from mypy.nodes import CallExpr, Context, Expression, FuncDef, LambdaExpr, OpExpr, TempNode
+from mypy.nodes import CallExpr, Context, Expression, LambdaExpr, OpExpr, TempNode
 from mypy.plugin import FunctionContext, MethodContext, MethodSigContext
 from mypy.types import AnyType, CallableType, FunctionLike, Instance, ProperType, Type, TypeOfAny
 from mypy.types import get_proper_type as proper
@@ -26,7 +26,7 @@ from cloaca.mypy.operands import graph_type, instances_of, is_from_error, operan
 from cloaca.mypy.requirements import fits, protocol, required
 from cloaca.mypy.sessions import Session
 from cloaca.mypy.structures import LARGEST
-from cloaca.mypy.tasks import declarations, identity
+from cloaca.mypy.tasks import declarations, defined, identity
 from cloaca.mypy.terms import GRAPH, Spec, Term
 
 NEVER_CHECKED: Final = AnyType(TypeOfAny.special_form)  # the structure is lost
@@ -87,7 +87,7 @@ def _result(context: MethodContext, session: Session, term: Term | None) -> Type
     made = with_hidden(_inferred(context, session, structure), terms.shape(session.api, term))
     made = _honest(made, structure, context.context, session)
     declared = boundary(made, structure, context.context, session)
-    return _of_any_structure(session) if declared is made and context.context in session.rebound else declared
+    return _of_any_structure(declared, session) if context.context in session.rebound else declared
 
 
 def _place(violation: Violation, context: Context, session: Session) -> Context:
@@ -116,15 +116,18 @@ def _inferred(context: MethodContext, session: Session, structure: Structure[Sta
     return Instance(terms.info(session.api, GRAPH), [*rows, AnyType(TypeOfAny.special_form)])
 
 
-def _of_any_structure(session: Session) -> Type:
+def _of_any_structure(known: Type, session: Session) -> Type:
     """What is assigned to a variable that gets another graph, too: the variable has one type for both."""
+    graph = graph_type(known)
+    if graph is not None and graph.type.fullname != GRAPH:
+        return with_hidden(known, NEVER_CHECKED)
     return Instance(terms.info(session.api, GRAPH), [NEVER_CHECKED] * 3)
 
 
 def made(context: FunctionContext, session: Session) -> Type:
     """``Graph()``."""
     if context.context in session.rebound:
-        return _of_any_structure(session)
+        return _of_any_structure(context.default_return_type, session)
     return with_hidden(context.default_return_type, terms.shape(session.api, terms.term(session.api, "empty")))
 
 
@@ -276,9 +279,9 @@ def _condition(predicate: Expression, type: ProperType, session: Session) -> tup
     place = f"{session.api.tree.fullname}:{predicate.line}:{predicate.column}"
     if isinstance(predicate, LambdaExpr):
         return _lambda(predicate, place, session)
-    if not isinstance(type, CallableType) or not isinstance(type.definition, FuncDef):
+    definition = defined(predicate)
+    if not isinstance(type, CallableType) or definition is None:
         return None
-    definition = type.definition
     is_async = definition.is_coroutine
     reader: Reader[Instance] = Reader("", "", session.hints)
     parameter = reader.predicate(declarations(type, is_async=is_async)[0], is_async=is_async)

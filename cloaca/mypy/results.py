@@ -27,7 +27,8 @@ def workflow(
     context = _context(found, session)
     input = found.input if found.input is not None else NoneType()
     output = _output(structure, found, context) if declared is None else declared
-    return made.copy_modified(args=[input, output, context, _union(list(errors(structure)))])
+    so_far = context.copy_modified(required_keys=set())  # a handle tells what is there at the moment
+    return made.copy_modified(args=[input, output, so_far, _union(list(errors(structure)))])
 
 
 def rows(structure: Structure[StaticNode], session: Session) -> tuple[Type, Type]:
@@ -100,7 +101,9 @@ def _type(opaque: object) -> Type:
 def errors(structure: Structure[StaticNode]) -> Iterator[Type]:
     """Yield the error models that the tasks of a graph answer with."""
     for node in structure.nodes.values():
-        if isinstance(node, StaticTask) and node.signature.error is not None:
+        if isinstance(node, StaticTask) and node.is_opaque:
+            yield AnyType(TypeOfAny.special_form)
+        elif isinstance(node, StaticTask) and node.signature.error is not None:
             yield node.signature.error
         elif isinstance(node, StaticSeal) and node.structure is not None:
             yield from errors(node.structure)

@@ -15,11 +15,11 @@ from mypy.checker import TypeChecker
 from mypy.errorcodes import ErrorCode
 from mypy.nodes import Context, Expression
 from mypy.server.trigger import make_trigger, make_wildcard_trigger
-from mypy.types import Instance
+from mypy.types import Instance, Type
 
 from cloaca.errors import Violation
 from cloaca.mypy.codes import CODES, UNCHECKED
-from cloaca.mypy.declared import declared_places, is_generic, rebound_places
+from cloaca.mypy.declared import declared_places, is_generic, rebound_places, returned_places
 from cloaca.mypy.hints import MypyHints
 from cloaca.mypy.nodes import StaticNodes
 from cloaca.mypy.structures import Structures
@@ -53,6 +53,7 @@ class Session:
         self.structures = Structures()
         self.hints = MypyHints(api)
         self.nodes = StaticNodes(self.hints)
+        self.reported = 0  # how often something was said
         self._depended: set[tuple[str, Instance]] = set()
 
     @cached_property
@@ -70,6 +71,14 @@ class Session:
         return context in self._declared if callee is None else not is_generic(callee, self.api)
 
     @cached_property
+    def _returned(self) -> Mapping[Context, Type]:
+        return returned_places(self.api)
+
+    def returned(self, context: Context) -> Type | None:
+        """Return the type that a function declares for a variable to which this expression is assigned."""
+        return self._returned.get(context)
+
+    @cached_property
     def rebound(self) -> Container[Context]:
         """The expressions that are assigned to a variable which elsewhere is assigned another."""
         return rebound_places(self.api)
@@ -84,6 +93,7 @@ class Session:
 
     def say(self, text: str, context: Context, code: ErrorCode) -> None:
         """Report an error under a code."""
+        self.reported += 1
         if not self.api.current_node_deferred:
             with unfiltered(self.api):
                 self.api.fail(_MARKED.sub("", text), context, code=code)

@@ -100,7 +100,8 @@ def _task(spec: Spec, parameters: ProperType, returned: ProperType) -> StaticNod
 def _opaque(spec: Spec, input: ProperType, output: ProperType) -> StaticNode:
     model = _model(input)
     parameters = () if model is None else (Parameter("input", model),)
-    return StaticTask(spec["name"], f"graph {spec['name']}", signature=Signature(parameters, _model(output)))
+    signature = Signature(parameters, _model(output))
+    return StaticTask(spec["name"], f"graph {spec['name']}", signature=signature, is_opaque=True)
 
 
 _LEAVES: Final[Mapping[str, Callable[[Spec, ProperType, ProperType], StaticNode]]] = {"task": _task, "opaque": _opaque}

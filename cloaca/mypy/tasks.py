@@ -71,14 +71,18 @@ def _is_result(hint: Type) -> bool:
 
 def _arguments(context: MethodSigContext, session: Session) -> list[Type]:
     """The type arguments of the task: ``[In, Out, Hidden, Params, Returned]``."""
-    lost = AnyType(TypeOfAny.from_error)
+    lost: Type = AnyType(TypeOfAny.special_form)
     expression = context.args[0][0]
     function = proper(session.api.expr_checker.accept(expression))
     if isinstance(expression, LambdaExpr):
         _refuse_lambda(expression, session)
-    if not isinstance(function, CallableType):
+    if not isinstance(function, CallableType) or isinstance(expression, LambdaExpr):
+        lost = AnyType(TypeOfAny.from_error) if isinstance(expression, LambdaExpr) else lost
         return [lost, lost, lost, any_parameters(), lost]
-    read = _read(function, context.context, session)
+    refused = session.reported
+    read = _read(function, expression, context.context, session)
+    if session.reported != refused or _has_errors(function):
+        lost = AnyType(TypeOfAny.from_error)
     kinds, names = function.arg_kinds, function.arg_names
     rest: list[Type] = [Parameters(function.arg_types, kinds, names), function.ret_type]
     if read is None:
@@ -107,17 +111,30 @@ def _input(signature: Signature[Instance], session: Session) -> Type:
     return protocol({name: field.type for row in rows for name, field in row.items() if field.required}, session)
 
 
+def _has_errors(function: CallableType) -> bool:
+    """Whether mypy has said what is wrong with the declaration."""
+    return any(map(_is_unknown, map(proper, (*function.arg_types, function.ret_type))))
+
+
 def any_parameters() -> Parameters:
     """Return what stands for any parameters."""
     anything = AnyType(TypeOfAny.from_error)
     return Parameters([anything, anything], [ArgKind.ARG_STAR, ArgKind.ARG_STAR2], [None, None])
 
 
-def _read(function: CallableType, context: Context, session: Session) -> tuple[Term, Signature[Instance]] | None:
-    definition = context.func if isinstance(context, Decorator) else function.definition
-    if isinstance(definition, Decorator):
-        definition = definition.func
-    if not isinstance(definition, FuncDef):
+def defined(expression: Expression) -> FuncDef | None:
+    """Return the function that an expression names itself: what mypy knows of one in a variable is not in its cache."""
+    node = expression.node if isinstance(expression, RefExpr) else None
+    if isinstance(node, Decorator):
+        return node.func
+    return node if isinstance(node, FuncDef) else None
+
+
+def _read(
+    function: CallableType, expression: Expression, context: Context, session: Session
+) -> tuple[Term, Signature[Instance]] | None:
+    definition = context.func if isinstance(context, Decorator) else defined(expression)
+    if definition is None:
         return None
     given = _given(context, definition)
     if given is None:

@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks [--quick] [--large]``: measure, and print a table.
+"""``python -m tests.benchmarks [--quick] [--large]``: measure on both databases, and print a table for each.
 
 ``--quick`` repeats less, ``--large`` adds graphs of 100,000 tasks. Each figure is a median; the floors are those
 around each run.
@@ -21,10 +21,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import asyncpg
+
 from cloaca import Runner, Workflow
 from tests.benchmarks import checking
-from tests.benchmarks.floors import Floors, measure
+from tests.benchmarks.floors import Floors, Ground, PostgresGround, SqliteGround
 from tests.benchmarks.workloads import chain, count, count_on_thread, fan, layers, many, one_by_one
+from tests.stores.servers import server
 
 Work = Callable[[Runner, Workflow[Any, Any], int], Coroutine[Any, Any, None]]
 
@@ -38,18 +41,17 @@ class Sample:
     floors: Floors
 
 
-async def sample(folder: Path, workflow: Workflow[Any, Any], work: Work, runs: int) -> Sample:
+async def sample(ground: Ground, workflow: Workflow[Any, Any], work: Work, runs: int) -> Sample:
     """Run ``runs`` runs on a new database after one to warm up."""
     tasks = runs * len(workflow.plan.nodes)
-    async with Runner(f"sqlite:///{folder / 'bench.db'}") as runner:
+    async with Runner(ground.url) as runner:
         await work(runner, workflow, 1)
-        before = measure(folder)
+        before = await ground.floors()
         begun, cpu = time.perf_counter(), time.process_time()
         await work(runner, workflow, runs)
         taken, used = time.perf_counter() - begun, time.process_time() - cpu
-        floors = before.mean(measure(folder))
-    for leftover in folder.glob("bench.db*"):
-        leftover.unlink()
+        floors = before.mean(await ground.floors())
+    await ground.clear()
     return Sample(tasks / taken, used / tasks * 1e6, floors)
 
 
@@ -108,19 +110,33 @@ def main() -> None:
     options = arguments.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="cloaca-bench-", dir="."))
     try:
-        measure_all(folder, 2 if options.quick else 5, large=options.large)
+        repeat = 2 if options.quick else 5
+        measure_all(SqliteGround(folder), repeat, large=options.large)
+        measure_sizes(folder)
+        with server(in_memory=False) as url:
+            measure_all(PostgresGround(url, asyncio.run(version(url))), repeat, large=options.large)
         checking.report(folder, modules=20 if options.quick else 100, repeat=1 if options.quick else 3)
     finally:
         shutil.rmtree(folder)
 
 
-def measure_all(folder: Path, repeat: int, *, large: bool) -> None:
-    """Print the whole table; ``repeat`` is the number of samples behind each median."""
-    print(f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, WAL, synchronous=FULL")
+async def version(url: str) -> str:
+    """Return the version of a server."""
+    connection = await asyncpg.connect(url)
+    try:
+        found: str = await connection.fetchval("SHOW server_version")
+        return found.split(maxsplit=1)[0]
+    finally:
+        await connection.close()
+
+
+def measure_all(ground: Ground, repeat: int, *, large: bool) -> None:
+    """Print the whole table of one database; ``repeat`` is the number of samples behind each median."""
+    print(f"Python {platform.python_version()}, {ground.name}")
     print(f"{'':<38} {'tasks/s':>10} {'CPU us/t':>9} {'x single':>10} {'x group':>10}")
 
     def row(label: str, workflow: Workflow[Any, Any], work: Work, runs: int, times: int = repeat) -> None:
-        report(label, [asyncio.run(sample(folder, workflow, work, runs)) for _ in range(times)])
+        report(label, [asyncio.run(sample(ground, workflow, work, runs)) for _ in range(times)])
 
     row("500 runs at once, chain of 10, async", chain(count, 10), many, 500)
     row("500 runs at once, chain of 10, threads", chain(count_on_thread, 10), many, 500)
@@ -131,6 +147,10 @@ def measure_all(folder: Path, repeat: int, *, large: bool) -> None:
         building(nodes)
         row(f"layers of 100, {nodes:,} tasks", layers(nodes), one_by_one, 1, 1 if nodes > 10_000 else repeat)
     row("chain of 1,000, one run", chain(count, 1_000), one_by_one, 1)
+
+
+def measure_sizes(folder: Path) -> None:
+    """Print what tasks take in the file, and what importing costs."""
     stored, logged = bytes_per_task(folder)
     print(f"{'bytes per task':<38} {stored:>10,.0f} in the file, {logged:,.0f} in the log")
     floor = importing("import pydantic")

@@ -9,6 +9,7 @@ import pytest
 
 from cloaca.cli import main
 from tests.cli.conftest import Shell, environment_of
+from tests.cli.reference import PAGE, commands, page
 
 WITHOUT = "import sys; sys.modules[{library!r}] = None; from cloaca.cli import main; sys.exit(main())"
 
@@ -27,12 +28,22 @@ def test_without_its_libraries_it_names_the_extra(library: str) -> None:
     assert done.stderr == 'error: the command line needs an extra of cloaca: pip install "cloaca[cli]"\n'
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["check"], ["graph"], ["runs"], ["runs", "list"], ["runs", "show"]])
+GROUPS: list[list[str]] = [[], ["runs"], ["db"]]
+
+
+@pytest.mark.parametrize("command", [*GROUPS, *commands()], ids=" ".join)
 def test_every_command_has_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command, "--help"]) == 0
     out = capsys.readouterr().out
     assert out.startswith(f"Usage: {' '.join(['cloaca', *command])} ")
     assert "Examples:" in out or "Commands:" in out
+
+
+def test_the_reference_page_says_what_the_commands_do() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "write it anew: python -m tests.cli.reference"
+    assert {"cloaca run", "cloaca worker", "cloaca runs cancel", "cloaca db prune"} <= {
+        " ".join(["cloaca", *c]) for c in commands()
+    }
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,6 +56,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ([], "Usage: cloaca "),
         (["runs"], "Usage: cloaca runs "),
+        (["db"], "Usage: cloaca db "),
         (["run"], "error: Missing argument 'TARGET'.\n  See cloaca run --help.\n"),
         (["check"], "error: Missing argument"),
         (["nosuch"], "error: No such command 'nosuch'.\n  See cloaca --help.\n"),

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from cloaca import Retry, Runner, Workflow, task
 from cloaca.cli import main
 from tests.cli.conftest import Answer
+from tests.cli.conftest import Command as Program
 
 
 class Number(BaseModel):
@@ -214,3 +215,17 @@ def test_a_damaged_file_is_said_to_be(tmp_path: Path, capsys: pytest.CaptureFixt
     path.write_bytes(b"no database at all" * 100)
     assert main(["runs", "list", "--database", f"sqlite:///{path}"]) == 4
     assert "is not a SQLite database" in capsys.readouterr().err
+
+
+def test_the_output_is_shown_to_who_names_the_code(cloaca: Program, runs: Command, database: Database) -> None:
+    url = ["--database", "sqlite:///runs.db"]
+    run = cloaca("run", "jobs", "--input", '{"order_id": 7}', "--json", *url).document["run_id"]
+    with_code, without = (cloaca("runs", "show", run, *url, *target).lines() for target in (["--target", "jobs"], []))
+    assert [line.split(maxsplit=1) for line in with_code if line.startswith("output")] == [
+        ["output", '{"tracking": "t-p1"}']
+    ]
+    assert not any(line.startswith("output") for line in without)
+    here = f"{Path(__file__)}:PICKY"
+    null, none = (runs("show", run, "--target", here).out for run in (database.succeeded, database.failed))
+    assert "\noutput    null\n" in null
+    assert "output" not in none

@@ -1,0 +1,140 @@
+"""``cloaca runs cancel``, ``pause``, ``resume``, ``retry`` and ``fork``: without the user's code if need be.
+
+It does what a handle does, through the plan that is stored beside the run, or through the workflow's own. Workers that
+drive the run are told by way of the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from cloaca.cli.databases import opened, run_number
+from cloaca.cli.documents import Json, write_document
+from cloaca.cli.refusals import Exit, Refusal
+from cloaca.cli.stored_plans import plan_of
+from cloaca.cli.streams import complain, data_stream, remark
+from cloaca.cli.targets import AnyWorkflow, load_workflow
+from cloaca.clocks import SystemClock
+from cloaca.codecs import JsonCodec
+from cloaca.contract.plans import Plan
+from cloaca.errors import NotRetryable, RunNotFound
+from cloaca.ports import PlanRow, RunRow
+from cloaca.runner import controls
+from cloaca.runner.engines import Engine
+from cloaca.runner.runners import run_ids
+
+PATIENCE_S = 2.0
+
+T = TypeVar("T")
+
+
+def cancel_run(run_id: str, database: str | None, *, as_json: bool) -> Exit:
+    """Cancel a run; one that has ended otherwise is a failure. Raises CloacaError."""
+    return _act(run_id, database, controls.cancel, {"cancelled": "is cancelled"}, as_json)
+
+
+def pause_run(run_id: str, database: str | None, *, as_json: bool) -> Exit:
+    """Pause a run; one that has ended is a failure. Raises CloacaError."""
+    wanted = {"paused": "is paused", "running": "will be paused once the tasks that run have ended; none begins"}
+    return _act(run_id, database, controls.pause, wanted, as_json)
+
+
+def resume_run(run_id: str, database: str | None, *, as_json: bool) -> Exit:
+    """Let a paused run go on; one that can't is a failure. Raises CloacaError."""
+    return _act(run_id, database, controls.resume, GOES_ON, as_json)
+
+
+def retry_run(run_id: str, database: str | None, *, target: str | None, as_json: bool) -> Exit:
+    """Let a run go on that has failed, was cancelled or is blocked. Raises Refusal and CloacaError."""
+    workflow = load_workflow(target) if target else None
+
+    async def retry(engine: Engine, run: int) -> None:
+        plan, _ = await _plan(engine, run, workflow)
+        try:
+            await controls.retry(engine, run, plan)
+        except NotRetryable as error:
+            raise Refusal(str(error), code=Exit.FAILED) from None
+
+    return _act(run_id, database, retry, GOES_ON, as_json)
+
+
+def fork_run(run_id: str, database: str | None, *, before: str, target: str | None, as_json: bool) -> Exit:
+    """Start a run that reuses what another has committed before a task. Raises Refusal and CloacaError."""
+    workflow = load_workflow(target) if target else None
+
+    async def fork(engine: Engine, run: int) -> int:
+        plan, row = await _plan(engine, run, workflow)
+        return await controls.fork(engine, run, plan, row, before)
+
+    with data_stream() as out:
+        made, _ = asyncio.run(_done(run_id, database, fork))
+        if as_json:
+            write_document(out, _document(str(made), "pending"))
+        else:
+            out.write(f'run {made} has what run {run_id} had before "{before}", and is pending\n')
+    return Exit.DONE
+
+
+GOES_ON = {"pending": "is pending: a worker that has its workflow goes on with it", "running": "is running"}
+
+
+def _act(
+    run_id: str,
+    database: str | None,
+    act: Callable[[Engine, int], Awaitable[None]],
+    wanted: dict[str, str],
+    as_json: bool,
+) -> Exit:
+    """Do something to a run and say what it is now; another status than those ``wanted`` is a failure."""
+    with data_stream() as out:
+        _, row = asyncio.run(_done(run_id, database, act))
+        if as_json:
+            write_document(out, _document(run_id, row.status))
+        if row.status not in wanted:
+            complain(f"run {run_id} stays as it is: it is {row.status}")
+            return Exit.FAILED
+        if not as_json:
+            out.write(f"run {run_id} {wanted[row.status]}\n")
+    return Exit.DONE
+
+
+def _document(run_id: str, status: str) -> Json:
+    return {"id": run_id, "status": status}
+
+
+async def _done(run_id: str, database: str | None, act: Callable[[Engine, int], Awaitable[T]]) -> tuple[T, RunRow]:
+    """Do something to a run; return what came of it, and the run's row then."""
+    run, clock, loop = run_number(run_id), SystemClock(), asyncio.get_running_loop()
+    async with opened(database) as store:
+        patience = loop.call_later(PATIENCE_S, remark, "its worker has not answered yet; Ctrl-C takes nothing back")
+        try:
+            done = await act(Engine(store, JsonCodec(), clock, run_ids(clock), loop=loop), run)
+        finally:
+            patience.cancel()
+        return done, await _row(store.run(run), run_id)
+
+
+async def _row(asked: Awaitable[RunRow | None], run_id: str) -> RunRow:
+    row = await asked
+    if row is None:
+        raise RunNotFound(f"no run {run_id} in this database")
+    return row
+
+
+async def _plan(engine: Engine, run: int, workflow: AnyWorkflow | None) -> tuple[Plan, PlanRow]:
+    """Return the plan of a run: the workflow's own, else the one that is stored."""
+    row = await _row(engine.store.run(run), str(run))
+    if workflow is not None:
+        if workflow.name != row.workflow:
+            raise Refusal(f'run {run} is one of workflow "{row.workflow}", not "{workflow.name}"', "Name its --target.")
+        plan = workflow.plan
+        return plan, PlanRow(plan.digest, workflow.name, workflow.version, plan.spec)
+    stored = await engine.store.plan(row.plan)
+    try:
+        if stored is not None:
+            return plan_of(stored.spec), stored
+    except ValueError:
+        pass  # as if there were none
+    raise Refusal(f"the plan of run {run} can't be read from the database", "Name the run's workflow with --target.")
