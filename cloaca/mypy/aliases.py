@@ -10,8 +10,10 @@ import tokenize
 from pathlib import Path
 from typing import Final
 
-_WORDS: Final = re.compile(r"Annotated|Reduce|Serializer|Validat|PydanticSchema|Field\(")
-_BYTES: Final = re.compile(_WORDS.pattern.encode())
+_NAMES: Final = ("Annotated", "Reduce", "Serializer", "Validat", "PydanticSchema", "Field(")
+_BYTES: Final = tuple(name.encode() for name in _NAMES)
+_WORDS: Final = re.compile("|".join(map(re.escape, _NAMES)))
+_OURS: Final = str(Path(__file__).parents[1])
 # From a name at the start of a line to the next line that begins with a name again.
 _ASSIGNMENT: Final = re.compile(r"^[^\W\d]\w*[^\n=]*=(?!=).*(?:\n(?![^\W\d@]).*)*", re.MULTILINE)
 
@@ -22,7 +24,7 @@ def aliases_of(path: str) -> str | None:
     For ``Plugin.report_config_data``: mypy counts it as part of the module's interface, so that whoever follows an
     alias to another module is checked again when only the metadata changes there. Installed packages don't count.
     """
-    if "site-packages" in path or "typeshed" in path or not _mentions(path):
+    if "site-packages" in path or "typeshed" in path or path.startswith(_OURS) or not _mentions(path):
         return None
     text = source_text(path) or ""
     found = [match[0] for match in _ASSIGNMENT.finditer(text) if _WORDS.search(match[0])]
@@ -31,9 +33,11 @@ def aliases_of(path: str) -> str | None:
 
 def _mentions(path: str) -> bool:
     try:
-        return _BYTES.search(Path(path).read_bytes()) is not None
+        with open(path, "rb") as file:
+            text = file.read()
     except (OSError, ValueError):
         return False
+    return any(name in text for name in _BYTES)
 
 
 def source_text(path: str) -> str | None:

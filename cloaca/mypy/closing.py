@@ -28,6 +28,8 @@ from cloaca.mypy.terms import GRAPH, HIDDEN
 WORKFLOW: Final = "cloaca.contract.workflows.Workflow"
 _ROWS: Final = ("input", "output")
 
+Rows = tuple[ProperType, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -170,7 +172,7 @@ def _unchecked(session: Session, call: Call, found: Sequence[object], context: C
 
 def unchecked_boundary(context: Context, session: Session) -> None:
     """Say that a graph was not checked against the ``Graph[In, Out]`` that its place declares, if it does."""
-    if _declared(context, session) is not None:
+    if _declared(context, session) or any(_rows(type, session) for type in session.promised(context)):
         place = lost_part(session, context) if isinstance(context, Expression) else context
         session.unchecked(f"This graph is not checked against its declared type: {LOST}", place)
 
@@ -182,10 +184,19 @@ def built(context: MethodContext, session: Session) -> Type:
 
 
 def boundary(made: Type, structure: Structure[StaticNode], context: Context, session: Session) -> Type:
-    """Check a graph against the ``Graph[In, Out]`` that its place declares, if it does; return its type there."""
-    graph, rows = proper(made), _declared(context, session)
-    if rows is None or not isinstance(graph, Instance) or not structure.nodes or not isinstance(context, Expression):
+    """Check a graph against the ``Graph[In, Out]`` that is declared where it stands; return its type there."""
+    graph = proper(made)
+    if not isinstance(graph, Instance) or not structure.nodes or not isinstance(context, Expression):
         return made
+    declared = _declared(context, session)
+    promised = (_rows(type, session) for type in session.promised(context))
+    for rows in (declared, *promised):
+        if rows is not None:
+            _check_declared(structure, rows, context, session)
+    return made if declared is None else graph.copy_modified(args=[*declared, *graph.args[HIDDEN:]])
+
+
+def _check_declared(structure: Structure[StaticNode], rows: Rows, context: Expression, session: Session) -> None:
     input, output = [row if isinstance(row, Instance) else None for row in rows]
     session.depend(models(structure, input, output))
     try:
@@ -194,7 +205,21 @@ def boundary(made: Type, structure: Structure[StaticNode], context: Context, ses
         violations = error.violations
     for violation in violations:
         session.report(violation, blamed(session, context, violation))
-    return graph.copy_modified(args=[*rows, *graph.args[HIDDEN:]])
+
+
+def _declared(context: Context, session: Session) -> Rows | None:
+    """The rows of the ``Graph[In, Out]`` that is declared where this expression stands."""
+    rows = _rows(session.api.expr_checker.type_context[-1], session)
+    return rows if rows is not None and session.is_declared(context) else None
+
+
+def _rows(wanted: Type | None, session: Session) -> Rows | None:
+    """The rows of a declared type: models, or None for none."""
+    graph = graph_type(_not_none(wanted))
+    if graph is None or not isinstance(proper(graph.args[HIDDEN]), Instance):  # inferred from another graph, or lost
+        return None
+    rows = tuple(proper(row) for row in graph.args[:HIDDEN])
+    return rows if all(isinstance(row, NoneType) or session.hints.is_model(row) for row in rows) else None
 
 
 def _not_none(wanted: Type | None) -> Type | None:
@@ -204,16 +229,3 @@ def _not_none(wanted: Type | None) -> Type | None:
         return known
     items = [item for item in known.items if not isinstance(proper(item), NoneType)]
     return items[0] if len(items) == 1 else None
-
-
-def _declared(context: Context, session: Session) -> tuple[ProperType, ...] | None:
-    """The rows of the ``Graph[In, Out]`` that is declared where this expression stands."""
-    wanted = graph_type(_not_none(session.returned(context) or session.api.expr_checker.type_context[-1]))
-    if wanted is None:
-        return None
-    hidden = proper(wanted.args[HIDDEN])
-    if not isinstance(hidden, Instance):  # inferred from another graph, or lost
-        return None
-    rows = tuple(proper(row) for row in wanted.args[:HIDDEN])
-    known = all(isinstance(row, NoneType) or session.hints.is_model(row) for row in rows)
-    return rows if known and (session.is_declared(context) or session.returned(context)) else None

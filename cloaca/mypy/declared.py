@@ -2,7 +2,7 @@
 
 mypy tells a hook which type is wanted, but not whether a person wrote it: the type arguments of ``Workflow(...)`` are
 inferred from its arguments. So the module is searched, once, and only if it matters: for the arguments of calls, of
-which only those that are not generic declare a type; for variables that are returned where a type is declared; and for
+which only those that are not generic declare a type; for variables that stand where a type is declared; and for
 variables that are assigned more than once, which have one type and may not have one structure.
 """
 
@@ -40,6 +40,7 @@ from mypy.nodes import (
     OperatorAssignmentStmt,
     OpExpr,
     OverloadedFuncDef,
+    RefExpr,
     ReturnStmt,
     SetExpr,
     StarExpr,
@@ -130,23 +131,42 @@ def _expressions(statement: Statement) -> list[Expression]:
     return []
 
 
-def returned_places(api: TypeChecker) -> Mapping[Context, Type]:
-    """Return what is assigned to a variable that its function returns, and the type that the function declares.
+def promised_places(api: TypeChecker) -> Mapping[Context, list[Type]]:
+    """Return what is assigned to a variable, and the types that are declared where the variable itself then stands.
 
-    An expression that mentions the variable itself is a step on the way, and left out.
+    That is: what a function returns, and what another one takes, unless it is generic. An expression that mentions its
+    own variable is a step on the way, and left out.
     """
-    found: dict[Context, Type] = {}
-    for statement in _all(api.tree.defs):
-        declared = _declared_return(statement) if isinstance(statement, FuncDef) else None
-        if declared is None or not isinstance(statement, FuncDef):
-            continue
-        inside = list(_all(statement.body.body))
-        names = {each.expr.node for each in inside if isinstance(each, ReturnStmt) and isinstance(each.expr, NameExpr)}
-        for each in inside:
-            for variable, place in _assigned(each):
-                if variable in names and isinstance(each, AssignmentStmt) and not _mentions(each.rvalue, variable):
-                    found[place] = declared
-    return found
+    wanted: dict[object, list[Type]] = {}
+    for variable, type in (*_returns(api), *_arguments(api)):
+        wanted.setdefault(variable, []).append(type)
+    return {
+        place: wanted[variable]
+        for statement in _all(api.tree.defs)
+        for variable, place in _assigned(statement)
+        if variable in wanted and isinstance(statement, AssignmentStmt) and not _mentions(statement.rvalue, variable)
+    }
+
+
+def _returns(api: TypeChecker) -> Iterator[tuple[object, Type]]:
+    for function in _all(api.tree.defs):
+        declared = _declared_return(function) if isinstance(function, FuncDef) else None
+        if declared is not None and isinstance(function, FuncDef):
+            for statement in _all(function.body.body):
+                if isinstance(statement, ReturnStmt) and isinstance(statement.expr, NameExpr):
+                    yield statement.expr.node, declared
+
+
+def _arguments(api: TypeChecker) -> Iterator[tuple[object, Type]]:
+    for call in declared_places(api):
+        callee = call.callee if isinstance(call, CallExpr) else None
+        function = callee.node if isinstance(callee, RefExpr) else None
+        known = function.type if isinstance(function, FuncDef) else None
+        if isinstance(call, CallExpr) and isinstance(known, CallableType) and not known.variables:
+            for place, (name, argument) in enumerate(zip(call.arg_names, call.args, strict=True)):
+                formal = known.argument_by_name(name) if name else known.argument_by_position(place)
+                if isinstance(argument, NameExpr) and formal is not None:
+                    yield argument.node, formal.typ
 
 
 def _declared_return(function: FuncDef) -> Type | None:

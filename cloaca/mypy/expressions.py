@@ -22,6 +22,7 @@ from mypy.nodes import (
     StarExpr,
     StrExpr,
     TupleExpr,
+    TypeInfo,
     UnaryExpr,
 )
 from mypy.types import Instance, LiteralType, Type
@@ -73,7 +74,8 @@ def _value(expression: Expression) -> str | None:
     if isinstance(expression, StrExpr | BytesExpr):
         return repr(expression.value)
     if isinstance(expression, RefExpr):
-        return "None" if expression.fullname == "builtins.None" else None
+        is_certain = expression.fullname == "builtins.None" or isinstance(expression.node, TypeInfo)
+        return expression.fullname.removeprefix("builtins.") if is_certain else None
     if isinstance(expression, TupleExpr | ListExpr):
         items = [_value(item) for item in expression.items]
         return None if None in items else f"({', '.join(map(str, items))})"

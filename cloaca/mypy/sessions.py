@@ -19,7 +19,7 @@ from mypy.types import Instance, Type
 
 from cloaca.errors import Violation
 from cloaca.mypy.codes import CODES, UNCHECKED
-from cloaca.mypy.declared import declared_places, is_generic, rebound_places, returned_places
+from cloaca.mypy.declared import declared_places, is_generic, promised_places, rebound_places
 from cloaca.mypy.hints import MypyHints
 from cloaca.mypy.nodes import StaticNodes
 from cloaca.mypy.structures import Structures
@@ -71,12 +71,12 @@ class Session:
         return context in self._declared if callee is None else not is_generic(callee, self.api)
 
     @cached_property
-    def _returned(self) -> Mapping[Context, Type]:
-        return returned_places(self.api)
+    def _promised(self) -> Mapping[Context, list[Type]]:
+        return promised_places(self.api)
 
-    def returned(self, context: Context) -> Type | None:
-        """Return the type that a function declares for a variable to which this expression is assigned."""
-        return self._returned.get(context)
+    def promised(self, context: Context) -> list[Type]:
+        """Return the types that are declared where a variable stands to which this expression is assigned."""
+        return self._promised.get(context, [])
 
     @cached_property
     def rebound(self) -> Container[Context]:
