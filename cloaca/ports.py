@@ -9,11 +9,9 @@ from __future__ import annotations
 from asyncio import Future
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pydantic import BaseModel
-
-RunStatusName = Literal["pending", "running", "paused", "blocked", "succeeded", "failed", "cancelled"]
 
 
 class RunRow(NamedTuple):

@@ -42,11 +42,19 @@ class Certainty:
         """Whether ``pred`` can be skipped by decision while the gates around ``step`` pass."""
         return pred in self.skippable or self.decider(pred, step) is not None
 
+    def can_be_skipped(self, step: int) -> bool:
+        """Whether ``step`` can be skipped by decision at all: by its own rule, or by a gate around it."""
+        return step in self.skippable or any(self._decides(gate) for gate in self.steps[step].guards)
+
+    def _decides(self, gate: int) -> bool:
+        """Whether ``gate`` can skip what is behind it by decision; an entry only if its own rule skips it."""
+        return not self.steps[gate].entry or gate in self.skippable
+
     def decider(self, pred: int, step: int) -> int | None:
         """Return the outermost gate that can skip ``pred`` by decision while the gates around ``step`` pass."""
         around = self.steps[step].guards
         for gate in self.steps[pred].guards:
-            if gate not in around and (not self.steps[gate].entry or gate in self.skippable):
+            if gate not in around and self._decides(gate):
                 return gate
         return None
 

@@ -20,7 +20,7 @@ from cloaca.errors import ContractError, Violation
 from cloaca.mypy import results
 from cloaca.mypy.expressions import literal_text
 from cloaca.mypy.locations import blamed, lost_part, mentions
-from cloaca.mypy.nodes import StaticNode, StaticSeal, StaticTask
+from cloaca.mypy.nodes import StaticNode, StaticSeal, StaticTask, models_of
 from cloaca.mypy.operands import graph_type, instances_of, is_from_error, operand
 from cloaca.mypy.sessions import Session
 from cloaca.mypy.terms import GRAPH, HIDDEN
@@ -114,8 +114,7 @@ def _lost(made: Instance, call: Call, session: Session) -> Instance:
     anything = AnyType(TypeOfAny.special_form)
     graph = graph_type(call.graphs[0][0]) if len(call.graphs) == 1 else None
     rows = [call.row(row) or (graph.args[place] if graph else anything) for place, row in enumerate(_ROWS)]
-    context = session.api.named_generic_type("typing.Mapping", [session.api.named_type("builtins.str"), anything])
-    return made.copy_modified(args=[*rows, context, anything])
+    return made.copy_modified(args=[*rows, results.any_context(session), anything])
 
 
 def _close(call: Call, structure: Structure[StaticNode], session: Session) -> Closed | tuple[Violation, ...]:
@@ -150,8 +149,7 @@ def models(structure: Structure[StaticNode], *more: Type | None) -> Iterable[Ins
             if guard.predicate.model is not None:
                 yield guard.predicate.model
         if isinstance(node, StaticTask):
-            yield from (parameter.model for parameter in node.signature.parameters)
-            yield from (model for model in (node.signature.output, node.signature.error) if model is not None)
+            yield from models_of(node.signature)
         elif isinstance(node, StaticSeal) and node.structure is not None:
             yield from models(node.structure, node.input, node.output)
 

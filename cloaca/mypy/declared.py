@@ -8,7 +8,7 @@ variables that are assigned more than once, which have one type and may not have
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 from mypy.checker import TypeChecker
 from mypy.nodes import (
@@ -131,14 +131,14 @@ def _expressions(statement: Statement) -> list[Expression]:
     return []
 
 
-def promised_places(api: TypeChecker) -> Mapping[Context, list[Type]]:
+def promised_places(api: TypeChecker, places: Iterable[Context]) -> Mapping[Context, list[Type]]:
     """Return what is assigned to a variable, and the types that are declared where the variable itself then stands.
 
     That is: what a function returns, and what another one takes, unless it is generic. An expression that mentions its
-    own variable is a step on the way, and left out.
+    own variable is a step on the way, and left out. ``places`` are those of ``declared_places``.
     """
     wanted: dict[object, list[Type]] = {}
-    for variable, type in (*_returns(api), *_arguments(api)):
+    for variable, type in (*_returns(api), *_arguments(places)):
         wanted.setdefault(variable, []).append(type)
     return {
         place: wanted[variable]
@@ -157,8 +157,8 @@ def _returns(api: TypeChecker) -> Iterator[tuple[object, Type]]:
                     yield statement.expr.node, declared
 
 
-def _arguments(api: TypeChecker) -> Iterator[tuple[object, Type]]:
-    for call in declared_places(api):
+def _arguments(places: Iterable[Context]) -> Iterator[tuple[object, Type]]:
+    for call in places:
         callee = call.callee if isinstance(call, CallExpr) else None
         function = callee.node if isinstance(callee, RefExpr) else None
         known = function.type if isinstance(function, FuncDef) else None

@@ -5,7 +5,7 @@ It knows syntax and the types that mypy gave to it; it knows no rule of the cont
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 from mypy.nodes import (
@@ -126,8 +126,3 @@ def parts(expression: Expression) -> Iterator[Expression]:
         yield expression.value
     elif isinstance(expression, CallExpr) and isinstance(expression.callee, MemberExpr):
         yield expression.callee.expr
-
-
-def first(expressions: Sequence[Expression]) -> Expression | None:
-    """Return the first of some expressions, if there is one."""
-    return expressions[0] if expressions else None

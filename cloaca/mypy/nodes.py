@@ -18,6 +18,7 @@ from cloaca.algebra.structures import Structure, closed
 from cloaca.contract.elaboration import Inside
 from cloaca.contract.steps import Types
 from cloaca.errors import Violation
+from cloaca.mypy.expressions import UNKNOWN
 
 if TYPE_CHECKING:
     from cloaca.mypy.hints import MypyHints
@@ -26,7 +27,6 @@ Model: TypeAlias = Instance
 Renames = tuple[tuple[str, str], ...]
 
 NOTHING: Final[Signature[Model]] = Signature((), None)
-UNKNOWN: Final = "?"  # begins an option whose value can't be compared with another's
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,3 +157,9 @@ class StaticNodes:
 def renamed(old: Renames, keys: Mapping[str, str]) -> Renames:
     """Return renames with some more."""
     return tuple(sorted({**dict(old), **keys}.items()))
+
+
+def models_of(signature: Signature[Model]) -> list[Model]:
+    """Return the models that a task reads, writes and answers with."""
+    found = [each.model for each in signature.parameters]
+    return [*found, *(model for model in (signature.output, signature.error) if model is not None)]

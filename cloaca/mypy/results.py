@@ -24,9 +24,10 @@ def workflow(
     made: Instance, structure: Structure[StaticNode], found: Closed, declared: Instance | None, session: Session
 ) -> Instance:
     """Return ``Workflow[In, Out, Context, Errors]``."""
-    context = _context(found, session)
+    certainty = Certainty(found.elaboration.steps)
+    context = _context(found, session, certainty)
     input = found.input if found.input is not None else NoneType()
-    output = _output(structure, found, context) if declared is None else declared
+    output = _output(structure, found, context, certainty) if declared is None else declared
     so_far = context.copy_modified(required_keys=set())  # a handle tells what is there at the moment
     return made.copy_modified(args=[input, output, so_far, _union(list(errors(structure)))])
 
@@ -37,11 +38,14 @@ def rows(structure: Structure[StaticNode], session: Session) -> tuple[Type, Type
     read = {model: None for node in heads for model in _reads(node)}
     input = next(iter(read), NoneType()) if len(read) <= 1 else AnyType(TypeOfAny.special_form)
     if len(structure.tails) != 1:
-        anything = AnyType(TypeOfAny.explicit)
-        return input, session.api.named_generic_type(
-            "typing.Mapping", [session.api.named_type("builtins.str"), anything]
-        )
+        return input, any_context(session)
     return input, _writes(structure.nodes[min(structure.tails)]) or NoneType()
+
+
+def any_context(session: Session) -> Instance:
+    """Return the type of a context whose keys are not known."""
+    api = session.api
+    return api.named_generic_type("typing.Mapping", [api.named_type("builtins.str"), AnyType(TypeOfAny.explicit)])
 
 
 def _reads(node: StaticNode) -> list[Instance]:
@@ -56,25 +60,17 @@ def _writes(node: StaticNode) -> Instance | None:
     return node.output if isinstance(node, StaticSeal) else None
 
 
-def _output(structure: Structure[StaticNode], found: Closed, context: Type) -> Type:
+def _output(structure: Structure[StaticNode], found: Closed, context: Type, certainty: Certainty) -> Type:
     """The last task's model, or None if it can be skipped; of several last tasks the context."""
     if len(found.last) > 1:
         return context
     model, index = _writes(structure.nodes[found.last[0]]), found.elaboration.index[found.last[0]]
     if model is None:
         return NoneType()
-    skipped = _can_be_skipped(found, index, Certainty(found.elaboration.steps))
-    return _union([model, NoneType()]) if skipped else model
+    return _union([model, NoneType()]) if certainty.can_be_skipped(index) else model
 
 
-def _can_be_skipped(found: Closed, index: int, certainty: Certainty) -> bool:
-    steps = found.elaboration.steps
-    gates = [gate for gate in steps[index].guards if not steps[gate].entry]
-    entries = [gate for gate in steps[index].guards if steps[gate].entry]
-    return bool(gates) or index in certainty.skippable or any(entry in certainty.skippable for entry in entries)
-
-
-def _context(found: Closed, session: Session) -> TypedDictType:
+def _context(found: Closed, session: Session, certainty: Certainty) -> TypedDictType:
     """The final context: every key of the outermost scope, those that are sure to be there as required ones."""
     kinds: dict[str, list[Type]] = {}
     sure: set[str] = set()
@@ -82,10 +78,9 @@ def _context(found: Closed, session: Session) -> TypedDictType:
         for key, field in session.hints.row(found.input).items():
             kinds[key] = [_type(field.type)]
             sure.update((key,) if field.required else ())
-    certainty = Certainty(found.elaboration.steps)
     for index, site in enumerate(found.elaboration.sites):
         if site.kind in ("task", "exit") and not site.scope:
-            surely = not _can_be_skipped(found, index, certainty)
+            surely = not certainty.can_be_skipped(index)
             for write in found.elaboration.steps[index].writes:
                 kinds[write.key] = [*kinds.get(write.key, ()), _type(write.type)] if not surely else [_type(write.type)]
                 sure.update((write.key,) if surely and write.sure else ())

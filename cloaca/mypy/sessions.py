@@ -72,7 +72,7 @@ class Session:
 
     @cached_property
     def _promised(self) -> Mapping[Context, list[Type]]:
-        return promised_places(self.api)
+        return promised_places(self.api, self._declared)
 
     def promised(self, context: Context) -> list[Type]:
         """Return the types that are declared where a variable stands to which this expression is assigned."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from mypy.types import Instance, NoneType, ProperType, TupleType
+from mypy.types import Instance, ProperType, TupleType
 from mypy.types import get_proper_type as proper
 
 from cloaca.algebra.declarations import Parameter, Signature
@@ -145,8 +145,3 @@ def _items(operand: ProperType) -> list[ProperType]:
 
 def _model(operand: ProperType) -> Instance | None:
     return operand if isinstance(operand, Instance) else None
-
-
-def is_none(operand: ProperType) -> bool:
-    """Return whether an operand stands for no row."""
-    return isinstance(operand, NoneType)

@@ -26,6 +26,7 @@ from mypy.types import get_proper_type as proper
 from cloaca.algebra.declarations import MISSING, Declared, Reader, Returned, Signature
 from cloaca.mypy import terms
 from cloaca.mypy.expressions import literal_text, options_of
+from cloaca.mypy.nodes import models_of
 from cloaca.mypy.requirements import protocol
 from cloaca.mypy.sessions import Session
 from cloaca.mypy.terms import Term
@@ -148,7 +149,7 @@ def _read(
     signature = reader.signature(declared, returned, is_async=is_async)
     for violation in reader.violations:
         session.report(violation, context)
-    if not session.read(_models(signature)) or reader.violations:
+    if not session.read(models_of(signature)) or reader.violations:
         return None
     spec = {
         "name": name,
@@ -170,11 +171,6 @@ def impossible(signature: CallableType) -> CallableType:
         arg_kinds=[*signature.arg_kinds, ArgKind.ARG_NAMED],
         arg_names=[*signature.arg_names, "this signature does not apply"],
     )
-
-
-def _models(signature: Signature[Instance]) -> list[Instance]:
-    found = [each.model for each in signature.parameters]
-    return [*found, *(model for model in (signature.output, signature.error) if model is not None)]
 
 
 def _given(context: Context, definition: FuncDef) -> dict[str, str] | None:

@@ -23,12 +23,12 @@ class Program:
     """
 
     text: str
-    library: str = ""
+    parts: str = ""
     unseen: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         notes = "".join(f"# not seen by type checkers, {why}: {name}\n" for name, why in self.unseen)
-        return f"# parts.py\n{self.library}\n# program.py\n{self.text}{notes}" if self.library else self.text + notes
+        return f"# parts.py\n{self.parts}\n# program.py\n{self.text}{notes}" if self.parts else self.text + notes
 
 
 def program(random: Random, max_size: int = 5) -> Program:
@@ -40,13 +40,13 @@ def program(random: Random, max_size: int = 5) -> Program:
     statements = _with_helpers(sorted(draft.statements, key=lambda each: each[0]))
     postponed = draft.chance(40)
     cut = random.randint(1, len(statements) - 1) if draft.chance(25) else 0
-    library, rest = statements[:cut], statements[cut:]
+    parts, rest = statements[:cut], statements[cut:]
     text = _joined(rest)
-    imports, text = _imported(draft, library, text) if library else ("", text)
+    imports, text = _imported(draft, parts, text) if parts else ("", text)
     head = "from __future__ import annotations\n\n" if postponed else ""
     return Program(
         text=_module(head, imports, text),
-        library=_module(head, "", _joined(library)) if library else "",
+        parts=_module(head, "", _joined(parts)) if parts else "",
         unseen=tuple(sorted(draft.unseen.items())),
     )
 
@@ -74,9 +74,9 @@ def _joined(statements: Statements) -> str:
     return re.sub(r"\n{4,}", "\n\n\n", text).strip("\n")
 
 
-def _imported(draft: Draft, library: Statements, text: str) -> tuple[str, str]:
-    """The import of what ``text`` uses of ``library``: by name, some of it under another, or as a module."""
-    names = [name for _, name, _ in library if _uses(text, name)]
+def _imported(draft: Draft, parts: Statements, text: str) -> tuple[str, str]:
+    """The import of what ``text`` uses of ``parts``: by name, some of it under another, or as a module."""
+    names = [name for _, name, _ in parts if _uses(text, name)]
     if names and draft.chance(20):
         for name in names:
             text = _replaced(text, name, f"parts.{name}")

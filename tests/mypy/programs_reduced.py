@@ -28,7 +28,7 @@ def reduced(program: Program, differs: Callable[[Sequence[Program]], list[bool]]
         if kept is None:
             break
         program = kept
-    unseen = tuple((name, why) for name, why in program.unseen if name in program.text + program.library)
+    unseen = tuple((name, why) for name, why in program.unseen if name in program.text + program.parts)
     return replace(program, unseen=unseen)
 
 
@@ -43,15 +43,15 @@ def _kept(options: list[Program], differs: Callable[[Sequence[Program]], list[bo
 
 
 def _size(program: Program) -> int:
-    return len(program.text) + len(program.library)
+    return len(program.text) + len(program.parts)
 
 
 def cuts(program: Program) -> Iterator[Program]:
     """Yield the program with one thing less, and with the second half of its statements less, then a quarter..."""
-    if program.library:
+    if program.parts:
         yield from _merged(program)
-        for text in _texts(program.library):
-            yield replace(program, library=text)
+        for text in _texts(program.parts):
+            yield replace(program, parts=text)
     for text in _texts(program.text):
         yield replace(program, text=text)
 
@@ -61,7 +61,7 @@ def _merged(program: Program) -> Iterator[Program]:
     lines = program.text.splitlines()
     rest = [line for line in lines if not line.startswith(("from .parts import", "from . import", "from __future__"))]
     if " as the_" not in program.text and "parts." not in program.text:
-        yield Program("\n".join([program.library, *rest, ""]), "", program.unseen)
+        yield Program("\n".join([program.parts, *rest, ""]), "", program.unseen)
 
 
 def _texts(text: str) -> Iterator[str]:

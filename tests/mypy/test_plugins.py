@@ -31,7 +31,7 @@ def modules() -> dict[str, str]:
         drawn = program(Random(f"plugins/{number}"))
         found[f"drawn{number}/__init__"] = ""
         found[f"drawn{number}/program"] = drawn.text
-        found |= {f"drawn{number}/parts": drawn.library} if drawn.library else {}
+        found |= {f"drawn{number}/parts": drawn.parts} if drawn.parts else {}
     return {name: text for name, text in found.items() if not _is_broken(text)}
 
 

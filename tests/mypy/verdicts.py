@@ -126,7 +126,7 @@ def run(program: Program, package: str) -> Ran:
     parent.__path__ = []
     sys.modules[package] = parent
     try:
-        for name, text in (("parts", program.library), ("program", program.text)):
+        for name, text in (("parts", program.parts), ("program", program.text)):
             sys.modules[f"{package}.{name}"] = modules[name]
             setattr(parent, name, modules[name])
             _run(text, name, modules[name], ran)
@@ -220,12 +220,12 @@ def _write(program: Program, folder: Path) -> None:
     folder.mkdir()
     (folder / "__init__.py").touch()
     (folder / "program.py").write_text(program.text)
-    if program.library:
-        (folder / "parts.py").write_text(program.library)
+    if program.parts:
+        (folder / "parts.py").write_text(program.parts)
 
 
 def _starts(program: Program) -> dict[tuple[str, int], Place]:
-    found = [*statements(program.library, "parts"), *statements(program.text, "program")]
+    found = [*statements(program.parts, "parts"), *statements(program.text, "program")]
     return {(each.place.module, line): each.place for each in found for line in range(each.place.line, each.last + 1)}
 
 
@@ -306,7 +306,7 @@ def _codes(places: Collection[Place], found: Said, *, inside: bool) -> set[str]:
 def _unseen(program: Program) -> dict[Place, str]:
     """The statements of which mypy sees less, and why."""
     why = dict(program.unseen)
-    every = [*statements(program.library, "parts"), *statements(program.text, "program")]
+    every = [*statements(program.parts, "parts"), *statements(program.text, "program")]
     return {each.place: why[name] for each in every for name in each.names if name in why}
 
 
