@@ -207,11 +207,12 @@ class _Builder:
         for name, node in sorted(scope.structure.nodes.items()):
             gates = self.gates(scope, node)
             behind = [*scope.behind[name], gates[-1]] if gates else scope.behind[name]
-            inside = self.front_end.opened(node)
-            if inside is None:
-                self.add_task(scope, node, behind, (*scope.guards, *gates))
-            else:
-                self.add_seal(scope, node, inside, behind, (*scope.guards, *gates))
+            guards = (*scope.guards, *gates)
+            match self.front_end.opened(node):
+                case None:
+                    self.add_task(scope, node, behind, guards)
+                case Inside() as inside:
+                    self.add_seal(scope, node, inside, behind, guards)
 
     def add_task(self, scope: _Scope, task: Task, behind: Collection[str], guards: tuple[str, ...]) -> None:
         name = scope.prefix + task.name
