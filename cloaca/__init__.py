@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cloaca.algebra.context import TaskContext
+    from cloaca.algebra.fanouts import each
     from cloaca.algebra.graphs import Graph
     from cloaca.algebra.models import Reduce
     from cloaca.algebra.outcomes import Outcome, RunFailure, TaskFailure
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "algebra.context": ("TaskContext",),
+    "algebra.fanouts": ("each",),
     "algebra.graphs": ("Graph",),
     "algebra.models": ("Reduce",),
     "algebra.outcomes": ("Outcome", "RunFailure", "TaskFailure"),
@@ -123,6 +125,7 @@ __all__ = [
     "Workflow",
     "WorkflowBuilder",
     "WrongOutput",
+    "each",
     "run",
     "task",
 ]

@@ -59,8 +59,9 @@ class Checker:
         for earlier, index in flow.unordered():
             self.report(index, messages.write_conflict(self, key, earlier, index))
         for index, write in writers.items():
-            if write.reducer is None and flow.last(index) != ABSENT and not self.reads_key(index, key):
-                self.report(index, messages.unread_rewrite(self, key, index, flow.last(index)))
+            before = flow.last(index)
+            if write.reducer is None and self.is_known(before, key) and not self.reads_key(index, key):
+                self.report(index, messages.unread_rewrite(self, key, index, before))
         for index, reads in readers.items():
             found = tuple(flow.candidates(index))
             self.providers.setdefault(index, {})[key] = found
@@ -70,6 +71,10 @@ class Checker:
     def report(self, index: int, violation: Violation) -> None:
         self.found.setdefault(index, []).append(violation)
 
+    def is_known(self, provider: int, key: str) -> bool:
+        """Whether a field has a value to replace: inside a fan-out, that of the context around is nobody's concern."""
+        return provider >= 0 or (provider == INPUT and not self.graph.input[key].around)
+
     def reads_key(self, index: int, key: str) -> bool:
         instead = self.steps[index].instead
         return (index if instead is None else instead) in self.readers.get(key, {})
@@ -78,9 +83,9 @@ class Checker:
         if not found and read.required:
             self.report(index, messages.missing_field(self, index, read))
         for provider in found:
-            provided = flow.write(provider).type
-            if not self.types.assignable(provided, read.type):
-                self.report(index, messages.field_type(self, index, read, provider, provided))
+            write = flow.write(provider)
+            if not write.around and not self.types.assignable(write.type, read.type):
+                self.report(index, messages.field_type(self, index, read, provider, write.type))
         if found and read.required and not flow.is_sure(index):
             self.report(index, messages.maybe_missing(self, index, read, found))
 

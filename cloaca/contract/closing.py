@@ -6,12 +6,13 @@ It compiles nothing and knows no pydantic model: see ``elaboration.FrontEnd``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cloaca.algebra.structures import Structure
 from cloaca.contract.checker import check
 from cloaca.contract.elaboration import Elaboration, FrontEnd, Model, elaborate, first_of, last_of
+from cloaca.contract.fanouts import Fanned, Given
 from cloaca.contract.steps import Checked, Elaborated, Write
 from cloaca.errors import ContractError, Violation
 
@@ -38,11 +39,16 @@ def close(
     if not structure.nodes:
         raise ContractError([Violation("workflow-input", name, "", f'Workflow "{name}" has no task')])
     _refuse_declared(name, {"input": input, "output": output}, front_end)
-    elaboration = elaborate(structure, output, name, front_end)
-    if input is None:
-        input = _inferred_input(name, structure, front_end)
-    checked = _checked(elaboration, input, "the workflow input", front_end)
-    return Closed(elaboration, checked, input, tuple(last_of(structure)))
+    known: list[Model | None] = [] if input is None else [input]
+
+    def given() -> Given:
+        if not known:
+            known.append(_inferred_input(name, structure, front_end))
+        return _given(known[0], front_end)
+
+    elaboration = elaborate(structure, output, name, front_end, given)
+    checked = _checked(elaboration, known[0], "the workflow input", front_end)
+    return Closed(elaboration, checked, known[0], tuple(last_of(structure)))
 
 
 def check_declared(
@@ -52,15 +58,21 @@ def check_declared(
 
     Raises ContractError as ``close`` does.
     """
-    elaboration = elaborate(structure, output, "", front_end)
+    elaboration = elaborate(structure, output, "", front_end, lambda: _given(input, front_end))
     return _checked(elaboration, input, "the declared input", front_end).violations
 
 
-def _checked(elaboration: Elaboration, input: Model | None, what: str, front_end: FrontEnd) -> Checked:
+def _given(input: Model | None, front_end: FrontEnd) -> Given:
+    """The row that comes into a graph."""
     row = {} if input is None else front_end.row(input)
-    given = {key: Write(key, entry.type, entry.reducer, sure=entry.required) for key, entry in row.items()}
+    return {key: Write(key, entry.type, entry.reducer, sure=entry.required) for key, entry in row.items()}
+
+
+def _checked(elaboration: Elaboration, input: Model | None, what: str, front_end: FrontEnd) -> Checked:
     named = "" if input is None else f"{what} {front_end.model_name(input)}"
-    return check(Elaborated(elaboration.steps, given, named, elaboration.key_names), front_end.types)
+    given = _given(input, front_end)
+    checked = check(Elaborated(elaboration.steps, given, named, elaboration.key_names), front_end.types)
+    return replace(checked, violations=(*checked.violations, *elaboration.violations))
 
 
 def _refuse_declared(name: str, declared: Mapping[str, Model | None], front_end: FrontEnd) -> None:
@@ -91,6 +103,8 @@ def _inferred_input(name: str, structure: Structure[Any], front_end: FrontEnd) -
 
 def _first_rows(name: str, first: str, node: Any, front_end: FrontEnd) -> list[Model]:
     inside = front_end.opened(node)
+    if isinstance(inside, Fanned):
+        return []  # it reads a list, and what its elements lack: no model says that
     if inside is not None:
         return [] if inside.input is None else [inside.input]
     signature, _ = front_end.signature(node, first)

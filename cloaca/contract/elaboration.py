@@ -7,7 +7,7 @@ type checker what stands for them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
@@ -15,10 +15,11 @@ from cloaca.algebra.declarations import Parameter, Signature
 from cloaca.algebra.guards import Guard
 from cloaca.algebra.rows import Row
 from cloaca.algebra.structures import Structure, cyclic, find_cycle, topological, two_tasks_one_name
+from cloaca.contract.fanouts import Fanned, Given, Last, Place, Resolved, resolved, visible
 from cloaca.contract.steps import Read, Step, Types, Write
 from cloaca.errors import ContractError, Violation
 
-Kind = Literal["task", "gate", "entry", "exit", "end"]
+Kind = Literal["task", "gate", "entry", "exit", "each", "end"]
 Model: TypeAlias = Any  # a front end's: opaque, hashable, compared
 Renames = tuple[tuple[str, str], ...]
 
@@ -61,8 +62,8 @@ class FrontEnd(Protocol):
         """What may be asked about the types of fields."""
         ...
 
-    def opened(self, node: Any) -> Inside | None:
-        """Return what is inside a sealed node, None for a task."""
+    def opened(self, node: Any) -> Inside | Fanned | None:
+        """Return what is inside a sealed node or a fan-out, None for a task."""
         ...
 
     def signature(self, task: Any, name: str) -> tuple[Signature | None, Sequence[Violation]]:
@@ -96,7 +97,7 @@ class Site:
 
     ``task`` is the node's name in the user's words (a gate goes by its first task's), ``place`` the names that lead
     to it through sealed graphs, ``scope`` prefixes the keys of the sealed graph around it, ``guards`` are the ids of
-    the gates that decide whether it runs, outermost first.
+    the gates that decide whether it runs, outermost first. ``within`` prefixes the keys inside, of an entry or an exit.
     """
 
     id: str
@@ -115,6 +116,18 @@ class Site:
     output: Model | None = None  # what a task writes, as a whole under the key ``whole`` if it has one
     whole: str | None = None
     row: Model | None = None  # what an exit or the end collects, or an entry passes on
+    within: str = ""
+    fan: Fan | None = None
+
+
+@dataclass(slots=True)
+class Fan:
+    """A fan-out: what it is made of, the graph inside as it is being built, and what that comes to at its place."""
+
+    fanned: Fanned
+    inside: _Builder
+    last: Last | None
+    resolved: Resolved | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +135,14 @@ class Elaboration:
     """Sites and the checker's steps for them, both in topological order.
 
     Ties are in the order of names; what decides for tasks comes as soon as it can, so that it doesn't change theirs.
+    ``violations`` are those of the graphs inside fan-outs.
     """
 
     sites: tuple[Site, ...]
     steps: tuple[Step, ...]
     index: Mapping[str, int]
     key_names: Mapping[str, str]
+    violations: tuple[Violation, ...] = ()
 
 
 END = "end:"
@@ -143,10 +158,17 @@ def last_of(structure: Structure[Any]) -> list[str]:
     return sorted(structure.nodes.keys() - {source for source, _ in structure.edges})
 
 
-def elaborate(structure: Structure[Any], output: Model | None, name: str, front_end: FrontEnd) -> Elaboration:
+def elaborate(
+    structure: Structure[Any],
+    output: Model | None,
+    name: str,
+    front_end: FrontEnd,
+    given: Callable[[], Given] = dict,
+) -> Elaboration:
     """Return the steps of a graph; with ``output``, a last step that reads that model.
 
-    ``name`` is the workflow's; ``""`` for a graph whose rows are declared.
+    ``name`` is the workflow's; ``""`` for a graph whose rows are declared. ``given`` returns the row that comes into
+    the graph; it is asked once the signatures are known to be right.
 
     Raises:
         ContractError: the signatures of tasks, predicates or rows break ``task-model``; all of them at once.
@@ -157,7 +179,7 @@ def elaborate(structure: Structure[Any], output: Model | None, name: str, front_
         builder.add(Site(END, "end", name, "", preds=last_of(structure), row=output))
     if builder.violations:
         raise ContractError(builder.violations)
-    return builder.finished()
+    return builder.finished(given())
 
 
 class _Scope:
@@ -188,10 +210,10 @@ class _Scope:
 
 
 class _Builder:
-    """Collects sites, scope by scope."""
+    """Collects sites, scope by scope. ``within`` begins the names to show in a graph inside a fan-out."""
 
-    def __init__(self, front_end: FrontEnd) -> None:
-        self.front_end = front_end
+    def __init__(self, front_end: FrontEnd, within: str = "") -> None:
+        self.front_end, self.within = front_end, within
         self.sites: dict[str, Site] = {}
         self.violations: list[Violation] = []
         self.key_names: dict[str, str] = {}
@@ -213,11 +235,13 @@ class _Builder:
                     self.add_task(scope, node, behind, guards)
                 case Inside() as inside:
                     self.add_seal(scope, node, inside, behind, guards)
+                case Fanned() as fanned:
+                    self.add_each(scope, node, fanned, behind, guards)
 
     def add_task(self, scope: _Scope, task: Task, behind: Collection[str], guards: tuple[str, ...]) -> None:
-        name = scope.prefix + task.name
-        site = Site(name, "task", name, scope.prefix, (*scope.place, task.name), behind, guards, task.rule, task)
-        signature = self.signature(task, name)
+        name, shown = scope.prefix + task.name, self.within + scope.prefix + task.name
+        site = Site(name, "task", shown, scope.prefix, (*scope.place, task.name), behind, guards, task.rule, task)
+        signature = self.signature(task, shown)
         if signature is not None:
             site.parameters, site.renames = signature.parameters, task.reads
             site.output, site.writes, site.whole = signature.output, task.writes, task.whole
@@ -232,17 +256,50 @@ class _Builder:
         self, scope: _Scope, seal: Node, inside: Inside, behind: Collection[str], guards: tuple[str, ...]
     ) -> None:
         name, place = scope.prefix + seal.name, (*scope.place, seal.name)
+        shown = self.within + name
         entry, within = f"entry:{name}", (*guards, f"entry:{name}")
-        site = Site(entry, "entry", name, scope.prefix, place, behind, guards, seal.rule, seal, row=inside.input)
+        site = Site(entry, "entry", shown, scope.prefix, place, behind, guards, seal.rule, seal, row=inside.input)
+        site.within = f"{name}/"
         site.parameters = () if inside.input is None else (Parameter("input", inside.input),)
         inner = _Scope(inside.structure, place, within, entry)
         last = {inner.prefix + task for task in last_of(inside.structure)}
         self.add(site)
-        self.add(Site(name, "exit", name, scope.prefix, place, last, within, node=seal, row=inside.output))
+        exit = Site(name, "exit", shown, scope.prefix, place, last, within, node=seal, row=inside.output)
+        exit.within = site.within
+        self.add(exit)
         for what, row in (("the sealed input", inside.input), ("the sealed output", inside.output)):
             if row is not None:
-                self.violations.extend(self.front_end.row_problems(row, what, name, f'"{name}"'))
+                self.violations.extend(self.front_end.row_problems(row, what, shown, f'"{shown}"'))
         self.add_all(inner)
+
+    def add_each(
+        self, scope: _Scope, node: Node, fanned: Fanned, behind: Collection[str], guards: tuple[str, ...]
+    ) -> None:
+        name = scope.prefix + node.name
+        shown = self.within + name
+        inside = _Builder(self.front_end, f"{shown}/")
+        inside.add_all(_Scope(fanned.structure))
+        self.violations.extend(inside.violations)
+        site = Site(name, "each", shown, scope.prefix, (*scope.place, node.name), behind, guards, node.rule, node)
+        site.fan = Fan(fanned, inside, self.last(fanned.structure))
+        self.add(site)
+
+    def last(self, structure: Structure[Any]) -> Last | None:
+        """Return the one last node of a graph with the model that it writes, None if there is none."""
+        names = last_of(structure)
+        node = structure.nodes[names[0]] if len(names) == 1 else None
+        if node is None:
+            return None
+        model: Model | None = None
+        match self.front_end.opened(node):
+            case None:
+                signature, _ = self.front_end.signature(node, node.name)
+                model = signature.output if signature is not None else None
+            case Inside() as inside:
+                model = inside.output
+            case Fanned():
+                pass
+        return None if model is None else Last(names[0], model)
 
     def gates(self, scope: _Scope, node: Node) -> tuple[str, ...]:
         """Return the ids of the gates of a node's own conditions, outermost first; add those that are new."""
@@ -258,14 +315,14 @@ class _Builder:
         """Add the gate of ``guard``: it comes behind whatever comes before the first nodes that it decides for."""
         heads = scope.heads_of(guard)
         first = scope.structure.nodes[heads[0]]
-        name = scope.prefix + first.name
+        name, shown = scope.prefix + first.name, self.within + scope.prefix + first.name
         members = {scope.prefix + member for member in guard.members}
         behind = {pred for head in heads for pred in scope.behind[head]} - members
         rules = {scope.structure.nodes[head].rule for head in heads}
         site = Site(
             id=f"when:{name}:{len(enclosing)}",
             kind="gate",
-            task=name,
+            task=shown,
             scope=scope.prefix,
             place=(*scope.place, first.name),
             preds=behind | {*enclosing[-1:]},
@@ -275,7 +332,7 @@ class _Builder:
             node=first,
             predicate=guard.predicate,
         )
-        site.parameters, site.renames = self.predicate_reads(guard.predicate, first, name)
+        site.parameters, site.renames = self.predicate_reads(guard.predicate, first, shown)
         self.add(site)
         return site.id
 
@@ -287,7 +344,7 @@ class _Builder:
         if model is not None:
             return (Parameter("model", model),), ()
         inside = self.front_end.opened(first)
-        if inside is not None and inside.input is not None:
+        if isinstance(inside, Inside) and inside.input is not None:
             return (Parameter("model", inside.input),), ()
         if inside is None:
             signature, violations = self.front_end.signature(first, name)
@@ -300,7 +357,7 @@ class _Builder:
         self.violations.append(Violation("task-model", name, "", text))
         return (), ()
 
-    def finished(self) -> Elaboration:
+    def finished(self, given: Given) -> Elaboration:
         order = topological(self.sites, self.edges(), self.rank)
         if len(order) < len(self.sites):
             # The builder's cycle, or a condition over nodes with others between them, which wait for it in turn.
@@ -308,8 +365,22 @@ class _Builder:
             raise ContractError([cyclic(list(dict.fromkeys(self.sites[id].task for id in cycle)))])
         sites = tuple(self.sites[id] for id in order)
         index = {site.id: position for position, site in enumerate(sites)}
-        steps = tuple(self.step(site, index) for site in sites)
-        return Elaboration(sites, steps, index, self.key_names)
+        steps: list[Step] = []
+        for site in sites:  # in order: what a fan-out goes over is written before it
+            if site.fan is not None:
+                preds = [index[pred] for pred in site.preds]
+                site.fan.resolved = self.resolved(site, site.fan, visible(steps, preds, site.scope, given))
+            steps.append(self.step(site, index))
+        fans = (site.fan.resolved for site in sites if site.fan is not None and site.fan.resolved is not None)
+        inside = tuple(violation for fan in fans for violation in fan.violations)
+        return Elaboration(sites, tuple(steps), index, self.key_names, inside)
+
+    def resolved(self, site: Site, fan: Fan, around: Given) -> Resolved:
+        place = Place(site.task, site.scope, around, fan.fanned, fan.last, fan.inside.finished)
+        found = resolved(place, self.front_end)
+        for key in (*(read.key for read in found.reads), found.write.key):
+            self.key(site.scope, key.removeprefix(site.scope))
+        return found
 
     def edges(self) -> Iterator[tuple[str, str]]:
         return ((pred, site.id) for site in self.sites.values() for pred in site.preds)
@@ -330,13 +401,15 @@ class _Builder:
             entry=site.kind == "entry",
             closing=site.kind in ("exit", "end"),
             reader=self.reader(site),
+            elsewhere='another name, into="..."' if site.fan else "",
         )
 
     def reads_of(self, site: Site) -> tuple[Read, ...]:
         """What a site reads: a task its parameters, an exit and the end their row, from their own scope."""
+        if site.fan is not None and site.fan.resolved is not None:
+            return site.fan.resolved.reads
         if site.kind in ("exit", "end"):
-            scope = f"{site.task}/" if site.kind == "exit" else ""
-            return () if site.row is None else self.row_reads(site.row, scope, ())
+            return () if site.row is None else self.row_reads(site.row, site.within, ())
         if len(site.parameters) == 1:
             return self.row_reads(site.parameters[0].model, site.scope, site.renames)
         rows = (self.row_reads(parameter.model, site.scope, site.renames) for parameter in site.parameters)
@@ -357,8 +430,10 @@ class _Builder:
         return made
 
     def writes_of(self, site: Site) -> tuple[Write, ...]:
+        if site.fan is not None and site.fan.resolved is not None:
+            return (site.fan.resolved.write,)
         if site.kind == "entry" and site.row is not None:
-            return self.row_writes(site.row, f"{site.task}/", (), optional=True)
+            return self.row_writes(site.row, site.within, (), optional=True)
         if site.kind == "exit" and site.row is not None:
             return self.row_writes(site.row, site.scope, ())
         if site.output is None:

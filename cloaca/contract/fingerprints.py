@@ -26,11 +26,17 @@ AnyTask = Task[Any, Any, Any, Any, Any]
 def version(plan: Plan) -> str:
     """Return the version of a workflow: 16 hexadecimal digits."""
     known: dict[object, str] = {}  # many nodes may be one task under several names
+    answer = plan.answer.argument.model if plan.answer.argument else None
+    return _hash([plan.spec, *_code(plan, known), _schemas(plan.input, answer)])
+
+
+def _code(plan: Plan, known: dict[object, str]) -> list[object]:
+    """The code of a plan's tasks and conditions, and the rows of its other nodes; of a fan-out what is inside it."""
     tasks = {node.name: _known(node.body, known) for node in plan.nodes if node.body is not None}
     conditions = {node.name: code_of(node.predicate) for node in plan.nodes if node.predicate is not None}
-    rows = {node.name: _schemas(node.output) for node in plan.nodes if node.body is None}
-    answer = plan.answer.argument.model if plan.answer.argument else None
-    return _hash([plan.spec, tasks, conditions, rows, _schemas(plan.input, answer)])
+    rows = {node.name: _schemas(node.output) for node in plan.nodes if node.body is None and node.fan is None}
+    fans = {name: [node.fan.limit, *_code(node.fan.plan, known)] for name, node in plan.fans.items() if node.fan}
+    return [tasks, conditions, rows, *([fans] if fans else [])]
 
 
 def _known(task: AnyTask, known: dict[object, str]) -> str:

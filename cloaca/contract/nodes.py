@@ -11,13 +11,15 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from cloaca.algebra.declarations import Signature
+from cloaca.algebra.fanouts import Each
 from cloaca.algebra.graphs import Predicate, Seal
 from cloaca.algebra.models import model_name, row_of
 from cloaca.algebra.rows import Row
 from cloaca.algebra.signatures import Unresolved, row_problems, undefined
 from cloaca.algebra.tasks import Task
-from cloaca.contract.annotations import assignable, show
+from cloaca.contract.annotations import assignable, element_of, list_of, show
 from cloaca.contract.elaboration import Inside
+from cloaca.contract.fanouts import Fanned
 from cloaca.contract.steps import Types
 from cloaca.errors import ContractError, Violation
 
@@ -25,13 +27,15 @@ Model = type[BaseModel]
 
 
 class _Nodes:
-    types: Final = Types(assignable, show)
+    types: Final = Types(assignable, show, element_of, list_of)
 
-    def opened(self, node: object) -> Inside | None:
+    def opened(self, node: object) -> Inside | Fanned | None:
         if isinstance(node, Task):
             return None
         if isinstance(node, Seal):
             return Inside(node.graph.structure, node.input, node.output)
+        if isinstance(node, Each):
+            return Fanned(node.graph.structure, node.over, node.into, node.limit)
         raise TypeError(f"{node!r} is no node of the language")
 
     def signature(self, task: Task[Any, Any], name: str) -> tuple[Signature[Model] | None, Sequence[Violation]]:

@@ -8,12 +8,12 @@ field that each task reads, so that an input costs as much as the fields it read
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from itertools import islice
-from typing import Any, NamedTuple, NewType
+from typing import Any, Final, NamedTuple, NewType
 
 from pydantic import BaseModel
 
@@ -25,6 +25,9 @@ from cloaca.contract.elaboration import Elaboration, Kind, Site
 from cloaca.contract.steps import INPUT, Checked
 
 NodeId = NewType("NodeId", int)
+
+# The kinds of node that users see and ask for by name; each has an output.
+ANSWERING: Final = ("task", "exit", "each")
 
 
 class Provider(NamedTuple):
@@ -62,6 +65,25 @@ class Argument(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class FanOut:
+    """What a fan-out does: ``plan`` for each element of the list that ``over`` has.
+
+    An instance's input is an object: the element's ``fields``, and from the context around those of ``around``. Its
+    output is that of the node ``output`` of ``plan``; ``type`` is the annotation of the list of them, whose context key
+    is ``into``. ``limit`` is how many elements are at work at a time, None for as many as there is room for.
+    """
+
+    plan: Plan
+    over: Source
+    fields: tuple[str, ...]
+    around: Mapping[str, Source]
+    output: int
+    into: str
+    type: object
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PlanNode:
     """One node of a plan.
 
@@ -83,6 +105,7 @@ class PlanNode:
     output: type[BaseModel] | None = None
     body: Task[Any, Any, Any, Any, Any] | None = None
     predicate: Callable[[Any], bool] | None = None
+    fan: FanOut | None = None
 
     @property
     def retry(self) -> Retry:
@@ -119,7 +142,19 @@ class Plan:
     @cached_property
     def by_task(self) -> Mapping[str, int]:
         """The index of the node that stands for each task that a user sees."""
-        return {node.task: node.index for node in self.nodes if node.kind in ("task", "exit")}
+        return {node.task: node.index for node in self.nodes if node.kind in ANSWERING}
+
+    @cached_property
+    def fans(self) -> Mapping[str, PlanNode]:
+        """The fan-outs by unique name."""
+        return {node.name: node for node in self.nodes if node.fan is not None}
+
+    def everywhere(self) -> Iterator[PlanNode]:
+        """Yield all nodes, those inside fan-outs too."""
+        for node in self.nodes:
+            yield node
+            if node.fan is not None:
+                yield from node.fan.plan.everywhere()
 
     @cached_property
     def spec(self) -> str:
@@ -151,7 +186,15 @@ def _node_spec(node: PlanNode) -> dict[str, object]:
         spec["reads"] = {name: _source_spec(source) for arg in node.arguments for name, source in arg.sources.items()}
     if node.output:
         spec["writes"] = sorted(row_of(node.output))
+    if node.fan:
+        spec["each"] = _fan_spec(node.fan)
     return spec
+
+
+def _fan_spec(fan: FanOut) -> dict[str, object]:
+    inner = {"nodes": [_node_spec(node) for node in fan.plan.nodes], "output": fan.output}
+    around = {key: _source_spec(source) for key, source in fan.around.items()}
+    return {"over": _source_spec(fan.over), "fields": fan.fields, "around": around, "into": fan.into, **inner}
 
 
 def _source_spec(source: Source) -> list[object]:
@@ -169,17 +212,23 @@ def compile_plan(
     elaboration: Elaboration, checked: Checked, input: type[BaseModel] | None, answer: Answer | None
 ) -> Plan:
     """Return the plan of a graph that the checker has passed. ``answer`` None stands for the row of the last step."""
-    return _Compiler(elaboration, checked, input).plan(answer)
+    given = {key: entry.type for key, entry in row_of(input).items()} if input else {}
+    return _Compiler(elaboration, checked, input, given).plan(answer)
 
 
 class _Compiler:
-    """Turns sites and their providers into plan nodes."""
+    """Turns sites and their providers into plan nodes. ``given`` are the types of the row that comes into the graph."""
 
-    def __init__(self, elaboration: Elaboration, checked: Checked, input: type[BaseModel] | None) -> None:
-        self.elaboration, self.checked, self.input = elaboration, checked, input
-        self.input_row = row_of(input) if input else {}
+    def __init__(
+        self,
+        elaboration: Elaboration,
+        checked: Checked,
+        input: type[BaseModel] | None,
+        given: Mapping[str, object],
+    ) -> None:
+        self.elaboration, self.checked, self.input, self.given = elaboration, checked, input, given
         self.provided: dict[int, Mapping[str, Provider]] = {
-            INPUT: {key: Provider(INPUT, key, entry.type) for key, entry in self.input_row.items()}
+            INPUT: {key: Provider(INPUT, key, type) for key, type in given.items()}
         }
         self.sources: dict[tuple[tuple[int, ...], str], Source] = {}
 
@@ -213,6 +262,26 @@ class _Compiler:
             output=body.signature.output if body else site.row,
             body=body,
             predicate=site.predicate.function if site.predicate else None,
+            fan=self.fan(index, site),
+        )
+
+    def fan(self, index: int, site: Site) -> FanOut | None:
+        """Compile what a fan-out does for each element: a plan of its own."""
+        if site.fan is None or site.fan.resolved is None or site.fan.resolved.inner is None:
+            return None
+        fanned, inner = site.fan.fanned, site.fan.resolved.inner
+        given = {key: write.type for key, write in inner.given.items()}
+        compiler = _Compiler(inner.elaboration, inner.checked, None, given)
+        around = {read.key.removeprefix(site.scope): self.source(index, read.key) for read in inner.reads}
+        return FanOut(
+            plan=compiler.plan(Answer(node=inner.output)),
+            over=self.source(index, site.scope + fanned.over),
+            fields=tuple(row_of(inner.element)),
+            around={key: source for key, source in around.items() if source.providers},
+            output=inner.output,
+            into=fanned.into,
+            type=site.fan.resolved.write.type,
+            limit=fanned.limit,
         )
 
     def arguments(self, index: int, site: Site) -> tuple[Argument, ...]:
@@ -246,7 +315,7 @@ class _Compiler:
         """What a node provides, by key: a row field by field, in its order, or a whole model."""
         if node not in self.provided:
             site, writes = self.elaboration.sites[node], self.elaboration.steps[node].writes
-            whole = isinstance(site.node, Task) and site.node.whole is not None
+            whole = site.fan is not None or (isinstance(site.node, Task) and site.node.whole is not None)
             fields = [None] if whole else row_of(_output_of(site) or BaseModel)
             self.provided[node] = {
                 write.key: Provider(node, name, write.type, write.reducer is None)
@@ -270,13 +339,13 @@ class _Compiler:
 
     def context(self, sites: list[Site]) -> Mapping[str, Source]:
         """For each key of the outermost scope: everybody who writes it, latest first, then the input."""
-        writers: dict[str, list[int]] = {key: [] for key in self.input_row}
+        writers: dict[str, list[int]] = {key: [] for key in self.given}
         for index, site in enumerate(sites):
-            if not site.scope and site.kind in ("task", "exit"):
+            if not site.scope and site.kind in ANSWERING:
                 for write in self.elaboration.steps[index].writes:
                     writers.setdefault(write.key, []).append(index)
         return {
-            key: self.source_of((*reversed(indexes), *((INPUT,) if key in self.input_row else ())), key)
+            key: self.source_of((*reversed(indexes), *((INPUT,) if key in self.given else ())), key)
             for key, indexes in writers.items()
         }
 

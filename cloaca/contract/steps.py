@@ -16,20 +16,27 @@ ABSENT = -2  # no provider
 
 
 class Read(NamedTuple):
-    """A node reads the context key ``key``, as its model's field ``field``, with this opaque type."""
+    """A node reads the context key ``key``, as its model's field ``field``, with this opaque type.
+
+    A fan-out reads what the graph inside it reads from around: then ``task`` is the inner task to blame, and ``reader``
+    says who reads, in messages.
+    """
 
     key: str
     type: object
     required: bool
     field: str
     model: str
+    task: str = ""
+    reader: str = ""
 
 
 class Write(NamedTuple):
     """A node writes the context key ``key`` with this opaque type; ``sure`` is False for a field it may leave out.
 
     ``reducer`` is None, or an opaque value that says how the writes of unordered nodes fold; ``field`` is the name of
-    the model's field, None for a whole model.
+    the model's field, None for a whole model. ``around`` marks what comes from the context around a fan-out, as part of
+    the input of the graph inside: it is judged around, where its type is known to fit or not.
     """
 
     key: str
@@ -37,6 +44,7 @@ class Write(NamedTuple):
     reducer: object | None = None
     sure: bool = True
     field: str | None = None
+    around: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +55,8 @@ class Step:
     first; ``instead`` is the index of the step whose reads count for ``unread-rewrite`` (its own for a task, the entry
     for the exit of a sealed graph); ``entry`` marks the entry of a sealed graph: a gate that decides nothing of its
     own, and what stands for the workflow's input inside; ``closing`` marks a step that stands for a declared row (an
-    ``output=``, the exit of a seal), whose unmet reads are ``workflow-input``; ``reader`` says who reads, in messages.
+    ``output=``, the exit of a seal), whose unmet reads are ``workflow-input``; ``reader`` says who reads, in messages, ``elsewhere`` how it
+    could write to another key, where that is not as for a task.
     """
 
     task: str
@@ -60,6 +69,7 @@ class Step:
     entry: bool = False
     closing: bool = False
     reader: str = ""
+    elsewhere: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +77,29 @@ class Elaborated:
     """An elaborated graph: steps in topological order, and the row that the workflow's input provides.
 
     ``input_name`` is what messages call the input, ``the workflow input Order``; ``""`` if there is none.
-    ``key_names`` gives the name to show for a key of an inner scope.
+    ``key_names`` gives the name to show for a key of an inner scope. ``by_element`` says that the input is an element
+    of a fan-out's list: where its type does not fit, that is ``workflow-input``.
     """
 
     steps: Sequence[Step]
     input: Mapping[str, Write]
     input_name: str
     key_names: Mapping[str, str] = field(default_factory=dict)
+    by_element: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Types:
-    """What the checker may ask about opaque types."""
+    """What the checker may ask about opaque types.
+
+    ``element`` returns the model of which a type is a list, None for any other type; ``list_of`` the type of a list of
+    a model, with ``optional`` of the model or None; of no model, a list of anything.
+    """
 
     assignable: Callable[[object, object], bool]
     show: Callable[[object], str]
+    element: Callable[[object], object | None]
+    list_of: Callable[[object | None, bool], object]
 
 
 @dataclass(frozen=True, slots=True)

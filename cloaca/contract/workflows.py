@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from typing_extensions import TypeVar
 
 from cloaca.algebra.drawings import Drawable, picture_of
+from cloaca.algebra.fanouts import Each
 from cloaca.algebra.graphs import Graph, Node, Row, Seal, as_graph, graph_of, overlaid
 from cloaca.algebra.structures import Structure, checked_name, closed, cyclic
 from cloaca.algebra.tasks import Task
@@ -154,6 +155,8 @@ def _close(name: str, graph: Graph[Any, Any, Any], input: Row, output: Row) -> t
 def _answer(graph: Graph[Any, Any, Any], found: Closed) -> Answer:
     if len(found.last) > 1:
         return Answer()
+    if isinstance(graph.structure.nodes[found.last[0]], Each):
+        return Answer()  # a list is no model: what it is called, the context says
     node = graph.structure.nodes[found.last[0]]
     output = node.output if isinstance(node, Seal) else node.signature.output if isinstance(node, Task) else None
     return Answer(nothing=True) if output is None else Answer(node=found.elaboration.index[found.last[0]])

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from cloaca.contract.plans import Plan
+from cloaca.contract.plans import ANSWERING, Plan
 from cloaca.interpreter.answers import Raised, Report, Returned
 from cloaca.interpreter.errands import runs_in_a_child
 from cloaca.interpreter.group_commit import GroupCommit
-from cloaca.interpreter.histories import RunEvent, moment, restored, shows_skip
+from cloaca.interpreter.histories import RunEvent, earlier_attempts, moment, restored, shows_skip
 from cloaca.interpreter.inputs import Outputs
-from cloaca.machine.commands import Abandon, Adopt, Begin, Cancel, Command, Complete, Fail, Pause, Resume
+from cloaca.interpreter.scopes import elements_in
+from cloaca.machine.commands import Abandon, Adopt, Begin, Cancel, Command, Complete, Fail, Pause, PutBack, Resume
 from cloaca.machine.decisions import Rejected, step
 from cloaca.machine.events import (
     AttemptFailed,
@@ -33,7 +34,7 @@ from cloaca.machine.events import (
 )
 from cloaca.machine.states import enabled
 from cloaca.machine.statuses import RunStatus, TaskStatus
-from cloaca.ports import AttemptRow, Batch, EndRow, FailureRow, History, NoteRow, TaskRow
+from cloaca.ports import AttemptRow, Batch, Codec, EndRow, FailureRow, History, NoteRow, TaskRow
 
 ROWS_OF_A_REPORT = 3  # a failure, a task, the run's end
 ENDINGS = {RunSucceeded: "succeeded", RunFailed: "failed", RunCancelled: "cancelled"}
@@ -52,11 +53,54 @@ class Running:
     stopped: bool = False
 
 
-class Owner(Protocol):
-    """What a drive needs of the worker that owns it."""
+class FanOut(Protocol):
+    """What a drive needs of a fan-out whose elements are at work: see ``fanouts``."""
 
-    session: int
-    commits: GroupCommit
+    @property
+    def rests(self) -> bool:
+        """Whether its elements do nothing but wait for retry delays."""
+        ...
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no attempt is in flight inside."""
+        ...
+
+    def attempts(self) -> Iterator[tuple[Drive, int]]:
+        """Yield the attempts in flight inside: the element's drive, and the node."""
+        ...
+
+    def offer_enabled(self) -> None:
+        """Go on with the elements at work, and begin others."""
+        ...
+
+    def drop(self) -> None:
+        """Let go of all elements without a trace."""
+        ...
+
+
+class Owner(Protocol):
+    """What a drive needs of the worker that owns it, or an element's drive of its fan-out."""
+
+    @property
+    def session(self) -> int:
+        """The worker's session."""
+        ...
+
+    @property
+    def commits(self) -> GroupCommit:
+        """The way to the store."""
+        ...
+
+    @property
+    def codec(self) -> Codec:
+        """What turns models into payloads."""
+        ...
+
+    @property
+    def concurrency(self) -> int:
+        """The most attempts at a time."""
+        ...
 
     def now(self) -> float:
         """Return seconds since the epoch."""
@@ -96,11 +140,14 @@ class Drive:
         self.state = restored(plan, history)
         self.outputs = Outputs(history.run.input)
         for row in history.tasks:
-            if row.status == "succeeded":
+            if row.status == "succeeded" and row.name in plan.by_name:
                 self.outputs.raw[plan.by_name[row.name]] = row.output
+        self.inside = dict(elements_in(plan, history, earlier_attempts(history.run)))
+        self.fans: dict[int, FanOut] = {}
         self.running: dict[int, Running] = {}
         self.delayed: set[int] = set()  # nodes whose retry delay is not over
         self.overrun: dict[int, asyncio.Future[Any]] = {}
+        self.outlived: list[asyncio.Future[Any]] = []  # bodies inside fan-outs that could not be stopped
         self.messages: dict[int, str] = {}  # why the latest attempt failed, for who listens
         self.listeners: list[Callable[[RunEvent], None]] = []
         self.ended = asyncio.Event()
@@ -115,8 +162,24 @@ class Drive:
             self.follow(events, self.worker.commits.batch())
         self.offer_enabled()
 
+    @property
+    def root(self) -> Drive:
+        """The drive of the whole run."""
+        return self
+
+    @property
+    def is_held(self) -> bool:
+        """Whether no attempt may begin."""
+        return self.dropped or self.state.pausing or self.state.status is RunStatus.PAUSED
+
+    def name_of(self, node: int) -> str:
+        """Return the name of a node's rows, which its body knows as that of the task."""
+        return self.plan.nodes[node].name
+
     def offer_enabled(self) -> None:
         """Offer whatever may start, now or after its retry delay."""
+        for fan in list(self.fans.values()):
+            fan.offer_enabled()
         at = self.worker.now()
         for node in () if self.dropped else enabled(self.state, at):
             self.worker.offer(self, node)
@@ -127,18 +190,36 @@ class Drive:
     @property
     def rests(self) -> bool:
         """Whether the run does nothing but wait for retry delays."""
-        if not self.delayed or self.running or self.state.ready:
+        if not (self.delayed or self.fans) or len(self.running) > len(self.fans) or self.state.ready:
+            return False
+        if not all(fan.rests for fan in self.fans.values()):
             return False
         return len(self.delayed) == len(self.state.retry_at)  # else a delay is over, or its failure not yet durable
 
     @property
     def is_idle(self) -> bool:
         """Whether no attempt is in flight, nor a body that outlived its attempt."""
-        return not self.running and all(body.done() for body in self.overrun.values())
+        return self.is_quiet and all(body.done() for body in self.bodies())
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no attempt is in flight, but for those of fan-outs that wait for their elements."""
+        return len(self.running) == len(self.fans) and all(fan.is_quiet for fan in self.fans.values())
+
+    def bodies(self) -> Iterator[asyncio.Future[Any]]:
+        """Yield the bodies that may have outlived their attempts."""
+        yield from self.overrun.values()
+        yield from self.outlived
+
+    def attempts(self) -> Iterator[tuple[Drive, int]]:
+        """Yield the attempts in flight: nodes of this drive, and of those inside its fan-outs."""
+        yield from ((self, node) for node in self.running if node not in self.fans)
+        for fan in self.fans.values():
+            yield from fan.attempts()
 
     def start(self, node: int) -> int | None:
         """Begin an attempt of ``node``; return its number, None if the machine refuses."""
-        if self.dropped or self.state.pausing or self.state.status is RunStatus.PAUSED or self._held_up(node):
+        if self.is_held or self._held_up(node):
             return None
         decision = self.command(Begin(node, self.worker.session, self.worker.now()))
         if not decision or not isinstance(event := decision[0], AttemptStarted):
@@ -158,44 +239,53 @@ class Drive:
         body.add_done_callback(lambda _: self.worker.offer(self, node))
         return True
 
+    def outlives(self, node: int, body: asyncio.Future[Any]) -> None:
+        """Keep a body that could not be stopped when its attempt was over."""
+        self.overrun[node] = body
+
     def report(self, node: int, attempt: int, report: Report) -> None:
         """Take the end of an attempt: append its rows; release what follows once they are durable."""
         running = self.running.pop(node, None)
+        self.fans.pop(node, None)
         if self.dropped or self.state.over:  # another may drive the run by now, here or elsewhere
             return
         at, lease = self.worker.now(), self.worker.session
         started_at = running.started_at if running else at
         batch = self.worker.commits.batch(ROWS_OF_A_REPORT)  # all of them in one transaction
         if running and running.shown:
-            batch.settled.append((self.id, self.plan.nodes[node].name))
+            batch.settled.append((self.id, self.name_of(node)))
         match report:
             case Returned(payload, verdict):
                 events = self.command(Complete(node, attempt, lease, at, verdict))
                 if events:
                     self.outputs.raw[node] = payload
                     stored = payload if verdict is None else str(verdict).lower()
-                    name = self.plan.nodes[node].name
+                    name = self.name_of(node)
                     batch.tasks.append(TaskRow(self.id, name, "succeeded", attempt, lease, started_at, at, stored))
             case Raised():
                 if report.still_running is not None:
-                    self.overrun[node] = report.still_running
+                    self.outlives(node, report.still_running)
                 events = self.command(Fail(node, attempt, lease, at, report.retryable, self.worker.chance()))
                 if events:
                     self.messages[node] = report.message
                     self.failed(batch, node, started_at, report, events[0])
         if events:
             self.follow(events, batch)
+            if self.root.state.pausing:
+                self.root.put_back()
 
     def cancel(self) -> None:
         """End the run now. Attempts in flight are cancelled, or their results ignored; notes say which."""
         at = self.worker.now()
         events = self.command(Cancel(at))
         if events:
-            batch = self.worker.commits.batch(1 + len(self.running))
-            for node in self.running:
-                self.noted(batch, self.ignored(node, at))
+            attempts = list(self.attempts())
+            batch = self.worker.commits.batch(1 + len(attempts))
+            for drive, node in attempts:
+                self.noted(batch, drive.ignored(node, at))
             self.follow(events, batch)
             self.stop_attempts()
+            self.drop_fans()
 
     def pause(self) -> None:
         """Start no attempt any more. Once none is in flight, the run is given back, and is paused then."""
@@ -205,6 +295,21 @@ class Drive:
             if self.state.pausing:
                 batch.heard.append(self.id)
             self.follow(events, batch)
+            self.put_back()
+
+    def put_back(self) -> None:
+        """Break off the fan-outs of a run that pauses in which no attempt is in flight: the pause does not wait for them.
+
+        What their elements have done is stored, and read again when the run goes on.
+        """
+        for node in [node for node, fan in self.fans.items() if fan.is_quiet]:
+            self.fans.pop(node).drop()
+            running = self.running.pop(node)
+            if events := self.command(PutBack(node, running.attempt, self.worker.session, self.worker.now())):
+                batch = self.worker.commits.batch()
+                if running.shown:
+                    batch.settled.append((self.id, self.name_of(node)))
+                self.follow(events, batch)
 
     def resume(self) -> None:
         """Go on after all: nobody wants the run to pause any more. What is not durable yet is offered once it is."""
@@ -214,7 +319,7 @@ class Drive:
 
     def release(self, batch: Batch) -> None:
         """Give the paused run back, once no body is left that could not be stopped: another would run beside it."""
-        body = next((body for body in self.overrun.values() if not body.done()), None)
+        body = next((body for body in self.bodies() if not body.done()), None)
         if body is None:
             batch.released.append(self.id)
             self.worker.commits.then(self.released)
@@ -250,15 +355,22 @@ class Drive:
         """Let go of the run without a trace: another worker has it, or will."""
         self.dropped = True
         self.stop_attempts()
+        self.drop_fans()
         self.publish(RunEvent(DROPPED, None, moment(self.worker.now())))
         self.wake()
 
     def stop_attempts(self) -> None:
         """Cancel the attempts in flight, the latest first: bodies that wait for a thread, before one becomes free."""
-        for running in reversed(list(self.running.values())):
+        for drive, node in reversed(list(self.attempts())):
+            running = drive.running[node]
             running.stopped = True
             if running.task is not None:
                 running.task.cancel()
+
+    def drop_fans(self) -> None:
+        """Let go of all elements: whatever they still report is ignored."""
+        for fan in self.fans.values():
+            fan.drop()
 
     def command(self, command: Command) -> tuple[Event, ...]:
         """Put a command through the machine; () if it is refused."""
@@ -269,7 +381,7 @@ class Drive:
         """Append the row of a failed attempt and, if it was the last, of the task."""
         assert isinstance(event, AttemptFailed | TaskFailed)  # what the machine answers to Fail
         retry_at = event.retry_at if isinstance(event, AttemptFailed) else None
-        name, session = self.plan.nodes[node].name, self.worker.session
+        name, session = self.name_of(node), self.worker.session
         what = (report.exception_type, report.message, report.traceback, report.error)
         batch.failures.append(FailureRow(self.id, name, event.attempt, session, started_at, event.at, *what, retry_at))
         if retry_at is None:
@@ -282,7 +394,7 @@ class Drive:
         detail = "the attempt was cancelled" if stopped else "a thread can't be stopped: its result is ignored"
         if runs_in_a_child(plan_node):
             detail = "the attempt was cancelled, and its process killed"
-        return NoteRow(self.id, at, "attempt_ignored", plan_node.task, detail)
+        return NoteRow(self.id, at, "attempt_ignored", self.name_of(node), detail)
 
     def note(self, kind: str, task: str | None, detail: str, at: float) -> None:
         """Append a note about something that no other row says."""
@@ -300,10 +412,14 @@ class Drive:
         end = events[-1]
         ending = ENDINGS.get(type(end))
         if ending is not None:
-            batch.ends.append(EndRow(self.id, ending, end.at, reason))
+            self.close(batch, EndRow(self.id, ending, end.at, reason))
         self.worker.commits.then(partial(self.committed, events, news, ending))
         if isinstance(end, RunPaused):
             self.release(batch)
+
+    def close(self, batch: Batch, end: EndRow) -> None:
+        """Append the end of the run."""
+        batch.ends.append(end)
 
     def committed(self, events: tuple[Event, ...], news: list[int], ending: str | None) -> None:
         """The rows are durable: tell who listens, start what may start, let go of a run that has ended."""
@@ -335,13 +451,13 @@ class Drive:
 
     def visible(self, older_than: float) -> Iterator[AttemptRow]:
         """Yield the attempts that other processes should see by now."""
-        for node, running in self.running.items():
+        for drive, node in (*((self, node) for node in self.fans), *self.attempts()):
+            running = drive.running[node]
             if running.started_at <= older_than and (not running.shown or running.beat_at is not None):
                 running.shown = True
-                name = self.plan.nodes[node].name
                 session, beat_at = self.worker.session, running.beat_at
                 running.beat_at = None  # written again only after another beat
-                yield AttemptRow(self.id, name, running.attempt, session, running.started_at, beat_at)
+                yield AttemptRow(self.id, drive.name_of(node), running.attempt, session, running.started_at, beat_at)
 
     def publish(self, event: RunEvent) -> None:
         """Hand an event to whoever listens."""
@@ -369,4 +485,4 @@ class Drive:
 
     def shows(self, node: int) -> bool:
         """Whether users see a node."""
-        return self.plan.nodes[node].kind in ("task", "exit")
+        return self.plan.nodes[node].kind in ANSWERING

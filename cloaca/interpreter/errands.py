@@ -33,14 +33,14 @@ def runs_in_a_child(node: PlanNode) -> bool:
 
 def check_homes(plan: Plan) -> None:
     """Raise TaskNotImportable unless every body that is for a child process can be found from there, by its looks."""
-    for node in filter(runs_in_a_child, plan.nodes):
+    for node in filter(runs_in_a_child, plan.everywhere()):
         _errand(node)
 
 
 async def check_children(plan: Plan, processes: Processes) -> None:
     """Raise TaskNotImportable unless a child process has found every body that is for one. ProcessDied, OSError."""
     asked = {}
-    for node in filter(runs_in_a_child, plan.nodes):
+    for node in filter(runs_in_a_child, plan.everywhere()):
         errand = _errand(node)
         asked[tuple(errand["home"])] = errand
     for errand in asked.values():

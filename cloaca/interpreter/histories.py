@@ -12,18 +12,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic_core import from_json
 from returns.result import Failure, Success
 
 from cloaca.algebra.outcomes import Outcome, RunFailure, TaskFailure
-from cloaca.contract.plans import Plan, PlanNode
+from cloaca.contract.plans import ANSWERING, Plan, PlanNode
 from cloaca.errors import IncompatibleRun
-from cloaca.interpreter.inputs import Outputs
+from cloaca.interpreter.inputs import Outputs, typed
+from cloaca.interpreter.scopes import found, outermost
 from cloaca.machine.events import AttemptFailed, AttemptStarted, RunAdopted, TaskFailed, TaskSucceeded
 from cloaca.machine.states import RunState, Skip, evolve
 from cloaca.machine.statuses import FINAL_TASK, TaskStatus
 from cloaca.ports import Codec, FailureRow, History, RunRow, TaskRow
 
-VISIBLE = ("task", "exit")
+VISIBLE = ANSWERING
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +111,9 @@ def restored(plan: Plan, history: History) -> RunState:
     for row in history.failures:
         if row.attempt > earlier.get(row.name, 0):
             failures.setdefault(row.name, []).append(row)
-    if unknown := sorted((done.keys() | failures.keys()) - plan.by_name.keys()):
-        raise IncompatibleRun(f'task "{unknown[0]}" has run, but the workflow no longer has it')
+    unknown = (done.keys() | failures.keys()) - plan.by_name.keys()
+    if unknown := {name for name in unknown if found(plan, name) is None}:
+        raise IncompatibleRun(f'task "{min(unknown)}" has run, but the workflow no longer has it')
     for node in plan.nodes:  # in topological order, so that predecessors come first
         if node.name in done or node.name in failures:
             _replay(plan, state, node, done.get(node.name), failures.get(node.name, []))
@@ -217,12 +220,12 @@ def task_failures(plan: Plan | None, history: History, codec: Codec) -> tuple[Ta
 
 
 def _task_failure(plan: Plan | None, row: FailureRow, codec: Codec) -> TaskFailure:
-    node = plan.nodes[plan.by_name[row.name]] if plan and row.name in plan.by_name else None
+    node = found(plan, row.name) if plan else None
     error: BaseModel | None = None
     model = node.body.signature.error if node and node.body else None
     if row.error is not None and model is not None:
         error = codec.decode(model, row.error)
-    task = node.task if node else row.name
+    task = node.task if node and plan and row.name in plan.by_name else row.name
     return TaskFailure(task, row.attempt, row.exception_type, row.message, row.traceback, error, moment(row.at))
 
 
@@ -259,9 +262,11 @@ def output(plan: Plan, outputs: Outputs, codec: Codec) -> Any:
     return decoded(plan.nodes[how.node], outputs, codec)
 
 
-def decoded(node: PlanNode, outputs: Outputs, codec: Codec) -> BaseModel | None:
-    """Return a node's output; None if it has not written, or writes nothing."""
+def decoded(node: PlanNode, outputs: Outputs, codec: Codec) -> Any:
+    """Return a node's output, of a fan-out a list; None if it has not written, or writes nothing."""
     raw = outputs.raw.get(node.index)
+    if node.fan is not None:
+        return None if raw is None else typed(node.fan.type, from_json(raw))
     return None if raw is None or node.output is None else codec.decode(node.output, raw)
 
 
@@ -279,7 +284,14 @@ def run_failure(plan: Plan, history: History, codec: Codec) -> RunFailure[Any]:
         suspect = history.attempts[0].name if history.attempts else ""
         lost = TaskFailure(suspect, 0, "WorkerLost", history.run.reason, "", None, at)
         return RunFailure(run_id, "failed", suspect or None, None, (*failures, lost))
-    return RunFailure(run_id, "failed", final.task if final else None, final.error if final else None, failures)
+    blamed = None if final is None else _blamed(plan, final.task)
+    return RunFailure(run_id, "failed", blamed, final.error if final else None, failures)
+
+
+def _blamed(plan: Plan, task: str) -> str:
+    """Return the task of the run that has failed because of one that may be inside a fan-out."""
+    name = outermost(plan, task)
+    return plan.nodes[plan.by_name[name]].task if name in plan.by_name else task
 
 
 def run_events(plan: Plan, history: History) -> list[RunEvent]:
@@ -331,7 +343,7 @@ def _skips(plan: Plan, history: History) -> Iterator[tuple[str, float]]:
     """Yield the skipped tasks, each at the time at which the last of its predecessors became final."""
     state = restored(plan, history)
     start = history.run.started_at or history.run.created_at
-    finished = {plan.by_name[row.name]: row.finished_at for row in history.tasks}
+    finished = {plan.by_name[row.name]: row.finished_at for row in history.tasks if row.name in plan.by_name}
     for node in plan.nodes:
         if node.index in state.skips:
             finished[node.index] = max((finished.get(pred, start) for pred in node.preds), default=start)

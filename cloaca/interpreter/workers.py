@@ -24,6 +24,7 @@ from cloaca.interpreter.answers import Withdrawn, raised
 from cloaca.interpreter.attempts import attempt, evaluate
 from cloaca.interpreter.drives import Drive, Running
 from cloaca.interpreter.errands import run_errand, runs_in_a_child
+from cloaca.interpreter.fanouts import FanOut
 from cloaca.interpreter.group_commit import GroupCommit
 from cloaca.interpreter.retention import keep_pruning
 from cloaca.interpreter.slots import Slots
@@ -147,7 +148,8 @@ class Worker:
             logger.info("Session %d has left", self.session, extra={"session": self.session})
 
     def _attempts(self) -> set[asyncio.Task[None]]:
-        running = (running.task for drive in self.drives.values() for running in drive.running.values())
+        drives = self.drives.values()
+        running = (drive.running[node].task for root in drives for drive, node in root.attempts())
         return {task for task in running if task is not None and not task.done()}
 
     async def _flush(self, within_s: float) -> None:
@@ -243,6 +245,11 @@ class Worker:
         task.add_done_callback(self._background.discard)
 
     # Runs
+
+    @property
+    def concurrency(self) -> int:
+        """The most attempts at a time."""
+        return self.settings.concurrency
 
     @property
     def has_room(self) -> bool:
@@ -498,7 +505,7 @@ class Worker:
     def offer_at(self, due: float, drive: Drive, node: int) -> None:
         """Offer a node once its retry delay is over."""
         drive.delayed.add(node)
-        self.weigh(drive)
+        drive.worker.weigh(drive)
         self._loop.call_later(max(0.0, due - self.now()), self._due, due, drive, node)
 
     def _due(self, due: float, drive: Drive, node: int) -> None:
@@ -508,7 +515,7 @@ class Worker:
             self.offer_at(due, drive, node)
             return
         drive.delayed.discard(node)
-        self.weigh(drive)
+        drive.worker.weigh(drive)
         self.offer(drive, node)
 
     # Attempts
@@ -524,6 +531,9 @@ class Worker:
         if number is None:
             return None
         plan_node = drive.plan.nodes[node]
+        if plan_node.fan is not None:
+            FanOut(drive, node, plan_node.fan).begin()
+            return None
         if plan_node.body is None:
             drive.report(node, number, evaluate(plan_node, drive.outputs, self.codec))
             return None
@@ -552,8 +562,8 @@ class Worker:
         drive.report(node, number, report)
 
     def _context(self, drive: Drive, node: int, number: int, running: Running) -> TaskContext:
-        name = drive.plan.nodes[node].task
-        run_id = str(drive.id)
+        name, run_id = drive.name_of(node), str(drive.id)
+        shown = drive.plan.nodes[node].task  # a logger lives for ever, so that elements share theirs
 
         def beat() -> None:
             running.beat_at = self.now()
@@ -564,7 +574,7 @@ class Worker:
             attempt=number,
             idempotency_key=f"{run_id}:{name}",
             logger=logging.LoggerAdapter(
-                logging.getLogger(f"cloaca.task.{name}"), {"run": run_id, "task": name, "attempt": number}
+                logging.getLogger(f"cloaca.task.{shown}"), {"run": run_id, "task": name, "attempt": number}
             ),
             is_cancelled=lambda: drive.dropped or drive.state.over or drive.running.get(node) is not running,
             beat=beat,

@@ -51,6 +51,19 @@ class Fail:
 
 
 @dataclass(frozen=True, slots=True)
+class PutBack:
+    """Break off an attempt that has left no trace of its own, to begin it again later under the same number.
+
+    That is how a fan-out pauses: what its elements have done is kept, and it counts as in flight no more.
+    """
+
+    node: int
+    attempt: int
+    lease: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Cancel:
     """End the run now; what runs is told to stop, and its result is ignored."""
 
@@ -85,4 +98,4 @@ class Retry:
     at: float
 
 
-Command: TypeAlias = Adopt | Begin | Complete | Fail | Cancel | Abandon | Pause | Resume | Retry
+Command: TypeAlias = Adopt | Begin | Complete | Fail | PutBack | Cancel | Abandon | Pause | Resume | Retry

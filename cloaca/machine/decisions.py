@@ -9,9 +9,22 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from cloaca.contract.plans import Plan
-from cloaca.machine.commands import Abandon, Adopt, Begin, Cancel, Command, Complete, Fail, Pause, Resume, Retry
+from cloaca.machine.commands import (
+    Abandon,
+    Adopt,
+    Begin,
+    Cancel,
+    Command,
+    Complete,
+    Fail,
+    Pause,
+    PutBack,
+    Resume,
+    Retry,
+)
 from cloaca.machine.events import (
     AttemptFailed,
+    AttemptPutBack,
     AttemptStarted,
     Event,
     PauseAsked,
@@ -55,6 +68,8 @@ def decide(plan: Plan, state: RunState, command: Command) -> Decision:
             return _beginning(state, command)
         case Fail():
             return _failure(plan, state, command)
+        case PutBack():
+            return _putting_back(state, command)
         case Adopt():
             return _adoption(state, command)
         case Cancel(at):
@@ -155,6 +170,12 @@ def _completion(state: RunState, command: Complete) -> Decision:
     if late := _late(state, command.node, command.attempt, command.lease):
         return late
     return (TaskSucceeded(command.node, command.attempt, command.at, command.verdict),)
+
+
+def _putting_back(state: RunState, command: PutBack) -> Decision:
+    if late := _late(state, command.node, command.attempt, command.lease):
+        return late
+    return (AttemptPutBack(command.node, command.attempt, command.at),)
 
 
 def _failure(plan: Plan, state: RunState, command: Fail) -> Decision:

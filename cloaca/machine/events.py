@@ -45,6 +45,15 @@ class AttemptFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptPutBack:
+    """An attempt was broken off without a trace; it may start again, under the same number."""
+
+    node: int
+    attempt: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class TaskFailed:
     """The last attempt failed, so the task has."""
 
@@ -112,4 +121,5 @@ class RunRetried:
 
 RunEnded: TypeAlias = RunSucceeded | RunFailed | RunCancelled
 Control: TypeAlias = PauseAsked | PauseWithdrawn | RunPaused | RunResumed | RunRetried
-Event: TypeAlias = RunAdopted | AttemptStarted | TaskSucceeded | AttemptFailed | TaskFailed | RunEnded | Control
+Attempted: TypeAlias = AttemptStarted | AttemptPutBack | AttemptFailed
+Event: TypeAlias = RunAdopted | Attempted | TaskSucceeded | TaskFailed | RunEnded | Control

@@ -18,6 +18,7 @@ from typing import Literal, assert_never
 from cloaca.contract.plans import Plan, PlanNode
 from cloaca.machine.events import (
     AttemptFailed,
+    AttemptPutBack,
     AttemptStarted,
     Control,
     Event,
@@ -140,6 +141,9 @@ def evolve(plan: Plan, state: RunState, event: Event) -> RunState:
             state.in_flight += 1
             state.ready.pop(node, None)
             state.retry_at.pop(node, None)
+        case AttemptPutBack(node):
+            _offer_again(state, node)
+            state.in_flight -= 1
         case AttemptFailed(node, attempt, retry_at=retry_at):
             _move(state, node, TaskStatus.WAITING)
             state.in_flight -= 1
@@ -237,9 +241,14 @@ def _adopt(state: RunState, lease: int) -> None:
     state.in_flight = 0
     for node, task in enumerate(state.tasks):
         if task is TaskStatus.RUNNING:  # its worker is gone; the attempt is offered again, under the same number
-            _move(state, node, TaskStatus.READY)
-            state.ready[node] = None
-            state.news.append(node)
+            _offer_again(state, node)
+
+
+def _offer_again(state: RunState, node: int) -> None:
+    """Make a node ready again of which an attempt was in flight."""
+    _move(state, node, TaskStatus.READY)
+    state.ready[node] = None
+    state.news.append(node)
 
 
 def _start_anew(plan: Plan, state: RunState, nodes: tuple[int, ...]) -> None:
