@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         Violation,
         WrongOutput,
     )
+    from cloaca.interpreter.elements import ElementInfo
     from cloaca.interpreter.histories import RunEvent, RunInfo, TaskInfo, Waiting
     from cloaca.runner import BlockingRunHandle, BlockingRunner, RunHandle, Runner, run
 
@@ -78,6 +79,7 @@ _HOMES = {
         "Violation",
         "WrongOutput",
     ),
+    "interpreter.elements": ("ElementInfo",),
     "interpreter.histories": ("RunEvent", "RunInfo", "TaskInfo", "Waiting"),
     "runner": ("BlockingRunHandle", "BlockingRunner", "RunHandle", "Runner", "run"),
 }
@@ -90,6 +92,7 @@ __all__ = [
     "ContractError",
     "CorruptDatabase",
     "DatabaseTooNew",
+    "ElementInfo",
     "ForeignDatabase",
     "Graph",
     "IncompatibleRun",

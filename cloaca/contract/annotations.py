@@ -84,7 +84,7 @@ def list_of(model: object | None, optional: bool) -> object:
     """Return the annotation of a list of a model, with ``optional`` of the model or None; of None, of anything."""
     if model is None:
         return list[Any]
-    return list[model | None] if optional else list[model]  # type: ignore[operator, valid-type]  # a class
+    return list[model | None] if optional else list[model]  # type: ignore[valid-type]  # a class
 
 
 def _is_model(element: type) -> bool:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from cloaca.contract import messages
 from cloaca.contract.certainty import Certainty
 from cloaca.contract.flows import Flow, Fold
-from cloaca.contract.steps import ABSENT, INPUT, Checked, Elaborated, Read, Types, Write
+from cloaca.contract.steps import INPUT, Checked, Elaborated, Read, Types, Write
 from cloaca.errors import Violation
 
 __all__ = ["INPUT", "Checker", "check"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from cloaca.algebra.declarations import Parameter, Signature
 from cloaca.algebra.guards import Guard
@@ -20,6 +20,8 @@ from cloaca.contract.steps import Read, Step, Types, Write
 from cloaca.errors import ContractError, Violation
 
 Kind = Literal["task", "gate", "entry", "exit", "each", "end"]
+# The kinds that users see and ask for by name; each has an output.
+ANSWERING: Final[tuple[Kind, ...]] = ("task", "exit", "each")
 Model: TypeAlias = Any  # a front end's: opaque, hashable, compared
 Renames = tuple[tuple[str, str], ...]
 

@@ -172,7 +172,7 @@ def _no_models(place: Place, shown: str) -> Violation:
 
 def _no_output(place: Place) -> Violation:
     text = (
-        f'"{place.task}" collects the outputs of its graph in field "{place.fan.into}", so the graph must have one last '
-        f"task that returns a model; end it with one, or seal it: g.sealed(Element, Output)"
+        f'"{place.task}" collects the outputs of its graph in field "{place.fan.into}", so the graph must have one '
+        f"last task that returns a model; end it with one, or seal it: g.sealed(Element, Output)"
     )
     return Violation("workflow-input", place.task, place.fan.into, text)

@@ -115,7 +115,9 @@ def _reader(checker: Checker, index: int, read: Read) -> str:
 
 def _requires(checker: Checker, index: int, read: Read) -> str:
     key = _key(checker, read.key)
-    return f'{_reader(checker, index, read)} requires field "{key}" ({checker.types.show(read.type)}){_renamed(read, key)}'
+    return (
+        f'{_reader(checker, index, read)} requires field "{key}" ({checker.types.show(read.type)}){_renamed(read, key)}'
+    )
 
 
 def _renamed(read: Read, key: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from itertools import islice
-from typing import Any, Final, NamedTuple, NewType
+from typing import Any, NamedTuple, NewType
 
 from pydantic import BaseModel
 
@@ -21,13 +21,10 @@ from cloaca.algebra.graphs import Rule
 from cloaca.algebra.models import Reduce, row_of
 from cloaca.algebra.retries import NO_RETRY, Retry
 from cloaca.algebra.tasks import Task
-from cloaca.contract.elaboration import Elaboration, Kind, Site
+from cloaca.contract.elaboration import ANSWERING, Elaboration, Kind, Site
 from cloaca.contract.steps import INPUT, Checked
 
 NodeId = NewType("NodeId", int)
-
-# The kinds of node that users see and ask for by name; each has an output.
-ANSWERING: Final = ("task", "exit", "each")
 
 
 class Provider(NamedTuple):

@@ -55,8 +55,8 @@ class Step:
     first; ``instead`` is the index of the step whose reads count for ``unread-rewrite`` (its own for a task, the entry
     for the exit of a sealed graph); ``entry`` marks the entry of a sealed graph: a gate that decides nothing of its
     own, and what stands for the workflow's input inside; ``closing`` marks a step that stands for a declared row (an
-    ``output=``, the exit of a seal), whose unmet reads are ``workflow-input``; ``reader`` says who reads, in messages, ``elsewhere`` how it
-    could write to another key, where that is not as for a task.
+    ``output=``, the exit of a seal), whose unmet reads are ``workflow-input``; ``reader`` says who reads, in messages,
+    ``elsewhere`` how it could write to another key, where that is not as for a task.
     """
 
     task: str

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from cloaca.contract.plans import ANSWERING, Plan
+from cloaca.contract.elaboration import ANSWERING
+from cloaca.contract.plans import Plan
 from cloaca.interpreter.answers import Raised, Report, Returned
 from cloaca.interpreter.errands import runs_in_a_child
 from cloaca.interpreter.group_commit import GroupCommit
@@ -298,7 +299,7 @@ class Drive:
             self.put_back()
 
     def put_back(self) -> None:
-        """Break off the fan-outs of a run that pauses in which no attempt is in flight: the pause does not wait for them.
+        """Break off the fan-outs of a run that pauses in which no attempt is in flight: it does not wait for them.
 
         What their elements have done is stored, and read again when the run goes on.
         """
@@ -455,9 +456,13 @@ class Drive:
             running = drive.running[node]
             if running.started_at <= older_than and (not running.shown or running.beat_at is not None):
                 running.shown = True
-                session, beat_at = self.worker.session, running.beat_at
+                yield drive.attempt_row(node)
                 running.beat_at = None  # written again only after another beat
-                yield AttemptRow(self.id, drive.name_of(node), running.attempt, session, running.started_at, beat_at)
+
+    def attempt_row(self, node: int) -> AttemptRow:
+        """Return an attempt in flight as other processes see it."""
+        running, name = self.running[node], self.name_of(node)
+        return AttemptRow(self.id, name, running.attempt, self.worker.session, running.started_at, running.beat_at)
 
     def publish(self, event: RunEvent) -> None:
         """Hand an event to whoever listens."""

@@ -12,13 +12,11 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cloaca.contract.plans import FanOut as FanOutPlan
-from cloaca.contract.plans import Plan
 from cloaca.errors import PayloadTooLarge, WrongOutput
 from cloaca.interpreter.answers import Raised, Returned, raised
 from cloaca.interpreter.drives import Drive
 from cloaca.interpreter.scopes import Rows, prefix_of
 from cloaca.machine.fanouts import Window
-from cloaca.machine.statuses import RunStatus
 
 if TYPE_CHECKING:
     from cloaca.interpreter.group_commit import GroupCommit
@@ -106,7 +104,7 @@ class FanOut:
         if output is not None:
             self.outputs[index] = output
             self.size += len(output) if output.isascii() else len(output.encode())
-        if self.size + self.window.begun > self.codec.limit:
+        if self.size + self.window.succeeded > self.codec.limit:
             self.window.close()
 
     def conclude(self) -> None:
@@ -117,14 +115,19 @@ class FanOut:
             text = f"{count:,} of {all:,} elements failed; the first was {self.first_failure}"
             report(self.node, self.attempt, Raised("ElementsFailed", text, "", retryable=False))
         elif not self.window.complete:
-            error = PayloadTooLarge(
-                f"the list {self.plan.into} of {self.window.count:,} outputs takes more than {self.size:,} bytes, beyond "
-                f"payload_limit={self.codec.limit:,}; raise it, and retry the run: what the first {self.window.succeeded:,}"
-                " elements have done is kept"
-            )
+            error = PayloadTooLarge(self.too_large())
             report(self.node, self.attempt, raised(error, retryable=False))
         else:
             report(self.node, self.attempt, Returned(f"[{','.join(self.outputs)}]"))
+
+    def too_large(self) -> str:
+        """Return why the list of outputs can't be kept."""
+        window = self.window
+        return (
+            f'the {window.succeeded:,} outputs so far, of {window.count:,} elements, take {self.size:,} bytes in field '
+            f'"{self.plan.into}", so that the list would be larger than payload_limit={self.codec.limit:,}; raise the '
+            "limit and retry the run, which keeps what is done, or return less: a key of what is stored elsewhere"
+        )
 
     # What the drive around asks
 

@@ -6,7 +6,7 @@ It reads rows through a plan and writes nothing. Starting a run and recovering o
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +16,8 @@ from pydantic_core import from_json
 from returns.result import Failure, Success
 
 from cloaca.algebra.outcomes import Outcome, RunFailure, TaskFailure
-from cloaca.contract.plans import ANSWERING, Plan, PlanNode
+from cloaca.contract.elaboration import ANSWERING
+from cloaca.contract.plans import Plan, PlanNode
 from cloaca.errors import IncompatibleRun
 from cloaca.interpreter.inputs import Outputs, typed
 from cloaca.interpreter.scopes import found, outermost
@@ -45,7 +46,11 @@ class RunInfo:
 
 @dataclass(frozen=True, slots=True)
 class TaskInfo:
-    """A task of a run. ``skipped_because`` names the condition, rule or task that made it so. Times are in UTC."""
+    """A task of a run. ``skipped_because`` names the condition, rule or task that made it so. Times are in UTC.
+
+    ``elements`` is for an ``each()``: how many elements there are (``total``), and how many of them are ``running``,
+    ``succeeded``, ``failed`` or ``cancelled``, where there are any.
+    """
 
     name: str
     status: str
@@ -53,6 +58,7 @@ class TaskInfo:
     started_at: datetime | None
     finished_at: datetime | None
     skipped_because: str | None = None
+    elements: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,11 @@ class Outputs:
         around = {name: _read(source, found) for name, (source, found) in sources.items() if found}
         return _read(fan.over, self.values(fan.over)), around
 
+    def count(self, fan: FanOut) -> int | None:
+        """Return how many elements a fan-out has; None as long as nobody has written the list."""
+        found = self.values(fan.over)
+        return len(_read(fan.over, found)) if found else None
+
     def parsed(self, node: int) -> Any:
         """Return a payload as plain JSON values; they are shared, so don't change them."""
         if node not in self._parsed:

@@ -93,8 +93,9 @@ def _inside(plan: Plan, history: History, again: Sequence[PlanNode], at: float) 
 
 def _all_of(rows: Rows) -> _Inside:
     made = dict(rows.earlier)
-    for row in (*rows.tasks, *rows.failures):
-        made[row.name] = max(made.get(row.name, 0), row.attempt)
+    attempts = [(row.name, row.attempt) for row in rows.tasks]
+    for name, attempt in (*attempts, *((row.name, row.attempt) for row in rows.failures)):
+        made[name] = max(made.get(name, 0), attempt)
     return _Inside([row.name for row in rows.tasks], made)
 
 

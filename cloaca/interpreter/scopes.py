@@ -13,16 +13,16 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 from cloaca.contract.plans import FanOut, Plan, PlanNode
-from cloaca.ports import FailureRow, History, RunRow, TaskRow
+from cloaca.ports import AttemptRow, FailureRow, History, RunRow, TaskRow
 
 _ELEMENT = re.compile(r"/(\d+)/")
 
 
 class Place(NamedTuple):
-    """An element's node: the name of the fan-out around it, the element's index, the node's name in its plan."""
+    """An element's node: the name of the fan-out around it, the element's number, the node's name in its plan."""
 
     fan: str
-    index: int
+    element: int
     name: str
 
 
@@ -72,12 +72,13 @@ class Rows:
 
     tasks: list[TaskRow] = field(default_factory=list)
     failures: list[FailureRow] = field(default_factory=list)
+    attempts: list[AttemptRow] = field(default_factory=list)
     earlier: dict[str, int] = field(default_factory=dict)
 
     def history(self, run: RunRow) -> History:
         """Return the rows as those of a run of its own: that is what an element is to the machine."""
         earlier = json.dumps(self.earlier) if self.earlier else None
-        return History(run._replace(earlier=earlier, input=None), self.tasks, self.failures, [], [])
+        return History(run._replace(earlier=earlier, input=None), self.tasks, self.failures, self.attempts, [])
 
     def all_succeeded(self, plan: Plan) -> bool:
         """Whether every node of the element's plan has succeeded, which is quickly seen."""
@@ -92,7 +93,7 @@ def elements_in(plan: Plan, history: History, earlier: Mapping[str, int]) -> Ele
     sorted_out: dict[str, dict[int, Rows]] = {}
 
     def rows(place: Place) -> Rows:
-        return sorted_out.setdefault(place.fan, {}).setdefault(place.index, Rows())
+        return sorted_out.setdefault(place.fan, {}).setdefault(place.element, Rows())
 
     if not plan.fans:
         return sorted_out
@@ -100,13 +101,15 @@ def elements_in(plan: Plan, history: History, earlier: Mapping[str, int]) -> Ele
         rows(place).tasks.append(task._replace(name=place.name))
     for failure, place in _inside(plan, history.failures):
         rows(place).failures.append(failure._replace(name=place.name))
+    for attempt, place in _inside(plan, history.attempts):
+        rows(place).attempts.append(attempt._replace(name=place.name))
     for name, count in earlier.items():
         if (at := place_of(plan, name)) is not None:
             rows(at).earlier[at.name] = count
     return sorted_out
 
 
-R = TypeVar("R", TaskRow, FailureRow)
+R = TypeVar("R", TaskRow, FailureRow, AttemptRow)
 
 
 def _inside(plan: Plan, rows: Iterable[R]) -> Iterator[tuple[R, Place]]:

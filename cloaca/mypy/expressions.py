@@ -29,6 +29,7 @@ from mypy.types import Instance, LiteralType, Type
 from mypy.types import get_proper_type as proper
 
 UNKNOWN: Final = "?"  # begins the text of an option that equals itself, and may equal any other
+EACH: Final = "cloaca.algebra.fanouts.each"
 RETRY: Final = "cloaca.algebra.retries.Retry"
 _OPTIONS: Final = ("retry", "timeout", "executor", "tags")
 _NOTHING: Final = {"retry": "None", "timeout": "None", "executor": "None", "tags": "()"}
@@ -124,5 +125,14 @@ def parts(expression: Expression) -> Iterator[Expression]:
         yield expression.expr
     elif isinstance(expression, AssignmentExpr):
         yield expression.value
+    elif (inside := fanned(expression)) is not None:
+        yield inside
     elif isinstance(expression, CallExpr) and isinstance(expression.callee, MemberExpr):
         yield expression.callee.expr
+
+
+def fanned(expression: Expression) -> Expression | None:
+    """Return the graph in ``each(graph, ...)``, None for any other expression."""
+    if not isinstance(expression, CallExpr) or not isinstance(expression.callee, RefExpr) or not expression.args:
+        return None
+    return expression.args[0] if getattr(expression.callee.node, "fullname", "") == EACH else None

@@ -11,7 +11,7 @@ from mypy.types import get_proper_type as proper
 
 from cloaca.errors import Violation
 from cloaca.mypy import terms
-from cloaca.mypy.expressions import parts
+from cloaca.mypy.expressions import fanned, parts
 from cloaca.mypy.operands import graph_type
 from cloaca.mypy.sessions import Session
 from cloaca.mypy.terms import HIDDEN
@@ -28,6 +28,9 @@ def blamed(session: Session, expression: Expression, violation: Violation) -> Ex
 
 def locate(session: Session, expression: Expression, name: str) -> Expression:
     """Return the smallest part of a graph expression that mentions a node, the last one if several do."""
+    inside = fanned(expression)
+    if inside is not None:  # the names inside begin with the fan-out's
+        name = name.partition("/")[2]
     for part in parts(expression):
         if mentions(session, part, name):
             return locate(session, part, name)

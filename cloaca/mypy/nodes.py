@@ -16,6 +16,7 @@ from cloaca.algebra.guards import Guard
 from cloaca.algebra.rows import Row
 from cloaca.algebra.structures import Structure, closed
 from cloaca.contract.elaboration import Inside
+from cloaca.contract.fanouts import Fanned
 from cloaca.contract.steps import Types
 from cloaca.errors import Violation
 from cloaca.mypy.expressions import UNKNOWN
@@ -97,6 +98,27 @@ class StaticSeal(StaticNode):
         return (*super().key(), self.structure, self.input, self.output)
 
 
+@dataclass(frozen=True, eq=False)
+class StaticEach(StaticNode):
+    """A fan-out. ``limit`` is a text to compare, as those of a task's options."""
+
+    structure: Structure[StaticNode] | None = None
+    over: str = ""
+    into: str = ""
+    limit: str = ""
+
+    def __eq__(self, other: object) -> bool:
+        if not super().__eq__(other) or not isinstance(other, StaticEach):
+            return False
+        return _may_agree((("limit", self.limit),), (("limit", other.limit),))
+
+    __hash__ = StaticNode.__hash__
+
+    def key(self) -> tuple[object, ...]:
+        """What is inside and both fields count, too."""
+        return (*super().key(), self.structure, self.over, self.into)
+
+
 def _may_agree(ours: Sequence[tuple[str, str]], theirs: Sequence[tuple[str, str]]) -> bool:
     one, other = dict(ours), dict(theirs)
     pairs = ((one.get(key, ""), other.get(key, "")) for key in one.keys() | other.keys())
@@ -107,6 +129,12 @@ def sealed(structure: Structure[StaticNode], input: Model | None, output: Model 
     """Return a graph as one node, as ``Graph.sealed`` does."""
     inner = closed(structure)
     return StaticSeal(f"sealed:{min(inner.heads)}", "sealed", structure=inner, input=input, output=output)
+
+
+def fanned(structure: Structure[StaticNode], over: str, into: str, limit: str) -> StaticEach:
+    """Return a graph for each element as one node, as ``each`` does."""
+    inner = closed(structure)
+    return StaticEach(f"each:{min(inner.heads)}", "each", structure=inner, over=over, into=into, limit=limit)
 
 
 class StaticNodes:
@@ -120,10 +148,12 @@ class StaticNodes:
         """What may be asked about types."""
         return self.hints.types
 
-    def opened(self, node: StaticNode) -> Inside | None:
-        """Return what is inside a sealed node."""
+    def opened(self, node: StaticNode) -> Inside | Fanned | None:
+        """Return what is inside a sealed node or a fan-out."""
         if isinstance(node, StaticSeal) and node.structure is not None:
             return Inside(node.structure, node.input, node.output)
+        if isinstance(node, StaticEach) and node.structure is not None:
+            return Fanned(node.structure, node.over, node.into)
         return None
 
     def signature(self, task: StaticTask, name: str) -> tuple[Signature[Model] | None, Sequence[Violation]]:

@@ -16,6 +16,7 @@ from mypy.types import get_proper_type as proper
 
 from cloaca.algebra.declarations import Reader, collisions, unknown_field
 from cloaca.algebra.structures import Structure
+from cloaca.contract.elaboration import Inside
 from cloaca.errors import Violation
 from cloaca.mypy import results, terms
 from cloaca.mypy.closing import boundary, unchecked_boundary
@@ -156,7 +157,7 @@ def _first_model(receiver: Type, context: Context, session: Session) -> Type | N
         return None
     first = structure.nodes[min(structure.heads)]
     inside = session.nodes.opened(first)
-    if inside is not None:
+    if isinstance(inside, Inside):
         return inside.input
     parameters = first.signature.parameters if isinstance(first, StaticTask) else ()
     return parameters[0].model if parameters else None

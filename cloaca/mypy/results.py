@@ -13,8 +13,9 @@ from mypy.types import AnyType, Instance, NoneType, Type, TypedDictType, TypeOfA
 from cloaca.algebra.structures import Structure
 from cloaca.contract.certainty import Certainty
 from cloaca.contract.closing import Closed
+from cloaca.contract.elaboration import ANSWERING
 from cloaca.mypy import terms
-from cloaca.mypy.nodes import StaticNode, StaticSeal, StaticTask
+from cloaca.mypy.nodes import StaticEach, StaticNode, StaticSeal, StaticTask
 from cloaca.mypy.sessions import Session
 
 CONTEXT = f"{terms.SHAPES}.Context"
@@ -36,8 +37,9 @@ def rows(structure: Structure[StaticNode], session: Session) -> tuple[Type, Type
     """Return In and Out of an open graph: what its first tasks read and its last task writes, if that is one model."""
     heads = [structure.nodes[name] for name in sorted(structure.heads)]
     read = {model: None for node in heads for model in _reads(node)}
-    input = next(iter(read), NoneType()) if len(read) <= 1 else AnyType(TypeOfAny.special_form)
-    if len(structure.tails) != 1:
+    is_one = len(read) <= 1 and not any(isinstance(node, StaticEach) for node in heads)
+    input = next(iter(read), NoneType()) if is_one else AnyType(TypeOfAny.special_form)
+    if len(structure.tails) != 1 or isinstance(structure.nodes[min(structure.tails)], StaticEach):
         return input, any_context(session)
     return input, _writes(structure.nodes[min(structure.tails)]) or NoneType()
 
@@ -62,7 +64,7 @@ def _writes(node: StaticNode) -> Instance | None:
 
 def _output(structure: Structure[StaticNode], found: Closed, context: Type, certainty: Certainty) -> Type:
     """The last task's model, or None if it can be skipped; of several last tasks the context."""
-    if len(found.last) > 1:
+    if len(found.last) > 1 or isinstance(structure.nodes[found.last[0]], StaticEach):
         return context
     model, index = _writes(structure.nodes[found.last[0]]), found.elaboration.index[found.last[0]]
     if model is None:
@@ -79,7 +81,7 @@ def _context(found: Closed, session: Session, certainty: Certainty) -> TypedDict
             kinds[key] = [_type(field.type)]
             sure.update((key,) if field.required else ())
     for index, site in enumerate(found.elaboration.sites):
-        if site.kind in ("task", "exit") and not site.scope:
+        if site.kind in ANSWERING and not site.scope:
             surely = not certainty.can_be_skipped(index)
             for write in found.elaboration.steps[index].writes:
                 kinds[write.key] = [*kinds.get(write.key, ()), _type(write.type)] if not surely else [_type(write.type)]
@@ -100,7 +102,7 @@ def errors(structure: Structure[StaticNode]) -> Iterator[Type]:
             yield AnyType(TypeOfAny.special_form)
         elif isinstance(node, StaticTask) and node.signature.error is not None:
             yield node.signature.error
-        elif isinstance(node, StaticSeal) and node.structure is not None:
+        elif isinstance(node, StaticSeal | StaticEach) and node.structure is not None:
             yield from errors(node.structure)
 
 

@@ -13,11 +13,12 @@ from mypy.types import Instance, ProperType, TupleType
 from mypy.types import get_proper_type as proper
 
 from cloaca.algebra.declarations import Parameter, Signature
+from cloaca.algebra.fanouts import nothing_to_do
 from cloaca.algebra.guards import Guard
 from cloaca.algebra.structures import Structure, empty, leaf, nothing_to_seal, overlay, series
 from cloaca.errors import Violation
 from cloaca.mypy import terms
-from cloaca.mypy.nodes import Condition, StaticNode, StaticTask, renamed, sealed
+from cloaca.mypy.nodes import Condition, StaticNode, StaticTask, fanned, renamed, sealed
 from cloaca.mypy.terms import Spec, Term
 
 Graph = Structure[StaticNode]
@@ -62,6 +63,8 @@ class Structures:
             return empty(), ()
         if operator == "sealed":
             return self._sealed(self._of(left), *_items(right))
+        if operator == "each":
+            return self._each(self._of(left), spec)
         if operator in _LEAVES:
             node = _LEAVES[operator](spec, left, right)
         elif operator == "when":
@@ -78,6 +81,12 @@ class Structures:
         if not graph.nodes:
             return graph, (nothing_to_seal(),)
         node = sealed(graph, _model(input), _model(output))
+        return leaf(node.name, node), ()
+
+    def _each(self, graph: Graph, spec: Spec) -> Found:
+        if not graph.nodes:
+            return graph, (nothing_to_do(),)
+        node = fanned(graph, spec["over"], spec["into"], spec["limit"])
         return leaf(node.name, node), ()
 
     def _guarded(self, graph: Graph, condition: Condition) -> Graph:

@@ -11,18 +11,21 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, Generic, cast, overload
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from returns.result import Success
 from typing_extensions import TypeVar
 
+from cloaca.algebra.fanouts import Each
+from cloaca.algebra.graphs import Node
 from cloaca.algebra.outcomes import Outcome, TaskFailure
 from cloaca.algebra.retries import Seconds, in_seconds
 from cloaca.algebra.tasks import Task
 from cloaca.contract.plans import Plan
 from cloaca.contract.workflows import Workflow
 from cloaca.errors import RunNotFound, UnknownTask, WrongOutput
-from cloaca.interpreter import histories
+from cloaca.interpreter import elements, histories
 from cloaca.interpreter.drives import DROPPED, Drive, Running
+from cloaca.interpreter.elements import ElementInfo
 from cloaca.interpreter.histories import RunEvent, TaskInfo, Waiting
 from cloaca.ports import History, PlanRow
 from cloaca.runner import controls
@@ -94,9 +97,13 @@ class RunHandle(Generic[Out, Errors, Context]):
     @overload
     async def output_of(self, task: Task[Any, T, Any, ..., Any]) -> T | None: ...
     @overload
-    async def output_of(self, task: str) -> BaseModel | None: ...
-    async def output_of(self, task: Task[Any, Any, Any, ..., Any] | str) -> Any:
+    async def output_of(self, task: Each[Any, Any, Any]) -> list[Any] | None: ...
+    @overload
+    async def output_of(self, task: str) -> Any: ...
+    async def output_of(self, task: Node[Any, Any, Any] | str) -> Any:
         """Return what a task has written, None if it has not (yet), was skipped, or writes nothing.
+
+        Of an ``each()`` it is the list of models.
 
         Raises UnknownTask if the workflow has no such task.
         """
@@ -115,12 +122,34 @@ class RunHandle(Generic[Out, Errors, Context]):
     async def tasks(self) -> list[TaskInfo]:
         """Return where each task stands, in topological order."""
         history = await self._engine.history(self._run)
-        infos = histories.task_infos(self._plan, history)
         drive = self._live()
+        now = _with_elements_at_work(history, drive)
+        infos = elements.counted(self._plan, now, histories.task_infos(self._plan, history))
         if drive is None:
             return infos
         started = {self._plan.nodes[node].task: running for node, running in drive.running.items()}
         return [_running_now(info, started.get(info.name)) for info in infos]
+
+    async def elements(
+        self, task: Node[Any, Any, Any] | str, *, status: str | None = None, after: int = -1, limit: int = 100
+    ) -> list[ElementInfo]:
+        """Return where the elements of an ``each()`` stand, in the order of the list, at most ``limit`` of them.
+
+        ``status`` is ``pending``, ``running``, ``succeeded``, ``failed`` or ``cancelled``, None for all. ``after`` is
+        the index of the last element that is known already. An ``each()`` inside another is named with the element
+        that it is in: ``each:fetch/3/each:parse``. Each call reads what is stored about the run.
+
+        Raises:
+            UnknownTask: the workflow has no such ``each()``, or it has no such element.
+            ValueError: there is no such status, or the limit is below 1.
+        """
+        if status is not None and status not in elements.STATUSES:
+            raise ValueError(f"status={status!r}: choose one of {', '.join(elements.STATUSES)}")
+        if limit < 1:
+            raise ValueError(f"limit={limit!r}: ask for one element at least")
+        name = task if isinstance(task, str) else task.name
+        history = _with_elements_at_work(await self._engine.history(self._run), self._live())
+        return elements.element_infos(self._plan, history, name, status=status, after=after, limit=limit)
 
     async def why(self) -> Waiting:
         """Return the one thing that the run waits for."""
@@ -214,7 +243,7 @@ class RunHandle(Generic[Out, Errors, Context]):
         await controls.retry(self._engine, self._run, self._plan)
         self._drive = None
 
-    async def fork(self, before: Task[Any, Any, Any, ..., Any] | str) -> RunHandle[Out, Errors, Context]:
+    async def fork(self, before: Node[Any, Any, Any] | str) -> RunHandle[Out, Errors, Context]:
         """Start a new run with the same input that reuses what this one has committed, but for ``before`` and after.
 
         This run may be in any state, and stays as it is. The new one has an id of its own, no key, and a note in its
@@ -279,7 +308,17 @@ class RunHandle(Generic[Out, Errors, Context]):
 def _running_now(info: TaskInfo, running: Running | None) -> TaskInfo:
     if running is None:
         return info
-    return TaskInfo(info.name, "running", running.attempt, histories.moment(running.started_at), None)
+    started = histories.moment(running.started_at)
+    return TaskInfo(info.name, "running", running.attempt, started, None, elements=info.elements)
+
+
+def _with_elements_at_work(history: History, drive: Drive | None) -> History:
+    """What is stored about a run, and the attempts inside its fan-outs that are in flight here."""
+    if drive is None or not drive.fans:
+        return history
+    shown = {row.name for row in history.attempts}
+    rows = [inner.attempt_row(node) for inner, node in drive.attempts() if inner is not drive]
+    return history._replace(attempts=[*history.attempts, *(row for row in rows if row.name not in shown)])
 
 
 def _started_now(plan: Plan, drive: Drive) -> list[RunEvent]:
