@@ -124,7 +124,7 @@ class FanOut:
         """Return why the list of outputs can't be kept."""
         window = self.window
         return (
-            f'the {window.succeeded:,} outputs so far, of {window.count:,} elements, take {self.size:,} bytes in field '
+            f"the {window.succeeded:,} outputs so far, of {window.count:,} elements, take {self.size:,} bytes in field "
             f'"{self.plan.into}", so that the list would be larger than payload_limit={self.codec.limit:,}; raise the '
             "limit and retry the run, which keeps what is done, or return less: a key of what is stored elsewhere"
         )

@@ -43,9 +43,10 @@ class Mutant:
         source = textwrap.dedent(inspect.getsource(function))
         assert source.count(self.right) == 1, f"{self.name}: {self.right!r} is not there once; adapt the mutant"
         module = f"from __future__ import annotations\n{source.replace(self.right, self.wrong)}"
-        made: dict[str, FunctionType] = {}
+        made: dict[str, FunctionType | property] = {}
         exec(compile(module, f"<{self.name}>", "exec"), function.__globals__, made)
-        return made[function.__name__].__code__
+        changed = made[function.__name__]
+        return cast("FunctionType", changed.fget if isinstance(changed, property) else changed).__code__
 
 
 _ADOPT = states._adopt
@@ -68,7 +69,7 @@ MUTANTS = [
     Mutant("lease adopted twice", decisions._adoption, "lease > state.lease", "lease >= state.lease"),
     Mutant("ended run goes on", decisions.decide, "if state.over:", "if state.over and isinstance(command, Begin):"),
     Mutant("attempt lost at adoption", _ADOPT, "task is TaskStatus.RUNNING", "False"),
-    Mutant("ready node lost at adoption", _ADOPT, "state.ready[node] = None", "pass"),
+    Mutant("ready node lost at adoption", states._offer_again, "state.ready[node] = None", "pass"),
     Mutant(
         "retry count lost at adoption", _ADOPT, "state.lease = lease", "state.lease = lease; state.attempts.clear()"
     ),
@@ -128,6 +129,15 @@ MUTANTS = [
     Mutant("in flight at adoption", _ADOPT, "state.in_flight = 0", "pass"),
     Mutant("in flight at the end", _END, "state.in_flight = 0", "pass"),
     Mutant("pausing at the end", _END, "state.pausing = False", "pass"),
+    # Attempts that are put back.
+    Mutant("late putting back accepted", decisions._putting_back, "late := _late(", "late := None and _late("),
+    Mutant("put back is not told", states._offer_again, "state.news.append(node)", "pass"),
+    Mutant(
+        "put back is still in flight",
+        states.evolve,
+        "_offer_again(state, node)\n            state.in_flight -= 1",
+        "_offer_again(state, node)",
+    ),
     # Retries on demand.
     Mutant("success retried", decisions._retry, "not in RETRYABLE", "not in {*RETRYABLE, RunStatus.SUCCEEDED}"),
     Mutant(

@@ -13,13 +13,27 @@ from random import Random
 
 from cloaca.algebra.retries import in_seconds
 from cloaca.contract.plans import Plan, PlanNode
-from cloaca.machine.commands import Abandon, Adopt, Begin, Cancel, Command, Complete, Fail, Pause, Resume, Retry
+from cloaca.machine.commands import (
+    Abandon,
+    Adopt,
+    Begin,
+    Cancel,
+    Command,
+    Complete,
+    Fail,
+    Pause,
+    PutBack,
+    Resume,
+    Retry,
+)
 from cloaca.machine.decisions import Rejected, step
 from cloaca.machine.events import (
     AttemptFailed,
+    AttemptPutBack,
     AttemptStarted,
     Event,
     RunAdopted,
+    RunPaused,
     RunRetried,
     TaskFailed,
     TaskSucceeded,
@@ -150,6 +164,19 @@ class Trial:
                 self.complete(node, attempt, lease, True)
             else:
                 self.lose(node, attempt, lease, False, 0.5)
+
+    def put_back(self, pick: int, wrong: int) -> None:
+        """The worker breaks off an attempt in flight, as of a fan-out in a pause, or one that it does not have."""
+        if self.live:
+            node, (attempt, lease) = sorted(self.live.items())[pick % len(self.live)]
+            attempt, lease = attempt + (wrong == 1), lease - (wrong == 2)
+            right = self.counts(node, attempt, lease)
+            for event in self.give(PutBack(node, attempt, lease, self.now), right):
+                assert isinstance(event, AttemptPutBack | RunPaused)
+                self.marks["put back"] += isinstance(event, AttemptPutBack)
+                self.marks["put back in a pause"] += isinstance(event, RunPaused)
+            self.settle()
+        self.check()
 
     def cancel(self) -> None:
         """A user ends the run."""
@@ -420,6 +447,7 @@ ACTIONS: Sequence[tuple[int, Callable[[Trial, Random], None]]] = (
     (3, lambda trial, random: trial.fail(random.randrange(9), random.random() < 0.8, random.choice((0.0, 0.5, 1.0)))),
     (2, lambda trial, random: trial.report_again(random.randrange(99), random.random() < 0.5, random.randint(0, 1))),
     (1, lambda trial, random: trial.report_as(random.randrange(9), random.randint(0, trial.lease), True)),
+    (1, lambda trial, random: trial.put_back(random.randrange(9), random.choice((0, 0, 1, 2)))),
     (2, lambda trial, random: trial.wait(random.choice((0.5, 1.0, 5.0)))),
     (1, lambda trial, random: trial.pause()),
     (2, lambda trial, random: trial.resume()),
