@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from cloaca.algebra.graphs import Node
     from cloaca.algebra.guards import Guard
     from cloaca.algebra.structures import Structure
-    from cloaca.drawing import Picture
+    from cloaca.drawing import Frame, Picture, Shape
 
 # ``cloaca.drawing`` is imported where something is drawn: most programs draw nothing, and it is a sixth of the import.
 
@@ -57,20 +57,68 @@ def picture_of(
     title: str, structure: Structure[Node[Any, Any, Any]], states: Mapping[str, str] | None = None
 ) -> Picture:
     """Return the picture of a structure: a shape for each node, a frame for each condition over several nodes."""
-    from cloaca.drawing import Frame, Picture, Shape  # noqa: PLC0415
+    from cloaca.drawing import Picture  # noqa: PLC0415
 
-    guards = {guard for node in structure.nodes.values() for guard in node.guards}
-    frames = [Frame(f"when {guard.predicate.name}", guard.members) for guard in guards if len(guard.members) > 1]
+    drawn = _Drawn(states or {})
+    drawn.add(structure, "")
     return Picture(
         title=title,
-        shapes=tuple(
-            Shape(name, name, node.detail, node.kind, _note(node.rule, node.guards))
-            for name, node in sorted(structure.nodes.items())
-        ),
-        arrows=structure.edges,
-        frames=tuple(sorted(frames, key=lambda frame: (-len(frame.members), frame.label, sorted(frame.members)))),
-        states=states or {},
+        shapes=tuple(drawn.shapes),
+        arrows=frozenset(drawn.arrows),
+        frames=tuple(sorted(drawn.frames, key=lambda frame: (-len(frame.members), frame.label, sorted(frame.members)))),
+        states=drawn.states,
     )
+
+
+class _Drawn:
+    """Shapes, arrows and frames of a structure; a node that shows what is inside it is a frame around that."""
+
+    def __init__(self, states: Mapping[str, str]) -> None:
+        self.states = dict(states)
+        self.shapes: list[Shape] = []
+        self.arrows: set[tuple[str, str]] = set()
+        self.frames: list[Frame] = []
+
+    def add(self, structure: Structure[Node[Any, Any, Any]], prefix: str) -> dict[str, _Place]:
+        """Draw a structure; return where each of its nodes is."""
+        from cloaca.drawing import Frame  # noqa: PLC0415
+
+        places = {name: self.place(node, prefix) for name, node in sorted(structure.nodes.items())}
+        for tail, head in structure.edges:
+            self.arrows |= {(last, first) for last in places[tail].last for first in places[head].first}
+        guards = {guard for node in structure.nodes.values() for guard in node.guards}
+        for guard in guards:
+            if len(guard.members) > 1:
+                members = (places[name].members for name in guard.members if name in places)
+                self.frames.append(Frame(f"when {guard.predicate.name}", frozenset().union(*members)))
+        return places
+
+    def place(self, node: Node[Any, Any, Any], prefix: str) -> _Place:
+        """Draw a node."""
+        from cloaca.drawing import Frame, Shape  # noqa: PLC0415
+
+        name, note = prefix + node.name, _note(node.rule, node.guards)
+        inside = node.shown_inside
+        if inside is None:
+            self.shapes.append(Shape(name, name, node.detail, node.kind, note))
+            return _Place({name}, {name}, {name})
+        places = self.add(inside, f"{name}/")
+        members = set().union(*(place.members for place in places.values()))
+        label = f"{name}: {node.detail}" + (f", {note}" if note else "")
+        self.frames.append(Frame(label, frozenset(members)))
+        if name in self.states:
+            self.states |= {member: self.states[name] for member in members if member not in self.states}
+        firsts = [places[head].first for head in inside.heads]
+        lasts = [places[tail].last for tail in inside.tails]
+        return _Place(members, set().union(*firsts), set().union(*lasts))
+
+
+class _Place(NamedTuple):
+    """Where a node is in a picture: its shapes, those to which arrows lead, and those from which they come."""
+
+    members: set[str]
+    first: set[str]
+    last: set[str]
 
 
 def _note(rule: str, guards: tuple[Guard, ...]) -> str:

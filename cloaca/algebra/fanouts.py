@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from cloaca.algebra.graphs import Graph, Hidden, In, Node, Out, as_graph, graph_of
-from cloaca.algebra.structures import closed
+from cloaca.algebra.structures import Structure, closed
 from cloaca.errors import ContractError, Violation
 
 
@@ -31,6 +31,11 @@ class Each(Node[In, Out, Hidden]):
     def identity(self) -> tuple[object, ...]:
         """The inner graph, both fields and the limit count too."""
         return (*super().identity(), self.graph, self.over, self.into, self.limit)
+
+    @property
+    def shown_inside(self) -> Structure[Node[Any, Any, Any]] | None:
+        """The graph, if there is more in it than one task."""
+        return self.graph.structure if len(self.graph.structure.nodes) > 1 else None
 
     @property
     def detail(self) -> str:

@@ -192,6 +192,11 @@ class Node(Graph[In, Out, Hidden]):
         """A short line about the node, for pictures."""
         return ""
 
+    @property
+    def shown_inside(self) -> Structure[Node[Any, Any, Any]] | None:
+        """The graph that pictures show in the node's place, in a frame."""
+        return None
+
     def identity(self) -> tuple[object, ...]:
         """What makes this node another one under the same name."""
         return (type(self), self.name, self.rule, self.guards)

@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import BaseModel
 from returns.result import Failure, Result, Success
 
-from cloaca import Retry, Runner, TaskContext, Workflow, task
+from cloaca import Retry, Runner, TaskContext, Workflow, each, task
 
 
 class Place(BaseModel):
@@ -219,7 +219,67 @@ def flaky(job: Job, *, ctx: TaskContext) -> One:
 
 delayed = Workflow("delayed", flaky)
 
-WORKFLOWS = [chain, pipeline, killer, innocent, delayed]
+
+# A graph for each element of a list, so long that a worker is killed in the middle of it
+
+
+class Page(BaseModel):
+    page: int
+
+
+class Pages(BaseModel):
+    pages: list[Page]
+
+
+class PageAt(Place):
+    page: int
+
+
+class Line(BaseModel):
+    line: int
+
+
+class LineAt(Place):
+    line: int
+
+
+class Lines(BaseModel):
+    lines: list[Line]
+
+
+PAGES = 60
+
+
+@task
+def cuts(job: Job, *, ctx: TaskContext) -> Pages:
+    job.note(ctx)
+    return Pages(pages=[Page(page=page) for page in range(PAGES)])
+
+
+@task(retry=Retry(attempts=3, delay=0.01))
+async def reads(page: PageAt, *, ctx: TaskContext) -> Line:
+    page.note(ctx)
+    await asyncio.sleep(0.02)
+    if page.page % 7 == 0 and ctx.attempt == 1:
+        raise ConnectionError("not yet")
+    return Line(line=page.page)
+
+
+@task
+async def trims(line: LineAt, *, ctx: TaskContext) -> Line:
+    line.note(ctx)
+    await asyncio.sleep(0.02)
+    return Line(line=line.line + 1)
+
+
+@task
+def binds(lines: Lines, *, ctx: TaskContext) -> Total:
+    return Total(total=sum(line.line for line in lines.lines))
+
+
+book = Workflow("book", cuts >> each(reads >> trims, over="pages", into="lines", limit=5) >> binds, input=Job)
+
+WORKFLOWS = [chain, pipeline, killer, innocent, delayed, book]
 
 
 # What a process does

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -11,6 +12,8 @@ from pydantic import BaseModel
 from returns.result import Failure, Result, Success
 
 from cloaca import Reduce, Retry, TaskContext, UnknownTask, Workflow, each, task
+from cloaca.ports import Batch, Receipt
+from cloaca.stores.memory import MemoryStore
 from tests.runner.controlled import Handle, database, postgres
 from tests.runner.databases import Database, asynchronous, eventually
 
@@ -330,6 +333,27 @@ async def test_reducers_fold_inside_and_seals_close_inside(database: Database) -
     workflow = Workflow("sums", split >> each(inner, over="pages", into="sums") >> grand)
     async with database.runner(workflow) as runner:
         assert await runner.run(workflow, doc(3)) == Success(Grand(grand=[1, 2, 3]))
+
+
+class Counting(MemoryStore):
+    """Counts transactions."""
+
+    commits = 0
+
+    async def transact(self, batch: Batch) -> Receipt:
+        self.commits += 1
+        return await super().transact(batch)
+
+
+@asynchronous
+async def test_many_elements_share_their_commits(tmp_path: Path) -> None:
+    stage, store = Stage(), Counting()
+    workflow = stage.workflow()
+    async with Database(tmp_path / "none", store).runner(workflow, payload_limit=10**6) as runner:
+        before = store.commits
+        assert isinstance(await runner.run(workflow, doc(1000)), Success)
+    assert len(stage.log) == 2000
+    assert store.commits - before <= 60
 
 
 # Failures
