@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, Generic, cast, overload
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from returns.result import Success
 from typing_extensions import TypeVar
 
@@ -99,7 +99,7 @@ class RunHandle(Generic[Out, Errors, Context]):
     @overload
     async def output_of(self, task: Each[Any, Any, Any]) -> list[Any] | None: ...
     @overload
-    async def output_of(self, task: str) -> Any: ...
+    async def output_of(self, task: str) -> BaseModel | list[Any] | None: ...
     async def output_of(self, task: Node[Any, Any, Any] | str) -> Any:
         """Return what a task has written, None if it has not (yet), was skipped, or writes nothing.
 
