@@ -164,7 +164,7 @@ def visible(steps: Sequence[Step], preds: Sequence[int], scope: str, given: Give
 
 def _no_models(place: Place, shown: str) -> Violation:
     text = (
-        f'"{place.task}" goes over field "{place.fan.over}", which must be a list of models, but it is {shown}; '
+        f'Task "{place.task}" goes over field "{place.fan.over}", which must be a list of models, but it is {shown}; '
         f"declare it as list[Model]: each element's fields are what an instance reads"
     )
     return Violation("workflow-input", place.task, place.fan.over, text)
@@ -172,7 +172,7 @@ def _no_models(place: Place, shown: str) -> Violation:
 
 def _no_output(place: Place) -> Violation:
     text = (
-        f'"{place.task}" collects the outputs of its graph in field "{place.fan.into}", so the graph must have one '
+        f'Task "{place.task}" collects the outputs of its graph in field "{place.fan.into}", so it must have one '
         f"last task that returns a model; end it with one, or seal it: g.sealed(Element, Output)"
     )
     return Violation("workflow-input", place.task, place.fan.into, text)

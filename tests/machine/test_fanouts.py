@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from typing import cast
 
 import pytest
 
@@ -64,7 +65,7 @@ def test_what_is_not_at_work_cannot_be_done(steps: tuple[int, int]) -> None:
 
 
 _ADMIT, _SETTLE = Window.admit, Window.settle
-_OVER, _COMPLETE = Window.over.fget, Window.complete.fget
+_OVER, _COMPLETE = (cast("property", vars(Window)[name]).fget for name in ("over", "complete"))
 assert _OVER is not None
 assert _COMPLETE is not None
 

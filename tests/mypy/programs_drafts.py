@@ -246,6 +246,8 @@ class Draft(Pen):
         """An expression over ``size`` tasks."""
         if self.chance(7):
             made = self._sealed(size, keys, first)
+        elif not first and self.chance(9):
+            made = self._each(size, keys)
         elif size == 1:
             made = self.leaf(keys, siblings, first)
         else:
@@ -346,6 +348,23 @@ class Draft(Pen):
         self.seals.add(text)
         # A type checker can't know that a function makes the same graph twice.
         return Expr(text, ATOM, writes, () if inner.taint else (text,), inner.taint, source, target, lambdas=bool(row))
+
+    def _each(self, size: int, keys: Keys) -> Expr:
+        """A task that lists, and a graph for each element of its list."""
+        row = tuple(Column(name, self.type()) for name in {*self.some(sorted(keys), 0, 1), self.word()})
+        element = self.model("Element", row)
+        text = self.pick(("list[{}]", "list[{}]", "Sequence[{}]", "tuple[{}, ...]", "list[{} | None]", "set[{}]"))
+        listed = self.type() if self.commits("type") else FieldType(text.format(element), "[]")
+        over, into = self.word(), self.pick(sorted(keys)) if keys and self.commits("rewrite") else self.word()
+        lister = self.name("listed")
+        self.function(lister, [], self.model("Listed", (Column(over, listed),)), "")
+        inside = {**keys, **{column.name: Known(column.type) for column in row}}
+        inner = self.expression(size, inside, {}, first=False)
+        asked = self.word() if self.commits("missing") else over
+        fan = f'each({inner.text}, over="{asked}", into="{into}"{self.pick(("", "", ", limit=2"))})'
+        tasks = (lister,) if inner.taint else (lister, fan)
+        self.seals.add(fan)
+        return Expr(f"{lister} >> {fan}", SHIFT, {}, tasks, inner.taint, lambdas=False)
 
     def _declared(self, text: str, source: str, target: str, writes: Keys) -> Expr:
         name = self.name("half")
