@@ -53,7 +53,7 @@ def _directory(*, in_memory: bool) -> Iterator[Path]:
     """A directory that whoever runs the server can enter, gone afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="cloaca-pg-", dir=MEMORY if in_memory and MEMORY.is_dir() else None))
     try:
-        user = _user()
+        user = server_user()
         if user is not None:
             os.chown(folder, user.pw_uid, user.pw_gid)
         yield folder
@@ -61,7 +61,7 @@ def _directory(*, in_memory: bool) -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def _user() -> pwd.struct_passwd | None:
+def server_user() -> pwd.struct_passwd | None:
     """Whoever runs the server: not root, which PostgreSQL refuses. None for the user of this process."""
     if os.getuid() != 0:
         return None
@@ -69,15 +69,16 @@ def _user() -> pwd.struct_passwd | None:
     return users.get("postgres") or users["nobody"]
 
 
-def _as_user() -> dict[str, Any]:
-    user = _user()
+def as_user() -> dict[str, Any]:
+    """Return what ``Popen`` needs to start a process as that user."""
+    user = server_user()
     return {} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
 def _started(binaries: Path, folder: Path) -> Iterator[str]:
     data = folder / "data"
     initdb = [str(binaries / "initdb"), "-D", str(data), "-A", "trust", "-U", "cloaca", "-E", "UTF8", "--no-sync"]
-    subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, timeout=PATIENCE_S, cwd=folder, **_as_user())
+    subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, timeout=PATIENCE_S, cwd=folder, **as_user())
     options = ["listen_addresses=", f"unix_socket_directories={folder}", "max_connections=200", "huge_pages=off"]
     command = [str(binaries / "postgres"), "-D", str(data), *(part for option in options for part in ("-c", option))]
     with (folder / "log").open("wb") as log:
@@ -88,7 +89,7 @@ def _started(binaries: Path, folder: Path) -> Iterator[str]:
             cwd=folder,
             start_new_session=True,
             preexec_fn=_end_with_us,  # noqa: PLW1509 - it does nothing but one system call
-            **_as_user(),
+            **as_user(),
         )
     try:
         _await(process, folder)
