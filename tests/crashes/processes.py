@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["tests.crashes.programs", "cloaca.stores.sql.sqlite"])
+FORKS.set_forkserver_preload(["tests.crashes.programs", "tests.torture.programs"])
 PATIENCE_S = 30.0
 
 

@@ -1,0 +1,129 @@
+"""The processes of one round: each works and starts its share of the runs, and is replaced when it dies.
+
+A crew takes a snapshot whenever one has died, and remembers how those ended that nobody has killed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.crashes.processes import Life
+from tests.torture import journal
+from tests.torture.evidence import Evidence, Known, Snapshot, Story, snapshot
+from tests.torture.invariants import FINAL
+from tests.torture.places import Place
+from tests.torture.programs import Orders, Start, serve
+
+PATIENCE_S = 60.0
+PAUSE_S = 0.01
+GLANCE_S = 0.2
+PACE_S = 0.1  # so that there is work while things happen
+
+
+class Crew:
+    """Processes on one database, whose journal and logs are in ``folder``."""
+
+    def __init__(self, place: Place, folder: Path, shares: Sequence[tuple[Start, ...]], *, lease_s: float) -> None:
+        self.place = place
+        self.orders = Orders(place, folder, lease_s=lease_s, pace_s=PACE_S)
+        self.shares = shares
+        self.lives: list[Life] = [self._born(number) for number in range(len(shares))]
+        self.snapshots: list[Snapshot] = []
+        self.exits: list[tuple[int, int | None]] = []
+        self.kills = 0
+
+    def _born(self, number: int) -> Life:
+        """Start a process. The last only submits."""
+        work = number < len(self.shares) - 1
+        return Life(serve, dataclasses.replace(self.orders, share=self.shares[number], work=work))
+
+    @property
+    def workers(self) -> range:
+        return range(len(self.lives) - 1)
+
+    def await_ready(self) -> None:
+        """Wait until everybody has opened the database."""
+        self.until(lambda: {life.pid for life in self.lives} <= {line["pid"] for line in self.lines("ready")})
+        self.look()
+
+    def lines(self, kind: str | None = None) -> list[journal.Line]:
+        return journal.lines(self.orders.journal, kind)
+
+    def kill(self, number: int) -> int:
+        """Kill a process, look at what it leaves behind, and start another in its place; return its id."""
+        pid = self.lives[number].pid
+        self._gone(number)
+        self.lives[number].kill()
+        self.kills += 1
+        self.look()
+        self.lives[number] = self._born(number)
+        return pid
+
+    def freeze(self, number: int) -> int:
+        """Stop a process wherever it is; return its id."""
+        os.kill(self.lives[number].pid, signal.SIGSTOP)
+        return self.lives[number].pid
+
+    def thaw(self, number: int) -> None:
+        self.lives[number].thaw()
+
+    def look(self) -> None:
+        """Take a snapshot."""
+        self.snapshots.append(snapshot(self.place, self.orders.journal))
+
+    def _gone(self, number: int) -> None:
+        """Remember a process that has ended by itself, which none should."""
+        life = self.lives[number]
+        if not life.is_alive():
+            self.exits.append((life.pid, life.end()))
+
+    def until(self, holds: Callable[[], bool], within_s: float = PATIENCE_S) -> bool:
+        """Wait until something holds, but not for ever; return whether it does."""
+        end = time.monotonic() + within_s
+        while not holds():
+            if time.monotonic() > end:
+                return False
+            time.sleep(PAUSE_S)
+            self.glance()
+        return True
+
+    def glance(self) -> None:
+        """Take a snapshot if the last is not of just now."""
+        if self.snapshots and self.snapshots[-1].at < time.time() - GLANCE_S:
+            self.look()
+
+    def has_ended(self) -> bool:
+        """Whether every run was started and has ended."""
+        if not {life.pid for life in self.lives} <= {line["pid"] for line in self.lines("started")}:
+            return False
+        return self.place.ask(f"SELECT count(*) FROM cloaca_run WHERE status NOT IN {FINAL}") == [(0,)]
+
+    def leave(self) -> None:
+        """Have everybody leave in order, and remember who did not."""
+        self.orders.leave.touch()
+        self.exits += [(life.pid, life.end()) for life in self.lives]
+
+    def close(self) -> None:
+        """See to it that all are gone."""
+        for life in self.lives:
+            life.kill()
+
+    def evidence(self, expected: dict[Known, Story]) -> Evidence:
+        """Return all that is known now."""
+        return Evidence(self.place, self.lines(), expected, self.snapshots, self.exits)
+
+
+@contextmanager
+def crew(place: Place, folder: Path, shares: Sequence[tuple[Start, ...]], *, lease_s: float) -> Iterator[Crew]:
+    """A crew that does not outlive the block."""
+    started = Crew(place, folder, shares, lease_s=lease_s)
+    try:
+        yield started
+    finally:
+        started.close()
