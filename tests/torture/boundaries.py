@@ -65,7 +65,7 @@ def install(fault: Fault) -> Boundaries:
 
 def _watch_sqlite(boundaries: Boundaries) -> None:
     class Watched(sqlite3.Cursor):
-        """A connection's own ``execute`` asks for a cursor, too."""
+        """A cursor that counts."""
 
         def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
             number = boundaries.pass_(sql)
@@ -84,7 +84,15 @@ def _watch_sqlite(boundaries: Boundaries) -> None:
     def cursor(self: HandHeld, factory: Any = Watched) -> sqlite3.Cursor:
         return sqlite3.Connection.cursor(self, Watched)
 
+    def execute(self: HandHeld, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        return self.cursor().execute(sql, parameters)
+
+    def executemany(self: HandHeld, sql: str, parameters: Any, /) -> sqlite3.Cursor:
+        return self.cursor().executemany(sql, parameters)
+
     HandHeld.cursor = cursor  # type: ignore[method-assign,assignment]  # in this process only, which is made to die
+    HandHeld.execute = execute  # type: ignore[method-assign]  # as above
+    HandHeld.executemany = executemany  # type: ignore[method-assign]  # as above
 
 
 def _watch_postgres(boundaries: Boundaries) -> None:

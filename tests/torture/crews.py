@@ -15,8 +15,7 @@ from pathlib import Path
 
 from tests.crashes.processes import Life
 from tests.torture import journal
-from tests.torture.evidence import Evidence, Known, Snapshot, Story, snapshot
-from tests.torture.invariants import FINAL
+from tests.torture.evidence import Evidence, Known, Snapshot, Story, leases_of_the_dead, snapshot, unfinished
 from tests.torture.places import Place
 from tests.torture.programs import Orders, Start, serve
 
@@ -25,13 +24,15 @@ PAUSE_S = 0.01
 GLANCE_S = 0.2
 PACE_S = 0.1  # so that there is work while things happen
 
+Shares = Sequence[tuple[Start, ...]]
+
 
 class Crew:
     """Processes on one database, whose journal and logs are in ``folder``."""
 
-    def __init__(self, place: Place, folder: Path, shares: Sequence[tuple[Start, ...]], *, lease_s: float) -> None:
+    def __init__(self, place: Place, folder: Path, shares: Shares, *, lease_s: float, pace_s: float) -> None:
         self.place = place
-        self.orders = Orders(place, folder, lease_s=lease_s, pace_s=PACE_S)
+        self.orders = Orders(place, folder, lease_s=lease_s, pace_s=pace_s)
         self.shares = shares
         self.lives: list[Life] = [self._born(number) for number in range(len(shares))]
         self.snapshots: list[Snapshot] = []
@@ -99,10 +100,10 @@ class Crew:
             self.look()
 
     def has_ended(self) -> bool:
-        """Whether every run was started and has ended."""
+        """Whether every run was started and has ended, and no lease is left of the dead."""
         if not {life.pid for life in self.lives} <= {line["pid"] for line in self.lines("started")}:
             return False
-        return self.place.ask(f"SELECT count(*) FROM cloaca_run WHERE status NOT IN {FINAL}") == [(0,)]
+        return not unfinished(self.place) and not leases_of_the_dead(self.place)
 
     def leave(self) -> None:
         """Have everybody leave in order, and remember who did not."""
@@ -120,9 +121,9 @@ class Crew:
 
 
 @contextmanager
-def crew(place: Place, folder: Path, shares: Sequence[tuple[Start, ...]], *, lease_s: float) -> Iterator[Crew]:
+def crew(place: Place, folder: Path, shares: Shares, *, lease_s: float, pace_s: float = PACE_S) -> Iterator[Crew]:
     """A crew that does not outlive the block."""
-    started = Crew(place, folder, shares, lease_s=lease_s)
+    started = Crew(place, folder, shares, lease_s=lease_s, pace_s=pace_s)
     try:
         yield started
     finally:

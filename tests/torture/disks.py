@@ -24,7 +24,7 @@ def reason_without() -> str | None:
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[Path | None]:
-    """A disk of a few megabytes at ``folder/disk``; None where the system does not let even root mount, as in most containers."""
+    """A disk of a few megabytes, ``folder/disk``; None where not even root may mount one, as in most containers."""
     place = folder / "disk"
     place.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE_MB}m", "cloaca-torture", str(place)]

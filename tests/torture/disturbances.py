@@ -1,7 +1,7 @@
 """What befalls the processes of a crew, and the database that they share.
 
-Each is a function that does it, lets it pass, and says what it was. ``DEADLY`` are those after which a run may have been
-charged with a crash: a round has few of them, since a run that loses its worker five times ends as failed.
+Each is a function that does it, lets it pass, and says what it was. ``DEADLY`` are those after which a run may have
+been charged with a crash: a round has few of them, since a run that loses its worker five times ends as failed.
 """
 
 from __future__ import annotations

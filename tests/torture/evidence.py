@@ -7,6 +7,7 @@ that whatever the one knows of must be in the other. It knows tables and lines, 
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from tests.torture import journal
 from tests.torture.journal import Line
 from tests.torture.places import Place, Rows
 
+FINAL = "('succeeded', 'failed', 'cancelled')"
 RUNS = "SELECT id, workflow, input, status, plan FROM cloaca_run"
 COMMITS = "SELECT run_id, name, status, attempt, session, output FROM cloaca_task"
 FAILURES = "SELECT run_id, name, attempt, exception_type, message, error FROM cloaca_failure"
@@ -63,6 +65,24 @@ def stories(place: Place) -> dict[int, tuple[Known, Story]]:
         run: ((workflow, text), Story(status, frozenset(commits[run]), frozenset(failures[run])))
         for run, workflow, text, status, _ in place.ask(RUNS)
     }
+
+
+def unfinished(place: Place) -> Rows:
+    """Return the runs that have not ended."""
+    return place.ask(f"SELECT id, workflow, status, owner, crashes FROM cloaca_run WHERE status NOT IN {FINAL}")
+
+
+def leases_of_the_dead(place: Place) -> Rows:
+    """Return the sessions whose process is gone."""
+    return [row for row in place.ask("SELECT id, name FROM cloaca_session") if not _lives(int(row[1].split(":")[-1]))]
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @dataclass

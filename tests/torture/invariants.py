@@ -7,14 +7,11 @@ one, write a function and put it into ``FUNCTIONS``; a test must plant what it i
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from tests.torture.evidence import Evidence, stories
+from tests.torture.evidence import FINAL, Evidence, leases_of_the_dead, stories, unfinished
 from tests.torture.places import Rows
-
-FINAL = "('succeeded', 'failed', 'cancelled')"
 
 
 def acknowledged_runs_kept(seen: Evidence) -> Rows:
@@ -27,7 +24,7 @@ def acknowledged_runs_kept(seen: Evidence) -> Rows:
 
 def every_run_ends(seen: Evidence) -> Rows:
     """Every run that is in the database has ended, without anybody's help."""
-    return seen.ask(f"SELECT id, workflow, status, owner, crashes FROM cloaca_run WHERE status NOT IN {FINAL}")
+    return unfinished(seen.place)
 
 
 def an_end_has_a_time(seen: Evidence) -> Rows:
@@ -40,7 +37,8 @@ def an_end_has_a_time(seen: Evidence) -> Rows:
 def one_run_per_key(seen: Evidence) -> Rows:
     """However often a run is started with its key, there is one."""
     return seen.ask(
-        "SELECT workflow, key, count(*) FROM cloaca_run WHERE key IS NOT NULL GROUP BY workflow, key HAVING count(*) > 1"
+        "SELECT workflow, key, count(*) FROM cloaca_run WHERE key IS NOT NULL "
+        "GROUP BY workflow, key HAVING count(*) > 1"
     )
 
 
@@ -87,15 +85,7 @@ def owners_hold_a_lease(seen: Evidence) -> Rows:
 
 def leases_belong_to_the_living(seen: Evidence) -> Rows:
     """No lease is left of a process that is gone."""
-    return [row for row in seen.ask("SELECT id, name FROM cloaca_session") if not _lives(int(row[1].split(":")[-1]))]
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    return leases_of_the_dead(seen.place)
 
 
 def no_attempt_is_left_over(seen: Evidence) -> Rows:
@@ -203,7 +193,7 @@ def results_are_undisturbed(seen: Evidence) -> Rows:
 
 
 def no_process_gives_up(seen: Evidence) -> Rows:
-    """A worker that nobody has killed goes on, whatever befalls its database, and leaves in order when it is told to."""
+    """A process that nobody has killed goes on, whatever befalls its database, and leaves in order when it is told."""
     return [exit for exit in seen.exits if exit[1] != 0]
 
 

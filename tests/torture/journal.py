@@ -1,4 +1,4 @@
-"""What bodies and submitters have left behind outside of the database: one line for each thing, synced before it counts.
+"""What bodies and submitters have left behind outside of the database: a line for each thing, synced before it counts.
 
 Every line is appended with a single call, so that a kill leaves whole lines. It knows files, not workflows.
 """

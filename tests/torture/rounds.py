@@ -15,10 +15,11 @@ from pathlib import Path
 
 from tests.crashes.processes import Life
 from tests.torture.crews import Crew, crew
-from tests.torture.disturbances import DEADLY, Disturbance, Scene
+from tests.torture.disturbances import DEADLY, Disturbance
 from tests.torture.evidence import Evidence, Known, Story, stories
+from tests.torture.grounds import Ground
 from tests.torture.invariants import report
-from tests.torture.places import File, Place
+from tests.torture.places import File, copy
 from tests.torture.programs import Orders, Start, serve
 from tests.torture.workflows import WORKFLOWS
 
@@ -26,6 +27,7 @@ NUMBERS = 6  # inputs of each workflow
 WORKERS = 3
 MOST_DEADLY = 3  # so that the innocent are never taken for killers, which end after five
 ROOM_S = 60.0
+KEPT = "kept.db"  # a copy of all rows, where something is wrong
 
 
 @functools.cache
@@ -66,10 +68,9 @@ def shares(chance: random.Random, runs: int) -> list[tuple[Start, ...]]:
 def play(
     seed: int,
     folder: Path,
-    place: Place,
-    scene: Callable[[Crew, random.Random], Scene],
-    disturbances: Sequence[Disturbance],
+    ground: Ground,
     *,
+    disturbances: Sequence[Disturbance] | None = None,
     runs: int = 60,
     times: int = 4,
     lease_s: float = 1.0,
@@ -77,10 +78,11 @@ def play(
 ) -> Telling:
     """Play a round on a new database."""
     chance, telling, expected = random.Random(seed), Telling(seed), calm_world()
+    place = ground.place()
     with crew(place, folder, shares(chance, runs), lease_s=lease_s) as working:
         working.await_ready()
-        around = scene(working, chance)
-        for disturbance in drawn(chance, disturbances, times):
+        around = ground.scene(working, chance)
+        for disturbance in drawn(chance, disturbances or ground.disturbances, times):
             _wait_for_work(working, chance)
             said = disturbance(around)
             telling.counts[disturbance.__name__] += 1
@@ -91,6 +93,8 @@ def play(
         working.leave()
         seen = working.evidence(expected)
     telling.wrong = report(seen)
+    if telling.wrong:
+        copy(place, folder / KEPT)
     telling.counts += _counted(seen)
     return telling
 
