@@ -77,16 +77,13 @@ def main() -> int:
     """Do as the command line says."""
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
     parser.add_argument("--seed", type=int, default=0, help="of the first round; the next has the next number")
-    parser.add_argument("--minutes", type=float, default=1.0, help="for each database; 0 for one round")
+    parser.add_argument("--minutes", type=float, default=1.0, help="in all; at least one round for each database")
     parser.add_argument("--database", choices=["sqlite", "postgresql", "both"], default="both")
     parser.add_argument("--boundaries", action="store_true", help="die at every statement, however long it takes")
     asked = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="cloaca-torture-"))
-    sessions = [
-        _torture(asked, database, folder)
-        for database in ("sqlite", "postgresql")
-        if asked.database in (database, "both")
-    ]
+    databases = ["sqlite", "postgresql"] if asked.database == "both" else [asked.database]
+    sessions = [_torture(asked, database, folder, asked.minutes / len(databases)) for database in databases]
     found = [what for session in sessions for what in session.found]
     print(_table(sessions))
     print(f"{len(INVARIANTS)} invariants after each: {len(found)} did not hold" if found else "Every invariant held.")
@@ -95,8 +92,8 @@ def main() -> int:
     return bool(found)
 
 
-def _torture(asked: argparse.Namespace, database: str, folder: Path) -> Session:
-    session, end = Session(folder, database), time.monotonic() + asked.minutes * 60
+def _torture(asked: argparse.Namespace, database: str, folder: Path, minutes: float) -> Session:
+    session, end = Session(folder, database), time.monotonic() + minutes * 60
     with _ground(database) as ground:
         if ground.without:
             print(f"{database}: no full disk, {ground.without}")

@@ -40,13 +40,14 @@ class Crew:
         self.kills = 0
 
     def _born(self, number: int) -> Life:
-        """Start a process. The last only submits."""
-        work = number < len(self.shares) - 1
+        """Start a process."""
+        work = number in self.workers
         return Life(serve, dataclasses.replace(self.orders, share=self.shares[number], work=work))
 
     @property
     def workers(self) -> range:
-        return range(len(self.lives) - 1)
+        """Those that work. The last only submits, unless it is alone."""
+        return range(max(1, len(self.shares) - 1))
 
     def await_ready(self) -> None:
         """Wait until everybody has opened the database."""
@@ -82,7 +83,13 @@ class Crew:
         """Remember a process that has ended by itself, which none should."""
         life = self.lives[number]
         if not life.is_alive():
-            self.exits.append((life.pid, life.end()))
+            self._ended(life)
+
+    def _ended(self, life: Life) -> None:
+        """Remember how one has ended. What it says itself counts: the system gives its exit code to one thread only."""
+        code = life.end()
+        has_left = any(line["pid"] == life.pid for line in self.lines("left"))
+        self.exits.append((life.pid, 0 if has_left else code))
 
     def until(self, holds: Callable[[], bool], within_s: float = PATIENCE_S) -> bool:
         """Wait until something holds, but not for ever; return whether it does."""
@@ -108,7 +115,8 @@ class Crew:
     def leave(self) -> None:
         """Have everybody leave in order, and remember who did not."""
         self.orders.leave.touch()
-        self.exits += [(life.pid, life.end()) for life in self.lives]
+        for life in self.lives:
+            self._ended(life)
 
     def close(self) -> None:
         """See to it that all are gone."""
