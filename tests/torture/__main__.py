@@ -18,6 +18,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from tests.torture import crossings, grounds, rounds, servers
+from tests.torture.boundaries import Fault
 from tests.torture.invariants import INVARIANTS
 
 CROSSINGS = 12  # after each round
@@ -39,7 +40,7 @@ class Session:
         self.counts += telling.counts
         self._judge(f"--seed {seed} --database {self.database}", own, telling.wrong)
 
-    def cross(self, ground: grounds.Ground, name: str, faults: list[crossings.Fault]) -> None:
+    def cross(self, ground: grounds.Ground, name: str, faults: list[Fault]) -> None:
         """Die at boundaries."""
         own = self._own(name)
         for crossing in crossings.cross_all(faults, ground.quick_place, own):

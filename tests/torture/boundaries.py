@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self, cast
 
 from cloaca.stores.sql.connections import HandHeld
 from tests.torture import journal
@@ -67,14 +67,14 @@ def _watch_sqlite(boundaries: Boundaries) -> None:
     class Watched(sqlite3.Cursor):
         """A cursor that counts."""
 
-        def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        def execute(self, sql: str, parameters: Any = (), /) -> Self:
             number = boundaries.pass_(sql)
             boundaries.reach(number, "before", sql)
             done = super().execute(sql, parameters)
             boundaries.reach(number, "after", sql)
             return done
 
-        def executemany(self, sql: str, parameters: Any, /) -> sqlite3.Cursor:
+        def executemany(self, sql: str, parameters: Any, /) -> Self:
             number = boundaries.pass_(sql)
             boundaries.reach(number, "before", sql)
             done = super().executemany(sql, parameters)
@@ -90,9 +90,8 @@ def _watch_sqlite(boundaries: Boundaries) -> None:
     def executemany(self: HandHeld, sql: str, parameters: Any, /) -> sqlite3.Cursor:
         return self.cursor().executemany(sql, parameters)
 
-    HandHeld.cursor = cursor  # type: ignore[method-assign,assignment]  # in this process only, which is made to die
-    HandHeld.execute = execute  # type: ignore[method-assign]  # as above
-    HandHeld.executemany = executemany  # type: ignore[method-assign]  # as above
+    connection: Any = HandHeld  # in this process only, which is made to die
+    connection.cursor, connection.execute, connection.executemany = cursor, execute, executemany
 
 
 def _watch_postgres(boundaries: Boundaries) -> None:
@@ -107,8 +106,8 @@ def _watch_postgres(boundaries: Boundaries) -> None:
     def watched_execute(self: Any, query: str, *values: Any, **options: Any) -> Any:
         return _watched(boundaries, query, lambda: execute(self, query, *values, **options))
 
-    PreparedStatement.fetch = watched_fetch
-    Connection.execute = watched_execute
+    statement, connection = cast(Any, PreparedStatement), cast(Any, Connection)
+    statement.fetch, connection.execute = watched_fetch, watched_execute
 
 
 async def _watched(boundaries: Boundaries, statement: str, ask: Callable[[], Coroutine[Any, Any, Any]]) -> Any:

@@ -1,6 +1,7 @@
 """What bodies and submitters have left behind outside of the database: a line for each thing, synced before it counts.
 
-Every line is appended with a single call, so that a kill leaves whole lines. It knows files, not workflows.
+Every line is appended with a single call, between two line ends: one that a kill has torn is alone, and has not counted
+yet. It knows files, not workflows.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ def note(kind: str, **facts: object) -> None:
     entry = {"kind": kind, "pid": os.getpid(), "at": time.time(), **facts}
     file = os.open(os.environ[VARIABLE], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     try:
-        os.write(file, json.dumps(entry).encode() + b"\n")
+        os.write(file, b"\n" + json.dumps(entry).encode() + b"\n")
         os.fdatasync(file)
     finally:
         os.close(file)
@@ -36,4 +38,5 @@ def lines(path: Path, kind: str | None = None) -> list[Line]:
 def _read(path: Path) -> Iterator[Line]:
     if path.exists():
         for line in path.read_text().splitlines():
-            yield json.loads(line)
+            with suppress(ValueError):  # an empty one, one that is being written, one that was torn
+                yield json.loads(line)

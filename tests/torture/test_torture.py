@@ -12,6 +12,7 @@ import pytest
 from tests.torture import crossings, disks, grounds, rounds, servers
 from tests.torture.disturbances import (
     ON_A_SERVER,
+    Disturbance,
     cut_the_line,
     fill_the_disk,
     freeze_a_worker,
@@ -76,7 +77,7 @@ def test_a_locked_file_changes_nothing(files: grounds.Ground, tmp_path: Path) ->
 
 @pytest.mark.parametrize("befalls", [(cut_the_line, mute_the_line), ON_A_SERVER[-2:]], ids=["lines", "restarts"])
 def test_lost_connections_and_servers_change_nothing(
-    server: grounds.Ground, tmp_path: Path, befalls: tuple[rounds.Disturbance, ...]
+    server: grounds.Ground, tmp_path: Path, befalls: tuple[Disturbance, ...]
 ) -> None:
     telling = rounds.play(SEED, tmp_path, server, disturbances=befalls, times=2, runs=RUNS)
     assert not telling.wrong, (telling.happened, tmp_path, telling.wrong)
