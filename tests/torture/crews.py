@@ -60,7 +60,7 @@ class Crew:
     def kill(self, number: int) -> int:
         """Kill a process, look at what it leaves behind, and start another in its place; return its id."""
         pid = self.lives[number].pid
-        self._gone(number)
+        self._has_gone(number)
         self.lives[number].kill()
         self.kills += 1
         self.look()
@@ -68,7 +68,9 @@ class Crew:
         return pid
 
     def freeze(self, number: int) -> int:
-        """Stop a process wherever it is; return its id."""
+        """Stop a process wherever it is; return its id. One that has ended by itself is replaced before."""
+        if self._has_gone(number):
+            self.lives[number] = self._born(number)
         os.kill(self.lives[number].pid, signal.SIGSTOP)
         return self.lives[number].pid
 
@@ -79,11 +81,13 @@ class Crew:
         """Take a snapshot."""
         self.snapshots.append(snapshot(self.place, self.orders.journal))
 
-    def _gone(self, number: int) -> None:
-        """Remember a process that has ended by itself, which none should."""
+    def _has_gone(self, number: int) -> bool:
+        """Remember a process that has ended by itself, which none should; return whether it has."""
         life = self.lives[number]
-        if not life.is_alive():
-            self._ended(life)
+        if life.is_alive():
+            return False
+        self._ended(life)
+        return True
 
     def _ended(self, life: Life) -> None:
         """Remember how one has ended. What it says itself counts: the system gives its exit code to one thread only."""

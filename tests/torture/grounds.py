@@ -71,6 +71,9 @@ def _files(folder: Path, disk: Path | None, without: str | None) -> Ground:
 def on_a_server(programs: Path) -> Iterator[Ground]:
     """Schemas on a server that can be stopped, behind a line that can be cut."""
     with servers.own_server(programs) as (server, relay):
+        maintenance = Schema(server.url, server.url, "public")
+        if maintenance.ask("SELECT 1 FROM pg_available_extensions WHERE name = 'amcheck'"):
+            maintenance.ask("CREATE EXTENSION amcheck")
 
         def behind() -> Schema:
             return Schema(relay.url, server.url, f"torture_{next(numbers)}")
