@@ -14,10 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.crashes.processes import Life
+from tests.crashes.processes import life as living
 from tests.torture import journal
 from tests.torture.evidence import Evidence, Known, Snapshot, Story, leases_of_the_dead, snapshot, unfinished
 from tests.torture.places import Place
-from tests.torture.programs import Orders, Start, serve
+from tests.torture.programs import Orders, Start, hold_up, let_go, serve
 
 PATIENCE_S = 60.0
 PAUSE_S = 0.01
@@ -76,6 +77,18 @@ class Crew:
 
     def thaw(self, number: int) -> None:
         self.lives[number].thaw()
+
+    def hold_up(self, for_s: float) -> bool:
+        """Have another process pause every run and let it go on, but kill it after a while; say if it was.
+
+        Whatever it has left paused is let go.
+        """
+        orders = dataclasses.replace(self.orders, work=False)
+        with living(hold_up, orders) as holding:
+            was_killed = not self.until(lambda: not holding.is_alive(), within_s=for_s)
+        with living(let_go, orders) as letting_go:
+            letting_go.end()
+        return was_killed
 
     def look(self) -> None:
         """Take a snapshot."""

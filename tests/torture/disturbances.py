@@ -72,6 +72,13 @@ def kill_a_frozen_worker(scene: Scene) -> str:
     return f"stopped {scene.crew.kill(number)} for {scene.past_the_lease_s:g} s, then killed it"
 
 
+def pause_all_runs(scene: Scene) -> str:
+    """Another process pauses every run, and may be killed before it has let them go on."""
+    for_s = scene.chance.choice((0.4, 1.0, 20.0))
+    was_killed = scene.crew.hold_up(for_s)
+    return "paused all runs" + (f", and killed who did it after {for_s} s" if was_killed else "")
+
+
 # A file
 
 
@@ -159,8 +166,20 @@ def _restart(scene: Scene, what: str, *, immediate: bool) -> str:
     return f"{what}, which was down for {down_s:.1f} s"
 
 
-ANYWHERE = (kill_a_worker, kill_all_workers, kill_the_submitter, freeze_a_worker, kill_a_frozen_worker)
+ANYWHERE = (
+    kill_a_worker,
+    kill_all_workers,
+    kill_the_submitter,
+    freeze_a_worker,
+    kill_a_frozen_worker,
+    pause_all_runs,
+)
 ON_A_FILE = (lock_the_file,)
 ON_A_DISK = (fill_the_disk,)
 ON_A_SERVER = (end_the_connections, cut_the_line, mute_the_line, restart_the_server, crash_the_server)
-DEADLY = frozenset(ANYWHERE + ON_A_DISK + ON_A_SERVER) - {kill_the_submitter, end_the_connections, cut_the_line}
+DEADLY = frozenset(ANYWHERE + ON_A_DISK + ON_A_SERVER) - {
+    kill_the_submitter,
+    pause_all_runs,
+    end_the_connections,
+    cut_the_line,
+}

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from tests.torture.evidence import FINAL, Evidence, leases_of_the_dead, stories, unfinished
+from tests.torture.journal import Line
 from tests.torture.places import Rows
 
 
@@ -147,6 +148,27 @@ def nothing_runs_after_its_commit(seen: Evidence) -> Rows:
     ]
 
 
+def nothing_begins_while_paused(seen: Evidence) -> Rows:
+    """After ``pause`` has returned no body of the run begins until it is resumed; but by who lost it before."""
+    paused: set[str] = set()
+    begun: Rows = []
+    for line in seen.lines:
+        if line["kind"] == "paused":
+            paused.add(line["run"])
+        elif line["kind"] == "resuming":
+            paused.discard(line["run"])
+        elif line["kind"] == "began" and line["run"] in paused and not _has_lost(seen, line):
+            begun.append((line["run"], line["task"], line["attempt"], line["session"]))
+    return begun
+
+
+def _has_lost(seen: Evidence, began: Line) -> bool:
+    """Whether another had claimed the run before this body began."""
+    return any(
+        other["run"] == began["run"] and began["since"] < other["since"] < began["at"] for other in seen.of("began")
+    )
+
+
 def one_execution_per_claim(seen: Evidence) -> Rows:
     """Of those that claim a run, each begins a task's body once for each attempt."""
     claims = ((line["session"], line["since"]) for line in seen.of("began"))
@@ -214,6 +236,7 @@ FUNCTIONS = (
     no_attempt_is_left_over,
     no_process_gives_up,
     nothing_begins_before_its_commit,
+    nothing_begins_while_paused,
     nothing_runs_after_its_commit,
     one_commit_per_task,
     one_execution_per_claim,

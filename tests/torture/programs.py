@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -31,6 +31,8 @@ from tests.torture.workflows import WORKFLOWS, Claim, Job, Present, began
 
 PAUSE_S = 0.05
 GRACE_S = 5.0
+HELD_S = 0.2
+MOST_RUNS = 1000
 
 
 class Start(NamedTuple):
@@ -71,6 +73,44 @@ def serve(orders: Orders) -> None:
     watched = boundaries.install(orders.fault) if orders.fault else None
     asyncio.run(_serve(orders))
     journal.note("left", statements=watched.count if watched else None)
+
+
+def hold_up(orders: Orders) -> None:
+    """Pause every run that has not ended, and let all go on after a while."""
+    _obey(orders, _hold_up(orders))
+
+
+def let_go(orders: Orders) -> None:
+    """Let every run go on, whoever has paused it."""
+    _obey(orders, _let_go(orders))
+
+
+def _obey(orders: Orders, work: Coroutine[None, None, None]) -> None:
+    _write_log(orders.folder / f"log-{os.getpid()}")
+    os.environ[journal.VARIABLE] = str(orders.journal)
+    asyncio.run(work)
+
+
+async def _hold_up(orders: Orders) -> None:
+    async with _runner(orders) as runner:
+        open_runs = [info.id for info in await runner.runs(limit=MOST_RUNS) if info.status in ("pending", "running")]
+        await asyncio.gather(*(_paused(runner, run) for run in open_runs))
+        await asyncio.sleep(HELD_S)
+        for run in open_runs:
+            journal.note("resuming", run=run)
+            await (await runner.get(run)).resume()
+
+
+async def _paused(runner: Runner, run: str) -> None:
+    await (await runner.get(run)).pause()
+    journal.note("paused", run=run)
+
+
+async def _let_go(orders: Orders) -> None:
+    async with _runner(orders) as runner:
+        for info in await runner.runs(limit=MOST_RUNS):
+            journal.note("resuming", run=info.id)
+            await (await runner.get(info.id)).resume()
 
 
 def _write_log(path: Path) -> None:

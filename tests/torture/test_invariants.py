@@ -118,6 +118,11 @@ def a_successor_was_too_early(seen: Evidence) -> None:
     spoil_snapshot(seen, commits=seen.snapshots[-1].commits - late)
 
 
+def a_paused_run_goes_on(seen: Evidence) -> None:
+    place, line = next((place, line) for place, line in enumerate(seen.lines) if line["kind"] == "began")
+    seen.lines.insert(place, {"kind": "paused", "run": line["run"]})
+
+
 def a_committed_task_runs_again(seen: Evidence) -> None:
     again(seen, "began", since=seen.snapshots[-1].at + 1, session=2)
 
@@ -183,6 +188,7 @@ SPOILT: dict[str, Callable[[Evidence], None]] = {
     "no-attempt-is-left-over": an_attempt_is_still_shown,
     "no-process-gives-up": a_process_has_given_up,
     "nothing-begins-before-its-commit": a_successor_was_too_early,
+    "nothing-begins-while-paused": a_paused_run_goes_on,
     "nothing-runs-after-its-commit": a_committed_task_runs_again,
     "one-commit-per-task": a_task_is_committed_twice,
     "one-execution-per-claim": a_body_begins_twice,

@@ -21,6 +21,7 @@ from tests.torture.disturbances import (
     kill_the_submitter,
     lock_the_file,
     mute_the_line,
+    pause_all_runs,
 )
 
 pytestmark = [
@@ -56,9 +57,14 @@ def ground(request: pytest.FixtureRequest) -> grounds.Ground:
 
 def test_killed_and_stopped_processes_change_nothing(ground: grounds.Ground, tmp_path: Path) -> None:
     befalls = (kill_a_worker, kill_all_workers, kill_the_submitter, freeze_a_worker)
-    telling = rounds.play(SEED, tmp_path, ground, disturbances=befalls, times=4, runs=RUNS)
+    telling = rounds.play(SEED, tmp_path, ground, disturbances=befalls, times=3, runs=RUNS)
     assert not telling.wrong, (telling.happened, tmp_path, telling.wrong)
     assert telling.counts["attempts executed"] >= telling.counts["tasks committed"] > 0
+
+
+def test_runs_that_are_paused_and_let_go_change_nothing(ground: grounds.Ground, tmp_path: Path) -> None:
+    telling = rounds.play(SEED, tmp_path, ground, disturbances=(pause_all_runs, kill_a_worker), times=2, runs=RUNS)
+    assert not telling.wrong, (telling.happened, tmp_path, telling.wrong)
 
 
 def test_a_locked_file_and_a_full_disk_change_nothing(files: grounds.Ground, tmp_path: Path) -> None:
