@@ -73,7 +73,7 @@ def play(
     disturbances: Sequence[Disturbance] | None = None,
     runs: int = 60,
     times: int = 4,
-    lease_s: float = 1.0,
+    lease_s: float = 1.5,
     watch: Callable[[str], None] = lambda _: None,
 ) -> Telling:
     """Play a round on a new database."""
