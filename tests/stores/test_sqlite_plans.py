@@ -15,7 +15,8 @@ from tests.stores.conformance import CHECKS
 from tests.stores.rows import AT, PLAN, crash, end, new_run, note, owned, session_of, task, waiting
 from tests.stores.traces import Trace, driver
 
-# Of all tables, only that of the workers that are alive is ever looked through, the plans, for those without runs, and the queues.
+# Of all tables, only these are ever looked through: the workers that are alive, the plans, for those without runs, and
+# the queues.
 SCANS = re.compile(
     r"SCAN (?!cloaca_session|cloaca_plan|cloaca_queue|json_each|wanted|CONSTANT ROW|sqlite_master|cloaca_meta)"
 )
