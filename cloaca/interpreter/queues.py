@@ -230,8 +230,10 @@ class Queues:
             if not self._commits.closed:
                 self._commits.batch()  # a commit finds that out, too, and begins again under a new session
         except StoreError as error:
+            self._due = {}  # so that it is tried again after a pause, not at a time that has come
             logger.warning("Slots of queues could not be asked for, will try again: %s", error)
         except Exception:
+            self._due = {}
             logger.exception("Slots of queues could not be asked for, will try again")
         finally:
             self._asking = False

@@ -6,9 +6,7 @@ import asyncio
 import itertools
 import os
 import re
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import asyncpg
@@ -16,7 +14,7 @@ import pytest
 from returns.result import Success
 
 from cloaca import Runner
-from tests.crashes.processes import life, until
+from tests.crashes.processes import life, rows, until
 from tests.crashes.programs import Job, One
 from tests.crashes.queue_programs import LIMIT, QUEUES, passing, serve, staying
 from tests.runner.databases import asynchronous, eventually
@@ -54,8 +52,7 @@ async def execute(url: str, statement: str) -> None:
 async def slots(url: str) -> int:
     """How many slots are held or waited for."""
     if url.startswith("sqlite"):
-        with closing(sqlite3.connect(url.removeprefix("sqlite:///"), timeout=10)) as connection:
-            return int(connection.execute("SELECT count(*) FROM cloaca_slot").fetchone()[0])
+        return int(rows(Path(url.removeprefix("sqlite:///")), "SELECT count(*) FROM cloaca_slot")[0][0])
     connection = await asyncpg.connect(url)
     try:
         return int(await connection.fetchval("SELECT count(*) FROM cloaca.cloaca_slot"))

@@ -16,7 +16,18 @@ import pytest
 from pydantic import BaseModel
 from returns.result import Success
 
-from cloaca import Queue, Retry, Runner, TaskContext, UnknownQueue, Waiting, Workflow, task
+from cloaca import (
+    BlockingRunner,
+    Queue,
+    Retry,
+    Runner,
+    StoreUnavailable,
+    TaskContext,
+    UnknownQueue,
+    Waiting,
+    Workflow,
+    task,
+)
 from cloaca.ports import Store
 from cloaca.stores.memory import MemoryStore
 from cloaca.stores.sql.postgres import PostgresStore
@@ -128,8 +139,10 @@ def new_gauge() -> Iterator[None]:
 @task(queue="mail")
 async def send(number: Number) -> Done:
     gauge.enter(number.number)
-    await asyncio.sleep(0.005)
-    gauge.leave()
+    try:
+        await asyncio.sleep(0.005)
+    finally:
+        gauge.leave()
     return Done(done=number.number)
 
 
@@ -500,3 +513,51 @@ async def test_where_slots_of_the_worker_are_scarce_the_higher_priority_is_first
         for handle in (first, *handles):
             await handle.result()
     assert order == [2, 5, 1, 4, 0, 3]
+
+
+class Failing(Counting):
+    """Fails for a while when slots are asked for; of every second call only the answer is lost."""
+
+    left = 0
+
+    async def acquire(self, *args: Any, **options: Any) -> Any:
+        if self.left == 0:
+            return await super().acquire(*args, **options)
+        self.left -= 1
+        if self.left % 2:
+            await super().acquire(*args, **options)
+        self.asked += 1
+        raise StoreUnavailable("not now")
+
+
+@asynchronous
+async def test_a_store_that_fails_is_asked_again_after_a_while_and_no_slot_is_lost() -> None:
+    store = Failing()
+    async with Runner(store=store, workflows=[sending], queues=MAIL) as mine:
+        store.left = 3
+        handles = [await mine.start(sending, Number(number=n)) for n in range(6)]
+        await handles[0].cancel()
+        for handle in handles[1:]:
+            assert (await handle.result()).unwrap().done > 0
+        assert gauge.most <= 2
+    assert store.slots.held == store.slots.wanted == {}
+
+
+@asynchronous
+async def test_a_worker_that_has_lost_its_session_waits_under_another() -> None:
+    store = MemoryStore()
+    async with Runner(store=store, workflows=[sending, holding], queues=[Queue("mail", concurrency=1)]) as mine:
+        first = await mine.start(holding, Number(number=1))
+        await begun(1)
+        second = await mine.start(sending, Number(number=2))
+        store.sessions = dict.fromkeys(store.sessions, 0.0)
+        await store.reap(time.time())
+        gauge.open.set()
+        assert [await handle.result() for handle in (first, second)] == [Success(Done(done=n)) for n in (1, 2)]
+    assert store.slots.held == store.slots.wanted == {}
+
+
+def test_a_blocking_runner_takes_queues_and_priorities(tmp_path: Path) -> None:
+    with BlockingRunner(tmp_path / "runs.db", workflows=[sending], queues=MAIL) as mine:
+        assert mine.run(sending, Number(number=1), priority=3) == Success(Done(done=1))
+        assert [info.priority for info in mine.runs()] == [3]
