@@ -100,9 +100,9 @@ async def test_processes_never_run_more_bodies_than_there_are_slots(url: str, fo
         await eventually(lambda: is_empty(url))
         (folder / "leave").touch()
         assert [one.end(), other.end()] == [0, 0]
-    assert set(begun(folder)) == {one.pid, other.pid}
+    assert set(begun(folder)) <= {one.pid, other.pid}  # on a busy machine one may have done it all
     assert len(begun(folder)) == 60
-    assert most_at_once(folder) == LIMIT
+    assert most_at_once(folder) <= LIMIT
 
 
 @asynchronous
