@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from cloaca.algebra.graphs import Graph
     from cloaca.algebra.models import Reduce
     from cloaca.algebra.outcomes import Outcome, RunFailure, TaskFailure
+    from cloaca.algebra.queues import Queue
     from cloaca.algebra.retries import Retry
     from cloaca.algebra.tasks import Task, task
     from cloaca.contract.workflows import Workflow, WorkflowBuilder
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         StoreError,
         StoreUnavailable,
         TaskNotImportable,
+        UnknownQueue,
         UnknownTask,
         UnknownWorkflow,
         UnstablePayload,
@@ -48,6 +50,7 @@ _HOMES = {
     "algebra.graphs": ("Graph",),
     "algebra.models": ("Reduce",),
     "algebra.outcomes": ("Outcome", "RunFailure", "TaskFailure"),
+    "algebra.queues": ("Queue",),
     "algebra.retries": ("Retry",),
     "algebra.tasks": ("Task", "task"),
     "contract.workflows": ("Workflow", "WorkflowBuilder"),
@@ -70,6 +73,7 @@ _HOMES = {
         "StoreError",
         "StoreUnavailable",
         "TaskNotImportable",
+        "UnknownQueue",
         "UnknownTask",
         "UnknownWorkflow",
         "UnstablePayload",
@@ -99,6 +103,7 @@ __all__ = [
     "PayloadError",
     "PayloadTooLarge",
     "ProcessDied",
+    "Queue",
     "Reduce",
     "Retry",
     "RunEvent",
@@ -115,6 +120,7 @@ __all__ = [
     "TaskFailure",
     "TaskInfo",
     "TaskNotImportable",
+    "UnknownQueue",
     "UnknownTask",
     "UnknownWorkflow",
     "UnstablePayload",

@@ -25,6 +25,7 @@ from cloaca.interpreter.attempts import attempt, evaluate
 from cloaca.interpreter.drives import Drive, Running
 from cloaca.interpreter.errands import run_errand, runs_in_a_child
 from cloaca.interpreter.group_commit import GroupCommit
+from cloaca.interpreter.queues import Queues
 from cloaca.interpreter.retention import keep_pruning
 from cloaca.interpreter.slots import Slots
 from cloaca.ports import SUSPECT_CRASHES, History, NewRun, PlanRow, Poll, Ports, RunRow, Submitted
@@ -63,6 +64,7 @@ class Worker:
         self.session = 0
         self.drives: dict[int, Drive] = {}
         self.commits: GroupCommit
+        self.queues: Queues
         self.closing = False
         self.now: Callable[[], float] = ports.clock.now
         self.chance: Callable[[], float] = random.random
@@ -75,6 +77,7 @@ class Worker:
         self._claiming = False  # a claim is in flight: the store may know of more runs than ``drives``
         self._lapsed: list[int] = []  # runs with a crash to take back: this worker was taken for dead, and was not
         self._resting: set[int] = set()
+        self._queued: set[int] = set()  # runs that rest, and wait for a slot of a queue
         self._woken = self._waking = False  # somebody has left work to do; it is being looked for
         self._awaited: dict[int, asyncio.Event] = {}
         self._heeding = asyncio.Lock()  # a look that began later must not be heeded before
@@ -98,6 +101,7 @@ class Worker:
         leaving = {"session": self.session, "attempts": len(self._attempts())}
         logger.info("Session %(session)d leaves, attempts that run: %(attempts)d", leaving, extra=leaving)
         self._slots.close()
+        self.queues.close()  # what waits for a slot of a queue is another worker's, and what has one and has not begun
         self.executor.close()  # bodies that wait for a thread never begin; their attempts are another worker's
         self.processes.close()  # those that wait for a process neither
         try:
@@ -137,6 +141,7 @@ class Worker:
             drive.drop()
         self.drives.clear()
         self._resting.clear()
+        self._queued.clear()
         self.commits.close()
         await asyncio.sleep(0)
         try:
@@ -167,6 +172,7 @@ class Worker:
         )
         self.commits.lease_s = self.settings.lease_s
         self.commits.renew_at = at + self.settings.lease_s / 5
+        self.queues = Queues(self)
         if self._lapsed:
             self.commits.batch().absolved.extend(self._lapsed)
             self.commits.then(partial(self._absolved, len(self._lapsed)))
@@ -187,10 +193,12 @@ class Worker:
             )
             self._lapsed.extend(self.drives)
         self._slots.clear()
+        self.queues.close()
         for drive in list(self.drives.values()):
             drive.drop()
         self.drives.clear()
         self._resting.clear()
+        self._queued.clear()
         self._suspect = None
         if not self.closing:
             self.spawn(self._again(0.0 if isinstance(error, LeaseLost) else FIRST_PAUSE_S))
@@ -260,15 +268,18 @@ class Worker:
 
     @property
     def _active(self) -> int:
-        """How many runs count: those that only wait for a retry delay take no room from others."""
-        return len(self.drives) - len(self._resting)
+        """How many runs count: those that only wait for a retry delay take no room from others.
+
+        Nor do those that wait for a slot of a queue, up to a number: more of them wait in the database.
+        """
+        return len(self.drives) - len(self._resting) - min(len(self._queued), MOST_RUNS)
 
     def weigh(self, drive: Drive) -> None:
         """Count a run among those that take room, or among those that rest."""
+        self._resting.discard(drive.id)
+        self._queued.discard(drive.id)
         if drive.rests and self.drives.get(drive.id) is drive:
-            self._resting.add(drive.id)
-        else:
-            self._resting.discard(drive.id)
+            (self._queued if drive.queued else self._resting).add(drive.id)
 
     async def submit(self, plan: Plan, row: PlanRow, run: NewRun) -> tuple[Submitted, Drive | None]:
         """Store a run, and drive it if it is this session's. Raises StoreUnavailable or LeaseLost, nothing stored."""
@@ -284,7 +295,7 @@ class Worker:
             return None  # the lease was lost meanwhile: another worker has it
         row = RunRow(
             stored.id, run.workflow, run.version, run.plan, "running", run.input, run.key, run.owner, 0,
-            run.created_at, run.created_at, None, None, cancel_requested=False,
+            run.created_at, run.created_at, None, None, cancel_requested=False, priority=run.priority,
         )  # fmt: skip
         return self.drive(plan, History(row, [], [], [], []))
 
@@ -330,6 +341,9 @@ class Worker:
     def _let_go(self, drive: Drive) -> None:
         self.drives.pop(drive.id, None)
         self._resting.discard(drive.id)
+        self._queued.discard(drive.id)
+        if drive.tickets:
+            self.queues.withdraw(drive)
         if self._suspect == drive.id:
             self._suspect, self._more = None, True
 
@@ -456,6 +470,7 @@ class Worker:
     def wake(self) -> None:
         """Look for work now: another process may have left some. What is said while it looks, it looks for again."""
         self._more = self._woken = True
+        self.queues.look()
         if not self._waking and not self.closing:
             self._waking = True
             self.spawn(self._look_again())
@@ -514,20 +529,35 @@ class Worker:
     # Attempts
 
     def offer(self, drive: Drive, node: int) -> None:
-        """Start an attempt of ``node`` as soon as a slot is free."""
-        self._slots.offer((drive, node))
+        """Start an attempt of ``node`` as soon as a slot is free, first one of its queue, if it has one."""
+        if (queue := drive.plan.queues.get(node)) is not None:
+            self.queues.wait(drive, node, queue)
+        else:
+            self.begin(drive, node)
+
+    def begin(self, drive: Drive, node: int) -> None:
+        """Start an attempt of ``node`` as soon as this worker has a slot for it."""
+        self._slots.offer((drive, node), drive.row.priority)
+
+    def spare(self) -> int:
+        """Return how many attempts more could begin now."""
+        return self._slots.free
 
     def _perform(self, offer: tuple[Drive, int]) -> Coroutine[Any, Any, None] | None:
         """Begin an attempt; nodes without a body are done at once."""
         drive, node = offer
         number = drive.start(node)
         if number is None:
+            self.queues.refused(drive, node)
             return None
         plan_node = drive.plan.nodes[node]
         if plan_node.body is None:
             drive.report(node, number, evaluate(plan_node, drive.outputs, self.codec))
             return None
-        drive.running[node].task = self._slots.serving
+        running = drive.running[node]
+        running.task = self._slots.serving
+        if (ticket := drive.tickets.get(node)) is not None:
+            running.ticket, ticket.begun = ticket, True
         return self._attempt(drive, node, number)
 
     async def _attempt(self, drive: Drive, node: int, number: int) -> None:
@@ -535,21 +565,25 @@ class Worker:
         assert plan_node.body is not None
         takes_context = plan_node.body.signature.context is not None
         context = self._context(drive, node, number, running) if takes_context else None
+        executor = self.executor if running.ticket is None else self.queues.holding(running.ticket, self.executor)
         try:
             if runs_in_a_child(plan_node):
                 report = await run_errand(plan_node, drive.outputs, context, self.codec, self.processes)
             else:
-                report = await attempt(plan_node, drive.outputs, context, self.codec, self.executor)
+                report = await attempt(plan_node, drive.outputs, context, self.codec, executor)
+            drive.report(node, number, report)
         except Withdrawn:  # only a worker that leaves closes its executor: the run is released with all the others
             drive.running.pop(node, None)
-            return
         except asyncio.CancelledError as error:
-            if running.stopped:
-                return
-            if running.task is not None:  # the body cancelled its own task: that is a fault like any other
-                running.task.uncancel()
-            report = raised(error, retryable=False)
-        drive.report(node, number, report)
+            if not running.stopped:
+                if running.task is not None:  # the body cancelled its own task: that is a fault like any other
+                    running.task.uncancel()
+                drive.report(node, number, raised(error, retryable=False))
+        finally:
+            if running.ticket is not None:  # unless it was given back with the report
+                self.queues.over(running.ticket)
+            if self.queues.line:
+                self.queues.ask()
 
     def _context(self, drive: Drive, node: int, number: int, running: Running) -> TaskContext:
         name = drive.plan.nodes[node].task

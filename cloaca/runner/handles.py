@@ -126,9 +126,11 @@ class RunHandle(Generic[Out, Errors, Context]):
         """Return the one thing that the run waits for."""
         waiting = histories.why(self._plan, await self._engine.history(self._run))
         drive = self._live()
-        if drive is not None and waiting.kind in ("task", "worker", "retry"):
+        if drive is not None and waiting.kind in ("task", "worker", "retry", "queue"):
             for node in drive.running:
                 return Waiting("task", self._plan.nodes[node].task)
+            if queued := self._engine.queued(drive):
+                return queued
             ready = next(iter(drive.state.ready), None)
             if ready is not None:
                 return Waiting("slot", self._plan.nodes[ready].task)

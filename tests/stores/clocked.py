@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import asyncpg
 
-from cloaca.ports import Batch, History, Poll, Receipt
+from cloaca.ports import Batch, Granted, History, Poll, Receipt, SlotRow
 from cloaca.stores.sql.postgres import PostgresStore
 from cloaca.stores.sql.postgres_links import Link
 
@@ -62,6 +62,10 @@ class ClockedStore(PostgresStore):
     async def poll(self, session: int, workflows: Sequence[str], at: float) -> Poll:
         await self.set(at)
         return await super().poll(session, workflows, at)
+
+    async def acquire(self, session: int, wanted: Sequence[SlotRow], at: float) -> Granted:
+        await self.set(at)
+        return await super().acquire(session, wanted, at)
 
 
 async def drop(url: str, *schemas: str) -> None:

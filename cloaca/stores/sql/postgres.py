@@ -11,7 +11,19 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import ClassVar, TypeVar
 
 from cloaca.errors import StoreUnavailable
-from cloaca.ports import Batch, History, NewRun, PlanRow, Poll, Receipt, RunRow, Submitted
+from cloaca.ports import (
+    Batch,
+    Granted,
+    History,
+    NewRun,
+    PlanRow,
+    Poll,
+    QueueRow,
+    Receipt,
+    RunRow,
+    SlotRow,
+    Submitted,
+)
 from cloaca.stores.sql import (
     postgres_batches,
     postgres_controls,
@@ -19,6 +31,7 @@ from cloaca.stores.sql import (
     postgres_pruning,
     postgres_queries,
     postgres_schema,
+    postgres_slots,
     postgres_starts,
 )
 from cloaca.stores.sql.postgres_failures import shown, translated
@@ -95,6 +108,15 @@ class PostgresStore:
 
     async def poll(self, session: int, workflows: Sequence[str], at: float) -> Poll:
         return await self._read(lambda link: postgres_ownership.poll(link, session, workflows))
+
+    async def declare(self, queues: Sequence[QueueRow]) -> list[QueueRow]:
+        return await self._ask(lambda link: postgres_slots.declare(link, queues)) if queues else []
+
+    async def queues(self) -> list[QueueRow]:
+        return await self._read(postgres_slots.queues)
+
+    async def acquire(self, session: int, wanted: Sequence[SlotRow], at: float) -> Granted:
+        return await self._ask(lambda link: postgres_slots.acquire(link, session, wanted))
 
     async def cancel(self, run: int, at: float) -> str | None:
         return await self._ask(lambda link: postgres_ownership.cancel(link, run, at))

@@ -65,6 +65,10 @@ SETTLED = (
     "settled AS (DELETE FROM {schema}.cloaca_attempt AS a USING s, unnest(?::int8[], ?::text[]) AS d(run_id, name) "
     "WHERE a.run_id = d.run_id AND a.name = d.name AND a.session = s.id)"
 )
+FREED = (
+    "freed AS (DELETE FROM {schema}.cloaca_slot AS slot USING s, unnest(?::int8[]) AS f(ticket) "
+    "WHERE slot.session = s.id AND slot.ticket = f.ticket)"
+)
 # A note about a run that is gone is left out, and so is one that is there already.
 NOTES = (
     "notes AS (INSERT INTO {schema}.cloaca_note (run_id, at, kind, task, detail) SELECT n.run_id, n.at, n.kind, "
@@ -153,7 +157,7 @@ async def _at_once(link: Link, batch: Batch) -> Receipt:
         answers.append(Piece(CREATED, ()))
     if touched:
         answers.append(Piece(FOREIGN, [touched]))
-    if any(run.owner is None for run in batch.runs):
+    if batch.freed or any(run.owner is None for run in batch.runs):
         answers.append(Piece(NOTIFY, [link.names.channel]))
     [_, *found] = await _send(link, batch, pieces, answers)
     created = ids(found.pop(0)) if batch.runs else frozenset()
@@ -175,6 +179,8 @@ async def _one_by_one(link: Link, batch: Batch) -> Receipt:
     touched = list(batch.touched())
     pieces = [Piece(FENCE, [batch.session]), *_rows(batch, touched)]
     answers = [Piece("s.id", ()), *([Piece(FOREIGN, [touched])] if touched else [])]
+    if batch.freed:
+        answers.append(Piece(NOTIFY, [link.names.channel]))
     [_, *found] = await _send(link, batch, pieces, answers)
     foreign = ids(found[0]) if touched else frozenset()
     if batch.heard:
@@ -222,6 +228,7 @@ def _rows(batch: Batch, touched: list[int]) -> list[Piece]:
         (FAILURES, batch.failures),
         (ATTEMPTS, _still_shown(batch, ends)),
         (SETTLED, batch.settled),
+        (FREED, [(ticket,) for ticket in batch.freed]),
         (NOTES, list(dict.fromkeys(batch.notes))),
         (ENDS, list(ends.values())),
     ]

@@ -19,6 +19,10 @@ from cloaca.stores.sql.tables import QUEUED, SUSPECT
 OPEN_SESSION = (
     "INSERT INTO {schema}.cloaca_session (name, started_at, expires_at) VALUES (?, ?, {now} + ?) RETURNING id"
 )
+FREE_SLOTS = (
+    "WITH gone AS (DELETE FROM {schema}.cloaca_slot WHERE session = ANY(?::int8[]) RETURNING session) "
+    "SELECT count(pg_notify(?, '')) FROM gone"
+)
 CLOSE_SESSION = "DELETE FROM {schema}.cloaca_session WHERE id = ? RETURNING id"
 # Whoever is just committing or renewing is alive.
 CLOSE_EXPIRED = (
@@ -30,21 +34,22 @@ CLOSE_EXPIRED = (
 def _waiting(condition: str, rest: str) -> str:
     """Runs of several workflows that wait: an index has them in order, so no more than the limit is read of each."""
     return (
-        "unnest(?::text[]) AS wanted(workflow), LATERAL (SELECT id FROM {schema}.cloaca_run "
+        "unnest(?::text[]) AS wanted(workflow), LATERAL (SELECT id, priority FROM {schema}.cloaca_run "
         f"WHERE {condition} AND workflow = wanted.workflow {rest}) AS waiting"
     )
 
 
 def _claim(condition: str) -> str:
     # What others are just claiming is skipped. Of several workflows more may be locked than are taken, for a moment.
-    found = _waiting(condition, "ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED")
+    found = _waiting(condition, "ORDER BY priority DESC, id LIMIT ? FOR UPDATE SKIP LOCKED")
     return (
         "WITH s AS MATERIALIZED (SELECT id FROM {schema}.cloaca_session WHERE id = ? FOR KEY SHARE), "
-        f"found AS MATERIALIZED (SELECT waiting.id FROM {found} WHERE EXISTS (SELECT 1 FROM s) ORDER BY 1 LIMIT ?), "
+        f"found AS MATERIALIZED (SELECT waiting.id FROM {found} WHERE EXISTS (SELECT 1 FROM s) "
+        "ORDER BY waiting.priority DESC, waiting.id LIMIT ?), "
         "taken AS (UPDATE {schema}.cloaca_run AS run SET status = 'running', owner = s.id, "
         "started_at = coalesce(run.started_at, ?::float8) FROM s, found WHERE run.id = found.id RETURNING run.*) "
         f"SELECT s.id AS session, {', '.join('taken.' + name for name in RUN_COLUMNS.split(', '))} "
-        "FROM s LEFT JOIN taken ON true ORDER BY taken.id"
+        "FROM s LEFT JOIN taken ON true ORDER BY taken.priority DESC, taken.id"
     )
 
 
@@ -90,6 +95,7 @@ async def close_session(link: Link, session: int, at: float) -> None:
     """Remove a session in order: its runs wait for other workers again."""
     async with transaction(link):
         if await link.ask(CLOSE_SESSION, session):
+            await link.ask(FREE_SLOTS, [session], link.names.channel)
             await release(link, [session], at, crash=0)
 
 
@@ -97,7 +103,10 @@ async def reap(link: Link, at: float, sparing: int | None) -> int:
     """Remove the sessions whose lease has run out: their runs wait again, with one crash more. Return how many."""
     async with transaction(link):
         dead = [row[0] for row in await link.ask(CLOSE_EXPIRED, sparing)]
-        return await release(link, dead, at, crash=1) if dead else 0
+        if not dead:
+            return 0
+        await link.ask(FREE_SLOTS, dead, link.names.channel)
+        return await release(link, dead, at, crash=1)
 
 
 async def claim(

@@ -30,7 +30,7 @@ def _of_runs(table: str, row: Any, key: str, order: str) -> str:
     return f"SELECT {names} FROM {table} WHERE {key} IN (SELECT value FROM json_each(?)) ORDER BY {order}"
 
 
-RUNS = _of_runs("cloaca_run", RunRow, "id", "id")
+RUNS = _of_runs("cloaca_run", RunRow, "id", "priority DESC, id")
 TASKS = _of_runs("cloaca_task", TaskRow, "run_id", "finished_at, name")
 FAILURES = _of_runs("cloaca_failure", FailureRow, "run_id", "id")
 ATTEMPTS = _of_runs("cloaca_attempt", AttemptRow, "run_id", "name")
@@ -38,11 +38,11 @@ NOTES = _of_runs("cloaca_note", NoteRow, "run_id", "id")
 
 
 def _queue(index: str, condition: str) -> str:
-    """The oldest of several workflows: no more than the limit is read of each, however many wait."""
+    """The first of several workflows: no more than the limit is read of each, however many wait."""
     return (
         "SELECT run.id FROM json_each(?) AS wanted CROSS JOIN cloaca_run AS run WHERE run.id IN "
         f"(SELECT id FROM cloaca_run INDEXED BY {index} WHERE {condition} AND workflow = wanted.value "
-        "ORDER BY id LIMIT ?) ORDER BY run.id LIMIT ?"
+        "ORDER BY priority DESC, id LIMIT ?) ORDER BY run.priority DESC, run.id LIMIT ?"
     )
 
 
@@ -72,7 +72,7 @@ class Lease(NamedTuple):
 
 
 def waiting(driver: sqlite3.Connection, workflows: Sequence[str], limit: int, *, suspects: bool) -> list[int]:
-    """Return the runs of these workflows that wait for a worker, oldest first."""
+    """Return the runs of these workflows that wait for a worker: by priority, then the oldest first."""
     statement = SUSPECTS if suspects else QUEUE
     return [row[0] for row in driver.execute(statement, (json.dumps(list(set(workflows))), limit, limit))]
 
@@ -100,7 +100,7 @@ def leases(driver: sqlite3.Connection) -> list[Lease]:
 
 
 def histories(driver: sqlite3.Connection, runs: Sequence[int]) -> list[History]:
-    """Return all that is stored about ``runs``, by id: five statements, however many runs."""
+    """Return all that is stored about ``runs``, by priority and id: five statements, however many runs."""
     wanted = (json.dumps(list(runs)),)
     found = [_run_row(row) for row in driver.execute(RUNS, wanted)]
     tasks = _grouped(map(TaskRow._make, driver.execute(TASKS, wanted)))

@@ -17,8 +17,20 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from cloaca.errors import InvalidDatabaseUrl, StoreUnavailable
-from cloaca.ports import Batch, History, NewRun, PlanRow, Poll, Receipt, RunRow, Submitted
-from cloaca.stores.sql import controls, ownership, pruning, queries, schema, statements
+from cloaca.ports import (
+    Batch,
+    Granted,
+    History,
+    NewRun,
+    PlanRow,
+    Poll,
+    QueueRow,
+    Receipt,
+    RunRow,
+    SlotRow,
+    Submitted,
+)
+from cloaca.stores.sql import controls, ownership, pruning, queries, schema, slots, statements
 from cloaca.stores.sql.connections import driver_of, engine_of, keep_log, opened, transaction
 from cloaca.stores.sql.failures import translated
 from cloaca.stores.sql.locks import LockFile
@@ -106,6 +118,15 @@ class SqliteStore:
             return Poll(claimable, suspects, expired, cancelling, pausing)
 
         return await self._read(look)
+
+    async def declare(self, queues: Sequence[QueueRow]) -> list[QueueRow]:
+        return await self._write(lambda driver: slots.declare(driver, queues))
+
+    async def queues(self) -> list[QueueRow]:
+        return await self._read(lambda reading: slots.queues(driver_of(reading)))
+
+    async def acquire(self, session: int, wanted: Sequence[SlotRow], at: float) -> Granted:
+        return await self._write(lambda driver: slots.acquire(driver, session, wanted, at))
 
     async def cancel(self, run: int, at: float) -> str | None:
         return await self._write(lambda driver: ownership.cancel(driver, run, at))
