@@ -9,17 +9,17 @@ It knows statements and rows, not connections.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 import asyncpg
 
-from cloaca.errors import LeaseLost
 from cloaca.ports import Batch, EndRow, Receipt
 from cloaca.stores.sql.postgres_links import Link, transaction
 from cloaca.stores.sql.postgres_starts import (
     CREATED,
     INSERT_PLANS,
     INSERT_RUNS,
+    TELL,
     UNLESS_KEY,
     WAKE,
     answer,
@@ -31,6 +31,7 @@ from cloaca.stores.sql.postgres_starts import (
     plans_in_order,
     runs_in_order,
 )
+from cloaca.stores.sql.statements import lost
 
 # FOR KEY SHARE goes along with a renewal of the lease, but waits for a DELETE, and finds nothing after it.
 FENCE = "s AS MATERIALIZED (SELECT id FROM {schema}.cloaca_session WHERE id = ? FOR KEY SHARE)"
@@ -82,7 +83,7 @@ ENDS = (
 )
 # What the statement answers: nothing if the session is gone.
 FOREIGN = "(SELECT string_agg(t.id::text, ' ') FROM unnest(?::int8[]) AS t(id) WHERE t.id NOT IN (SELECT id FROM own))"
-NOTIFY = "(SELECT count(pg_notify(?, '')) FROM s)"
+NOTIFY = "(SELECT count(pg_notify(?, ?)) FROM s)"
 AGAIN = " ON CONFLICT DO NOTHING"
 ENDED = (
     "SELECT e.run_id FROM unnest(?::int8[], ?::text[], ?::float8[], ?::text[]) AS e(run_id, status, at, reason), "
@@ -125,17 +126,23 @@ class Piece(NamedTuple):
     values: Sequence[object]
 
 
-async def write(link: Link, batch: Batch) -> Receipt:
-    """Write a batch: by one statement where that is possible, else in a transaction. Raises LeaseLost."""
+async def write(link: Link, batch: Batch, told: str | None = None) -> Receipt:
+    """Write a batch: by one statement where that is possible, else in a transaction. Raises LeaseLost.
+
+    With it, ``told`` is announced.
+    """
     special = batch.replay or batch.absolved or batch.held is not None or batch.heard or batch.released
     if not (special or _is_about_itself(batch)):
         try:
-            return await _at_once(link, batch)
+            return await _at_once(link, batch, told)
         except asyncpg.UniqueViolationError as error:
             if not is_taken_id(error):
                 raise
     async with transaction(link):
-        return await _one_by_one(link, batch)
+        receipt = await _one_by_one(link, batch)
+        if told is not None:
+            await link.ask(TELL, link.names.channel, told)
+        return receipt
 
 
 def _is_about_itself(batch: Batch) -> bool:
@@ -144,7 +151,7 @@ def _is_about_itself(batch: Batch) -> bool:
     return bool(new) and not new.isdisjoint(batch.touched() | {note.run for note in batch.notes})
 
 
-async def _at_once(link: Link, batch: Batch) -> Receipt:
+async def _at_once(link: Link, batch: Batch, told: str | None) -> Receipt:
     """Write a batch by one statement. Only who comes second with a key is then told by another whose run it is."""
     touched = list(batch.touched())
     pieces = [_fence(batch), *_starts(batch), *_rows(batch, touched)]
@@ -154,7 +161,9 @@ async def _at_once(link: Link, batch: Batch) -> Receipt:
     if touched:
         answers.append(Piece(FOREIGN, [touched]))
     if any(run.owner is None for run in batch.runs):
-        answers.append(Piece(NOTIFY, [link.names.channel]))
+        answers.append(Piece(NOTIFY, [link.names.channel, ""]))
+    if told is not None:
+        answers.append(Piece(NOTIFY, [link.names.channel, told]))
     [_, *found] = await _send(link, batch, pieces, answers)
     created = ids(found.pop(0)) if batch.runs else frozenset()
     foreign = ids(found.pop(0)) if touched else frozenset()
@@ -191,11 +200,6 @@ async def _send(link: Link, batch: Batch, pieces: Sequence[Piece], answers: Sequ
     if not rows:
         lost(batch.session)
     return tuple(rows[0])
-
-
-def lost(session: int) -> NoReturn:
-    """Refuse to go on for a session that is gone."""
-    raise LeaseLost(f"session {session} was taken for dead: its runs have gone to other workers")
 
 
 def _fence(batch: Batch) -> Piece:
