@@ -48,6 +48,14 @@ TASKS = (
     "output) SELECT t.* FROM unnest(?::int8[], ?::text[], ?::text[], ?::int8[], ?::int8[], ?::float8[], ?::float8[], "
     "?::text[]) AS t(run_id) WHERE t.run_id IN (SELECT id FROM own){again})"
 )
+# A batch that has nothing but tasks, as most have where a run is alone: planned and done in two thirds of the time.
+TASKS_ALONE = (
+    "INSERT INTO {schema}.cloaca_task (run_id, name, status, attempt, session, started_at, finished_at, output) "
+    "SELECT t.* FROM {schema}.cloaca_session AS s, unnest(?::int8[], ?::text[], ?::text[], ?::int8[], ?::int8[], "
+    "?::float8[], ?::float8[], ?::text[]) AS t(run_id), "
+    "LATERAL (SELECT owner FROM {schema}.cloaca_run WHERE id = t.run_id OFFSET 0) AS run "
+    "WHERE s.id = ? AND run.owner = s.id FOR KEY SHARE OF s RETURNING run_id"
+)
 FAILURES = (
     "failures AS (INSERT INTO {schema}.cloaca_failure (run_id, name, attempt, session, started_at, at, exception_type, "
     "message, traceback, error, retry_at) SELECT f.run_id, f.name, f.attempt, f.session, f.started_at, f.at, "
@@ -133,6 +141,10 @@ async def write(link: Link, batch: Batch, told: str | None = None) -> Receipt:
     """
     special = batch.replay or batch.absolved or batch.held is not None or batch.heard or batch.released
     if not (special or _is_about_itself(batch)):
+        if told is None and _has_tasks_alone(batch):
+            written = {row[0] for row in await link.ask(TASKS_ALONE, *columns(batch.tasks), batch.session)}
+            if written:
+                return Receipt([], frozenset(batch.touched() - written))
         try:
             return await _at_once(link, batch, told)
         except asyncpg.UniqueViolationError as error:
@@ -149,6 +161,11 @@ def _is_about_itself(batch: Batch) -> bool:
     """Whether a batch has rows of runs that are new in it."""
     new = {run.id for run in batch.runs}
     return bool(new) and not new.isdisjoint(batch.touched() | {note.run for note in batch.notes})
+
+
+def _has_tasks_alone(batch: Batch) -> bool:
+    others = (batch.plans, batch.runs, batch.failures, batch.attempts, batch.settled, batch.notes, batch.ends)
+    return bool(batch.tasks) and batch.renew_until is None and not any(others)
 
 
 async def _at_once(link: Link, batch: Batch, told: str | None) -> Receipt:
