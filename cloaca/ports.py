@@ -242,8 +242,8 @@ class Store(Protocol):
     async def watch(self, wake: Callable[[], None]) -> bool:
         """Call ``wake`` on this event loop, until the store is closed, when another process may have left work to do.
 
-        It may be called for nothing, and not at all: whoever must not miss anything still looks from time to time.
-        Return False if it will never be called, because others can't be heard here.
+        It may be called for nothing, as when the store is closed, and not at all: whoever must not miss anything still
+        looks from time to time. Return False if it will never be called, because others can't be heard here.
         """
         ...
 

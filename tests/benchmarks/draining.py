@@ -9,11 +9,12 @@ import asyncio
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from cloaca import Runner
 from cloaca.ports import Batch, NewRun, PlanRow
@@ -30,9 +31,10 @@ async def work(url: str) -> None:
     """Work until a line comes."""
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
+    before = time.process_time()
     async with Runner(url, workflows=[chained]):
         await asyncio.to_thread(sys.stdin.readline)
-    print(len(executed), time.process_time(), flush=True)
+    print(len(executed), time.process_time() - before, flush=True)
 
 
 class Process:
@@ -120,7 +122,7 @@ def report(ground: Ground, runs: int, repeat: int) -> None:
     """Print the medians."""
     found = [asyncio.run(drain(ground, runs)) for _ in range(repeat)]
 
-    def middle(of: Any) -> float:
+    def middle(of: Callable[[Drained], float]) -> float:
         return median(of(sample) for sample in found)
 
     print(

@@ -65,7 +65,9 @@ async def first_bodies(ground: Ground, runs: int) -> float:
 async def elsewhere(ground: Ground, runs: int) -> tuple[float, float, float]:
     """Return medians in milliseconds: from ``start`` having returned to the body in another process; the same for a
     process that was idle for long; and from there to the outcome here."""
-    there, rested, back = [], [], []
+    there: list[float] = []
+    rested: list[float] = []
+    back: list[float] = []
     async with Runner(ground.url, workflows=[noting], work=False) as runner:
         with Process(ground.url, "tests.benchmarks.latency"):
             for number in range(runs):
@@ -84,9 +86,9 @@ async def idle(store: Store) -> tuple[float, float]:
     sent: list[str] = []
     ask = Link.ask
 
-    async def counted(link: Link, statement: str, *values: object) -> list[Row]:
+    async def counted(self: Link, statement: str, *values: object) -> list[Row]:
         sent.append(statement)
-        return await ask(link, statement, *values)
+        return await ask(self, statement, *values)
 
     async with Runner(store=store, workflows=[noting]):
         await asyncio.sleep(1)

@@ -62,6 +62,7 @@ class PostgresStore:
     async def close(self) -> None:
         listener, self._listener = self._listener, None
         if listener is not None:
+            self._news.hear("")  # whoever waits finds the store closed
             await listener.stop()
         links, self._commits, self._requests = (self._commits, self._requests), None, None
         for each in links:

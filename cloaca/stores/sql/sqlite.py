@@ -61,6 +61,7 @@ class SqliteStore:
         if self._writer is None or self._reader is None:
             return
         if self._watcher is not None:
+            self._watcher.tell()  # whoever waits finds the store closed
             self._watcher.stop()
             self._watcher = None
         reader, writer = self._reader, self._writer

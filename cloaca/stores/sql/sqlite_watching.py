@@ -69,8 +69,9 @@ class Watcher:
             pause = SHORTEST_PAUSE_S if news else min(pause * GROWTH, LONGEST_PAUSE_S)
             if news or died:
                 with contextlib.suppress(RuntimeError):  # a loop that was closed before its stores
-                    self._loop.call_soon_threadsafe(self._tell)
+                    self._loop.call_soon_threadsafe(self.tell)
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """Wake everybody, now."""
         for wake in list(self._wakes):
             wake()
