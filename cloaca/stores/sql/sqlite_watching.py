@@ -14,7 +14,7 @@ from threading import Event, Lock, Thread
 
 Wake = Callable[[], None]
 
-SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 0.05  # so that news is heard after 10 to 25 ms on average
+SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 0.06  # so that news is heard after 10 to 30 ms on average
 GROWTH = 1.05
 DEAD_CHECK_S = 1.0
 
