@@ -207,6 +207,10 @@ class Batch:
         groups: tuple[Sequence[tuple[object, ...]], ...] = (self.tasks, self.failures, self.attempts, self.ends)
         return {row[0] for rows in groups for row in rows}  # type: ignore[misc]  # the first column is the run's id
 
+    def concerned(self) -> set[int]:
+        """Return the stored runs of which the batch writes something that others can see."""
+        return self.touched().union((note.run for note in self.notes), self.heard, self.released)
+
 
 class Submitted(NamedTuple):
     """What became of a new run: ``id`` is an older one's if the key was taken; ``agrees``: its input is equal."""
@@ -236,10 +240,13 @@ class History(NamedTuple):
     notes: list[NoteRow]
 
 
-class Poll(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Poll:
     """What a look at the store found: whether runs wait to be claimed, and whether leases have run out.
 
     ``cancelling`` are the runs of the session that should stop, ``pausing`` those that should pause, known or not.
+    ``lapse_s`` is in how many seconds the first lease of another session runs out, unless it is renewed; None if there
+    is no other.
     """
 
     claimable: bool
@@ -247,6 +254,7 @@ class Poll(NamedTuple):
     expired: bool
     cancelling: list[int]
     pausing: frozenset[int] = frozenset()
+    lapse_s: float | None = field(default=None, compare=False)
 
 
 class Store(Protocol):
@@ -266,11 +274,24 @@ class Store(Protocol):
         """Let go of all resources. Idempotent."""
         ...
 
-    async def watch(self, wake: Callable[[], None]) -> None:
+    async def watch(self, wake: Callable[[], None]) -> bool:
         """Call ``wake`` on this event loop, until the store is closed, when another process may have left work to do.
 
-        It may be called for nothing, and not at all: whoever must not miss anything still looks from time to time.
+        It may be called for nothing, as when the store is closed, and not at all: whoever must not miss anything still
+        looks from time to time. Return False if it will never be called, because others can't be heard here.
         """
+        ...
+
+    async def follow(self, run: int, wake: Callable[[], None]) -> bool:
+        """Call ``wake`` on this event loop, until ``unfollow``, when another process may have written about a run.
+
+        Whoever goes on for longer than ``FOLLOWED_S`` says so again, in time; a second call with an equal ``wake``
+        changes nothing else. What is written just now may be missed. Return False as ``watch`` does.
+        """
+        ...
+
+    def unfollow(self, run: int, wake: Callable[[], None]) -> None:
+        """Call a ``wake`` that was given with ``follow`` no more; nothing if it is not called."""
         ...
 
     async def open_session(self, name: str, at: float, until: float) -> int:
@@ -311,8 +332,13 @@ class Store(Protocol):
         """
         ...
 
-    async def poll(self, session: int, workflows: Sequence[str], at: float) -> Poll:
-        """Look for work without writing."""
+    async def poll(
+        self, session: int, workflows: Sequence[str], at: float, *, renew_until: float | None = None
+    ) -> Poll:
+        """Look for work, by one statement; it writes nothing, unless it renews the lease of the session as well.
+
+        Raises LeaseLost if the lease should be renewed and is gone.
+        """
         ...
 
     async def declare(self, queues: Sequence[QueueRow]) -> list[QueueRow]:
@@ -401,6 +427,7 @@ class Store(Protocol):
 
 
 SUSPECT_CRASHES = 2
+FOLLOWED_S = 60.0  # how long others say what they write about a run that somebody follows
 
 
 class Clock(Protocol):

@@ -37,6 +37,8 @@ REFILL = 64  # claim when there is room for so many
 FATAL_CRASHES = 5
 SHOWN_AFTER_S = 1.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 5.0  # between tries of what has failed
+BEAT_S = 1.0
+UNHEARD_POLL_S = 1.0  # how often to look for work where other processes can't be heard
 FLUSH_S = 5.0  # what is done is committed before a worker leaves, however short the grace is
 
 
@@ -44,13 +46,15 @@ FLUSH_S = 5.0  # what is done is committed before a worker leaves, however short
 class Settings:
     """How a worker works. Times are in seconds; ``concurrency`` is the most attempts at a time.
 
+    ``poll_s`` is how often a worker that has nothing to do looks for work that nobody has told it of.
+
     Runs that ended more than ``retention_s`` ago are deleted, None for never.
     """
 
     concurrency: int = 1000
     lease_s: float = 30.0
     grace_s: float = 10.0
-    poll_s: float = 1.0
+    poll_s: float = 6.0
     retention_s: float | None = None
 
 
@@ -79,7 +83,9 @@ class Worker:
         self._resting: set[int] = set()
         self._queued: set[int] = set()  # runs that rest, and wait for a slot of a queue
         self._woken = self._waking = False  # somebody has left work to do; it is being looked for
-        self._awaited: dict[int, asyncio.Event] = {}
+        self._awaited: dict[int, list[Callable[[], None]]] = {}
+        self._look_every = min(settings.poll_s, settings.lease_s / 5)
+        self._look_at = 0.0  # by the loop's clock
         self._heeding = asyncio.Lock()  # a look that began later must not be heeded before
         self._loop: asyncio.AbstractEventLoop
 
@@ -90,7 +96,8 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._slots = Slots(self.settings.concurrency, self._perform)
         await self._register()
-        await self.store.watch(self.wake)
+        if not await self.store.watch(self.wake):
+            self._look_every = min(self._look_every, UNHEARD_POLL_S)
         self._ticker = self._loop.create_task(self._tick())
         if self.settings.retention_s is not None:
             self.spawn(keep_pruning(self.store, self.now, self.chance, self.settings.retention_s))
@@ -303,8 +310,8 @@ class Worker:
         """Drive a run that this session owns. Raises IncompatibleRun if its rows don't belong to ``plan``."""
         drive = Drive(self, plan, history)
         self.drives[drive.id] = drive
-        if arrival := self._awaited.pop(drive.id, None):
-            arrival.set()
+        for told in self._awaited.pop(drive.id, ()):
+            told()
         if history.run.crashes >= FATAL_CRASHES:
             drive.begin_to_abandon(history.run.crashes)
         else:
@@ -315,12 +322,25 @@ class Worker:
         """Wait until this worker drives ``run``, but not longer than ``within_s``."""
         if run in self.drives:
             return
-        arrival = self._awaited.setdefault(run, asyncio.Event())
+        arrival = asyncio.Event()
+        self.expect(run, arrival.set)
         try:
             await asyncio.wait_for(arrival.wait(), within_s)
         except TimeoutError:
             pass
-        finally:  # another who waits for the same run looks again in a while
+        finally:
+            self.forget(run, arrival.set)
+
+    def expect(self, run: int, tell: Callable[[], None]) -> None:
+        """Call ``tell`` once this worker drives ``run``, unless that is forgotten before."""
+        self._awaited.setdefault(run, []).append(tell)
+
+    def forget(self, run: int, tell: Callable[[], None]) -> None:
+        """Call ``tell`` no more; nothing if it is not called."""
+        waiting = self._awaited.get(run, [])
+        if tell in waiting:
+            waiting.remove(tell)
+        if not waiting:
             self._awaited.pop(run, None)
 
     def finished(self, drive: Drive) -> None:
@@ -385,12 +405,22 @@ class Worker:
 
     async def _polled(self) -> Poll:
         """Ask what there is to do, after the dead have been looked after."""
-        poll = await self.store.poll(self.session, list(self.workflows), self.now())
+        poll = await self._asked()
         if not poll.expired or not self._in_good_standing():
             return poll
         if count := await self.store.reap(self.now(), sparing=self.session):
             logger.info("Runs of dead workers that wait again: %d", count, extra={"released": count})
-            poll = await self.store.poll(self.session, list(self.workflows), self.now())
+        return await self._asked()
+
+    async def _asked(self) -> Poll:
+        """Ask what there is to do, and renew the lease by the same statement if it is time; say when to ask next."""
+        at, commits, lease_s = self.now(), self.commits, self.settings.lease_s
+        renew_until = at + lease_s if at >= commits.renew_at else None
+        poll = await self.store.poll(commits.session, list(self.workflows), at, renew_until=renew_until)
+        if renew_until is not None:
+            commits.renew_at = max(commits.renew_at, at + lease_s / 5)
+        lapse_s = self._look_every if poll.lapse_s is None else max(0.0, poll.lapse_s)
+        self._look_at = self._loop.time() + min(self._look_every, lapse_s)
         return poll
 
     async def _claim_some(self, poll: Poll) -> None:
@@ -463,7 +493,7 @@ class Worker:
                 logger.warning("Run %d could not be marked as blocked, will try again: %s", run, error)
             except Exception:
                 logger.exception("Run %d could not be marked as blocked, will try again", run)
-            await asyncio.sleep(self.settings.poll_s)
+            await asyncio.sleep(BEAT_S)
 
     # Time
 
@@ -485,7 +515,7 @@ class Worker:
 
     async def _tick(self) -> None:
         """The backstop: look for work, renew the lease, show long attempts. In-process work never waits for it."""
-        every = pause = min(self.settings.poll_s, self.settings.lease_s / 5)
+        every = pause = min(BEAT_S, self.settings.poll_s, self.settings.lease_s / 5)
         while True:
             try:
                 answered = self.commits.closed or await self._beat()
@@ -496,11 +526,13 @@ class Worker:
             await asyncio.sleep(pause)
 
     async def _beat(self) -> bool:
-        """Return whether the store has answered."""
+        """Return whether the store has answered, if it was asked."""
         self._pace, self._ended = self._ended, 0
-        if self.now() >= self.commits.renew_at:
+        answered = True
+        if self._loop.time() >= self._look_at:
+            answered = await self._look()
+        if self.now() >= self.commits.renew_at + (self._look_every if answered else 0):  # a look would have renewed it
             self.commits.batch()
-        answered = await self._look()
         self._show_attempts()
         return answered
 

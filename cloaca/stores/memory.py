@@ -56,8 +56,16 @@ class MemoryStore:
     async def close(self) -> None:
         """Keep the rows: a store that is opened again still has them, as a file would."""
 
-    async def watch(self, wake: Callable[[], None]) -> None:
-        """There is no other process."""
+    async def watch(self, wake: Callable[[], None]) -> bool:
+        """No other process shares this memory."""
+        return False
+
+    async def follow(self, run: int, wake: Callable[[], None]) -> bool:
+        """As ``watch``."""
+        return False
+
+    def unfollow(self, run: int, wake: Callable[[], None]) -> None:
+        """Nobody is called."""
 
     async def open_session(self, name: str, at: float, until: float) -> int:
         await asyncio.sleep(0)
@@ -114,8 +122,13 @@ class MemoryStore:
             self.slots.free(session)
         return sum(self._give_back(session, at, crash=1) for session in dead)
 
-    async def poll(self, session: int, workflows: Sequence[str], at: float) -> Poll:
+    async def poll(
+        self, session: int, workflows: Sequence[str], at: float, *, renew_until: float | None = None
+    ) -> Poll:
         await asyncio.sleep(0)
+        if renew_until is not None:
+            self._fence(session)
+            self.sessions[session] = renew_until
         crashes = [row.crashes for row in self._queue(workflows)]
         owned = [self.rows[run] for run in self._owned.get(session, ())]
         return Poll(
@@ -124,6 +137,7 @@ class MemoryStore:
             expired=any(until < at for other, until in self.sessions.items() if other != session),
             cancelling=sorted(row.id for row in owned if row.cancel_requested),
             pausing=frozenset(row.id for row in owned if row.pausing is not None),
+            lapse_s=min((until - at for other, until in self.sessions.items() if other != session), default=None),
         )
 
     async def declare(self, queues: Sequence[QueueRow]) -> list[QueueRow]:

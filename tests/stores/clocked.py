@@ -59,9 +59,11 @@ class ClockedStore(PostgresStore):
         await self.set(at)
         return await super().reap(at, sparing=sparing)
 
-    async def poll(self, session: int, workflows: Sequence[str], at: float) -> Poll:
+    async def poll(
+        self, session: int, workflows: Sequence[str], at: float, *, renew_until: float | None = None
+    ) -> Poll:
         await self.set(at)
-        return await super().poll(session, workflows, at)
+        return await super().poll(session, workflows, at, renew_until=renew_until)
 
     async def acquire(self, session: int, wanted: Sequence[SlotRow], at: float) -> Granted:
         await self.set(at)

@@ -82,8 +82,8 @@ async def test_an_idle_runner_asks_for_nothing_between_two_looks(
     looked, release = asyncio.Event(), asyncio.Event()
 
     class Watched(SqliteStore):
-        async def poll(self, session: int, workflows: object, at: float) -> Poll:
-            found = await super().poll(session, ["held"], at)
+        async def poll(self, session: int, workflows: object, at: float, *, renew_until: float | None = None) -> Poll:
+            found = await super().poll(session, ["held"], at, renew_until=renew_until)
             looked.set()
             return found
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cloaca.ports import History, Poll, RunRow
-from cloaca.stores.sql.postgres_batches import lost, release
+from cloaca.stores.sql.postgres_batches import release
 from cloaca.stores.sql.postgres_links import Link, transaction
+from cloaca.stores.sql.postgres_news import ABOUT
 from cloaca.stores.sql.postgres_queries import RUN_COLUMNS, histories
 from cloaca.stores.sql.postgres_starts import ids
+from cloaca.stores.sql.statements import lost
 from cloaca.stores.sql.tables import QUEUED, SUSPECT
 
 OPEN_SESSION = (
@@ -55,20 +57,23 @@ def _claim(condition: str) -> str:
 
 CLAIM = _claim(QUEUED)
 CLAIM_SUSPECTS = _claim(SUSPECT)
-POLL = (
-    f"SELECT EXISTS (SELECT 1 FROM {_waiting(QUEUED, 'LIMIT 1')}), "
+FOUND = (
+    f"EXISTS (SELECT 1 FROM {_waiting(QUEUED, 'LIMIT 1')}), "
     f"EXISTS (SELECT 1 FROM {_waiting(SUSPECT, 'LIMIT 1')}), "
-    "EXISTS (SELECT 1 FROM {schema}.cloaca_session WHERE expires_at < {now} AND id <> ?), "
+    "(SELECT min(expires_at) - {now} FROM {schema}.cloaca_session WHERE id <> ?), "
     "(SELECT string_agg(id::text, ' ') FROM {schema}.cloaca_run WHERE owner = ? AND cancel_requested), "
     "(SELECT string_agg(id::text, ' ') FROM {schema}.cloaca_run WHERE owner = ? AND pausing IS NOT NULL)"
 )
+POLL = f"SELECT {FOUND}"
+RENEWING_POLL = f"UPDATE {{schema}}.cloaca_session SET expires_at = {{now}} + ? WHERE id = ? RETURNING {FOUND}"
 CANCEL = (
     "WITH stopped AS (UPDATE {schema}.cloaca_run SET "
     "status = CASE WHEN owner IS NULL THEN 'cancelled' ELSE status END, "
     "finished_at = CASE WHEN owner IS NULL THEN ?::float8 ELSE finished_at END, "
     "reason = CASE WHEN owner IS NULL THEN NULL ELSE reason END, cancel_requested = owner IS NOT NULL "
     "WHERE id = ? AND status NOT IN ('succeeded', 'failed', 'cancelled') RETURNING status, owner) "
-    "SELECT status, (SELECT count(pg_notify(?, '')) FROM stopped WHERE owner IS NOT NULL) FROM stopped"
+    "SELECT status, (SELECT count(pg_notify(?, CASE WHEN owner IS NULL THEN ?::text ELSE '' END)) FROM stopped) "
+    "FROM stopped"
 )
 STATUS = "SELECT status FROM {schema}.cloaca_run WHERE id = ?"
 BLOCK = (
@@ -123,17 +128,25 @@ async def claim(
         return await histories(link, runs) if runs else []
 
 
-async def poll(link: Link, session: int, workflows: Sequence[str]) -> Poll:
-    """Look for work."""
+async def poll(link: Link, session: int, workflows: Sequence[str], lease_s: float | None) -> Poll:
+    """Look for work; renew the lease of the session for so many seconds if asked. Raises LeaseLost."""
     wanted = list(workflows)
-    [row] = await link.ask(POLL, wanted, wanted, session, session, session)
-    claimable, waits, expired, cancelling, pausing = row
-    return Poll(claimable, waits, expired, sorted(ids(cancelling)), ids(pausing))
+    values = (wanted, wanted, session, session, session)
+    if lease_s is None:
+        rows = await link.ask(POLL, *values)
+    else:
+        rows = await link.ask(RENEWING_POLL, lease_s, session, *values)
+    if not rows:
+        lost(session)
+    [(claimable, waits, lapse_s, cancelling, pausing)] = rows
+    expired = lapse_s is not None and lapse_s < 0
+    return Poll(claimable, waits, expired, sorted(ids(cancelling)), ids(pausing), lapse_s)
 
 
 async def cancel(link: Link, run: int, at: float) -> str | None:
     """Cancel a run that nobody drives, ask the driver of one that is driven; return its status, None if unknown."""
-    found = await link.ask(CANCEL, at, run, link.names.channel) or await link.ask(STATUS, run)
+    asked = await link.ask(CANCEL, at, run, link.names.channel, f"{ABOUT} {run}")
+    found = asked or await link.ask(STATUS, run)
     return str(found[0]["status"]) if found else None
 
 

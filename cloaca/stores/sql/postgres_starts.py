@@ -37,6 +37,7 @@ SAME_RUN = (
     "AND key IS NOT DISTINCT FROM ? AND created_at = ?"
 )
 WAKE = "SELECT pg_notify(?, '')"
+TELL = "SELECT pg_notify(?, ?)"
 CREATED = "(SELECT string_agg(id::text, ' ') FROM new_runs)"
 
 

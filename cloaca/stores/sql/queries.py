@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Select, select
 
-from cloaca.ports import AttemptRow, FailureRow, History, NoteRow, PlanRow, RunRow, TaskRow
-from cloaca.stores.sql.statements import columns
+from cloaca.ports import AttemptRow, FailureRow, History, NoteRow, PlanRow, Poll, RunRow, TaskRow
+from cloaca.stores.sql.statements import columns, lost
 from cloaca.stores.sql.tables import QUEUED, SUSPECT, Table
 
 T = TypeVar("T", TaskRow, FailureRow, AttemptRow, NoteRow)
@@ -55,12 +55,18 @@ def _any(index: str, condition: str) -> str:
 
 QUEUE = _queue("cloaca_run_queue", QUEUED)
 SUSPECTS = _queue("cloaca_run_suspects", SUSPECT)
-WAITING = f"SELECT {_any('cloaca_run_queue', QUEUED)}, {_any('cloaca_run_suspects', SUSPECT)}"
-CANCELLING = (
-    "SELECT id FROM cloaca_run INDEXED BY cloaca_run_cancelling WHERE owner = ? AND cancel_requested ORDER BY id"
-)
-PAUSING = "SELECT id FROM cloaca_run INDEXED BY cloaca_run_pausing WHERE owner = ? AND pausing IS NOT NULL"
 LEASES = "SELECT id, expires_at, lock_file FROM cloaca_session"
+# All that a look wants to know, as the columns of one row.
+FOUND = (
+    f"{_any('cloaca_run_queue', QUEUED)}, {_any('cloaca_run_suspects', SUSPECT)}, "
+    "(SELECT json_group_array(json_array(id, expires_at, lock_file)) FROM cloaca_session), "
+    "(SELECT json_group_array(id) FROM cloaca_run INDEXED BY cloaca_run_cancelling "
+    "WHERE owner = ? AND cancel_requested), "
+    "(SELECT json_group_array(id) FROM cloaca_run INDEXED BY cloaca_run_pausing "
+    "WHERE owner = ? AND pausing IS NOT NULL)"
+)
+LOOK = f"SELECT {FOUND}"
+RENEWING_LOOK = f"UPDATE cloaca_session SET expires_at = ? WHERE id = ? RETURNING {FOUND}"
 
 
 class Lease(NamedTuple):
@@ -77,21 +83,27 @@ def waiting(driver: sqlite3.Connection, workflows: Sequence[str], limit: int, *,
     return [row[0] for row in driver.execute(statement, (json.dumps(list(set(workflows))), limit, limit))]
 
 
-def any_waiting(driver: sqlite3.Connection, workflows: Sequence[str]) -> tuple[bool, bool]:
-    """Return whether runs of these workflows wait, and whether suspects do."""
+def look(
+    driver: sqlite3.Connection, session: int, workflows: Sequence[str], renew_until: float | None
+) -> tuple[Poll, list[Lease]]:
+    """Return what there is to do, by one statement, and every session; renew the lease if asked. Raises LeaseLost."""
     wanted = json.dumps(list(workflows))
-    runs, suspects = driver.execute(WAITING, (wanted, wanted)).fetchone()
-    return bool(runs), bool(suspects)
+    values = (wanted, wanted, session, session)
+    if renew_until is None:
+        rows = driver.execute(LOOK, values).fetchall()
+    else:  # a statement outside of transactions: a commit of its own, once all rows are fetched
+        rows = driver.execute(RENEWING_LOOK, (renew_until, session, *values)).fetchall()
+    if not rows:
+        lost(session)
+    [(runs, suspects, leases, cancelling, pausing)] = rows
+    poll = Poll(bool(runs), bool(suspects), False, sorted(json.loads(cancelling)), frozenset(json.loads(pausing)))
+    return poll, [Lease._make(lease) for lease in json.loads(leases)]
 
 
-def cancelling(driver: sqlite3.Connection, session: int) -> list[int]:
-    """Return the runs of a session that were asked to stop."""
-    return [row[0] for row in driver.execute(CANCELLING, (session,))]
-
-
-def pausing(driver: sqlite3.Connection, session: int) -> frozenset[int]:
-    """Return the runs of a session that were asked to pause."""
-    return frozenset(row[0] for row in driver.execute(PAUSING, (session,)))
+def page_of(driver: sqlite3.Connection, table: str) -> int:
+    """Return the first page of a table, which is the only one of a small table."""
+    [page] = driver.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+    return int(page)
 
 
 def leases(driver: sqlite3.Connection) -> list[Lease]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from cloaca.errors import LeaseLost
 from cloaca.ports import AttemptRow, Batch, EndRow, FailureRow, NewRun, PlanRow, Receipt, Submitted, TaskRow
@@ -99,7 +99,12 @@ def fence(driver: sqlite3.Connection, session: int, renew_until: float | None = 
     else:
         alive = driver.execute(RENEW, (renew_until, session)).rowcount == 1
     if not alive:
-        raise LeaseLost(f"session {session} was taken for dead: its runs have gone to other workers")
+        lost(session)
+
+
+def lost(session: int) -> NoReturn:
+    """Refuse to go on for a session that is gone."""
+    raise LeaseLost(f"session {session} was taken for dead: its runs have gone to other workers")
 
 
 def insert_run(driver: sqlite3.Connection, run: NewRun) -> Submitted:
