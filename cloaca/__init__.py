@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cloaca.algebra.graphs import Graph
     from cloaca.algebra.models import Reduce
     from cloaca.algebra.outcomes import Outcome, RunFailure, TaskFailure
+    from cloaca.algebra.queues import Queue
     from cloaca.algebra.retries import Retry
     from cloaca.algebra.tasks import Task, task
     from cloaca.contract.workflows import Workflow, WorkflowBuilder
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         StoreError,
         StoreUnavailable,
         TaskNotImportable,
+        UnknownQueue,
         UnknownTask,
         UnknownWorkflow,
         UnstablePayload,
@@ -51,6 +53,7 @@ _HOMES = {
     "algebra.graphs": ("Graph",),
     "algebra.models": ("Reduce",),
     "algebra.outcomes": ("Outcome", "RunFailure", "TaskFailure"),
+    "algebra.queues": ("Queue",),
     "algebra.retries": ("Retry",),
     "algebra.tasks": ("Task", "task"),
     "contract.workflows": ("Workflow", "WorkflowBuilder"),
@@ -73,6 +76,7 @@ _HOMES = {
         "StoreError",
         "StoreUnavailable",
         "TaskNotImportable",
+        "UnknownQueue",
         "UnknownTask",
         "UnknownWorkflow",
         "UnstablePayload",
@@ -104,6 +108,7 @@ __all__ = [
     "PayloadError",
     "PayloadTooLarge",
     "ProcessDied",
+    "Queue",
     "Reduce",
     "Retry",
     "RunEvent",
@@ -120,6 +125,7 @@ __all__ = [
     "TaskFailure",
     "TaskInfo",
     "TaskNotImportable",
+    "UnknownQueue",
     "UnknownTask",
     "UnknownWorkflow",
     "UnstablePayload",

@@ -8,6 +8,7 @@ whose fault it is and what to do next.
     CloacaError
     ├── ContractError            the graph, a task's signature or an input does not fit (``.violations``)
     ├── UnknownWorkflow          a name that no workflow of this runner has
+    ├── UnknownQueue             a task names a queue that its runner does not declare
     ├── RunNotFound              no run has this id in this database
     ├── UnknownTask              a run's workflow has no task of this name
     ├── IncompatibleRun          a run's stored tasks don't fit the code that should go on with it
@@ -69,6 +70,10 @@ class ContractError(CloacaError):
 
 class UnknownWorkflow(CloacaError):
     """No workflow of this name is known here. List it in ``Runner(workflows=[...])``, or pass the workflow itself."""
+
+
+class UnknownQueue(CloacaError):
+    """A task names a queue that this runner does not declare. Add it to ``Runner(queues=[...])``, or mend the name."""
 
 
 class RunNotFound(CloacaError):

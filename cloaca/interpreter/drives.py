@@ -19,6 +19,7 @@ from cloaca.interpreter.errands import runs_in_a_child
 from cloaca.interpreter.group_commit import GroupCommit
 from cloaca.interpreter.histories import RunEvent, earlier_attempts, moment, restored, shows_skip
 from cloaca.interpreter.inputs import Outputs
+from cloaca.interpreter.queues import Queues, Ticket
 from cloaca.interpreter.scopes import elements_in
 from cloaca.machine.commands import Abandon, Adopt, Begin, Cancel, Command, Complete, Fail, Pause, PutBack, Resume
 from cloaca.machine.decisions import Rejected, step
@@ -52,6 +53,7 @@ class Running:
     beat_at: float | None = None
     shown: bool = False
     stopped: bool = False
+    ticket: Ticket | None = None  # of the slot that it holds in a queue
 
 
 class FanOut(Protocol):
@@ -103,6 +105,11 @@ class Owner(Protocol):
         """The most attempts at a time."""
         ...
 
+    @property
+    def queues(self) -> Queues:
+        """The queues of the worker."""
+        ...
+
     def now(self) -> float:
         """Return seconds since the epoch."""
         ...
@@ -146,6 +153,8 @@ class Drive:
         self.inside = dict(elements_in(plan, history, earlier_attempts(history.run)))
         self.fans: dict[int, FanOut] = {}
         self.running: dict[int, Running] = {}
+        self.tickets: dict[int, Ticket] = {}  # nodes that wait for a slot of a queue, or hold one
+        self.queued = 0  # how many of them wait
         self.delayed: set[int] = set()  # nodes whose retry delay is not over
         self.overrun: dict[int, asyncio.Future[Any]] = {}
         self.outlived: list[asyncio.Future[Any]] = []  # bodies inside fan-outs that could not be stopped
@@ -190,12 +199,13 @@ class Drive:
 
     @property
     def rests(self) -> bool:
-        """Whether the run does nothing but wait for retry delays."""
-        if not (self.delayed or self.fans) or len(self.running) > len(self.fans) or self.state.ready:
+        """Whether the run does nothing but wait for retry delays and slots of queues, also inside of fan-outs."""
+        waits = len(self.delayed) + self.queued
+        if not (waits or self.fans) or len(self.running) > len(self.fans):
             return False
         if not all(fan.rests for fan in self.fans.values()):
             return False
-        return len(self.delayed) == len(self.state.retry_at)  # else a delay is over, or its failure not yet durable
+        return waits == len(self.state.ready) + len(self.state.retry_at)  # else more may start, or is not yet durable
 
     @property
     def is_idle(self) -> bool:
@@ -220,7 +230,7 @@ class Drive:
 
     def start(self, node: int) -> int | None:
         """Begin an attempt of ``node``; return its number, None if the machine refuses."""
-        if self.is_held or self._held_up(node):
+        if self.is_held or self.held_up(node):
             return None
         decision = self.command(Begin(node, self.worker.session, self.worker.now()))
         if not decision or not isinstance(event := decision[0], AttemptStarted):
@@ -232,7 +242,7 @@ class Drive:
             self.publish(RunEvent("task_started", self.plan.nodes[node].task, moment(event.at), event.attempt))
         return event.attempt
 
-    def _held_up(self, node: int) -> bool:
+    def held_up(self, node: int) -> bool:
         """Whether an earlier body of this node still runs, that could not be stopped: then wait for it."""
         body = self.overrun.get(node)
         if body is None or body.done():
@@ -249,12 +259,14 @@ class Drive:
         running = self.running.pop(node, None)
         self.fans.pop(node, None)
         if self.dropped or self.state.over:  # another may drive the run by now, here or elsewhere
+            self._give_back_slot(running, report)
             return
         at, lease = self.worker.now(), self.worker.session
         started_at = running.started_at if running else at
         batch = self.worker.commits.batch(ROWS_OF_A_REPORT)  # all of them in one transaction
         if running and running.shown:
             batch.settled.append((self.id, self.name_of(node)))
+        self._give_back_slot(running, report, batch)
         match report:
             case Returned(payload, verdict):
                 events = self.command(Complete(node, attempt, lease, at, verdict))
@@ -275,6 +287,11 @@ class Drive:
             if self.root.state.pausing:
                 self.root.put_back()
 
+    def _give_back_slot(self, running: Running | None, report: Report, batch: Batch | None = None) -> None:
+        if running and running.ticket:
+            body = report.still_running if isinstance(report, Raised) else None
+            self.worker.queues.over(running.ticket, batch, body)
+
     def cancel(self) -> None:
         """End the run now. Attempts in flight are cancelled, or their results ignored; notes say which."""
         at = self.worker.now()
@@ -292,6 +309,7 @@ class Drive:
         """Start no attempt any more. Once none is in flight, the run is given back, and is paused then."""
         events = self.command(Pause(self.worker.now()))
         if events:
+            self.worker.queues.withdraw(self)
             batch = self.worker.commits.batch(2)
             if self.state.pausing:
                 batch.heard.append(self.id)

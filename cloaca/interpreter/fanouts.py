@@ -20,6 +20,7 @@ from cloaca.machine.fanouts import Window
 
 if TYPE_CHECKING:
     from cloaca.interpreter.group_commit import GroupCommit
+    from cloaca.interpreter.queues import Queues
     from cloaca.machine.events import Event
     from cloaca.ports import Batch, Codec, EndRow, History, NoteRow
 
@@ -157,6 +158,7 @@ class FanOut:
         self.dropped = True
         for element in self.at_work.values():
             element.dropped = True
+            self.queues.withdraw(element)
             element.drop_fans()
 
     # What an element's drive asks
@@ -170,6 +172,11 @@ class FanOut:
     def commits(self) -> GroupCommit:
         """The way to the store."""
         return self.drive.worker.commits
+
+    @property
+    def queues(self) -> Queues:
+        """The queues of the worker."""
+        return self.drive.worker.queues
 
     @property
     def codec(self) -> Codec:

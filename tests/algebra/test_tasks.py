@@ -338,6 +338,22 @@ def test_where_a_body_runs_is_an_option() -> None:
     assert slow.with_options(executor="thread") != slow
 
 
+def test_a_queue_is_an_option() -> None:
+    @task(queue="mail")
+    def send() -> None: ...
+
+    assert send.options.queue == "mail"
+    assert send.with_options(timeout=1).options.queue == "mail"
+    assert send.with_options(queue=None).options.queue is None
+    assert send.with_options(queue="web") != send
+
+
+@pytest.mark.parametrize("queue", ["", "  ", "a\nb", "x" * 129, 1, b"mail"])
+def test_a_name_that_no_queue_can_have_is_refused(queue: Any) -> None:
+    with pytest.raises(ValueError, match="a queue's name is a printable string of 1 to 128 characters"):
+        task(queue=queue)
+
+
 @pytest.mark.parametrize("executor", ["fork", "Process", 1, True])
 def test_an_unknown_executor_is_refused(executor: Any) -> None:
     with pytest.raises(ValueError, match='choose "process", "thread" or "loop"'):
