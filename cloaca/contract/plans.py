@@ -160,6 +160,12 @@ class Plan:
         return {index: queue for index, queue in queues.items() if queue is not None}
 
     @cached_property
+    def queue_of(self) -> Mapping[str, str]:
+        """The queue of each task that has one, those inside fan-outs too."""
+        queues = {node.task: node.body.options.queue for node in self.everywhere() if node.body is not None}
+        return {task: queue for task, queue in queues.items() if queue is not None}
+
+    @cached_property
     def spec(self) -> str:
         """The structure as canonical JSON: names, order, rules and rows; what is stored with a run."""
         return json.dumps(

@@ -73,6 +73,10 @@ class FanOut(Protocol):
         """Yield the attempts in flight inside: the element's drive, and the node."""
         ...
 
+    def drives(self) -> Iterator[Drive]:
+        """Yield the drives of the elements at work, those inside of them too."""
+        ...
+
     def offer_enabled(self) -> None:
         """Go on with the elements at work, and begin others."""
         ...
@@ -186,6 +190,10 @@ class Drive:
         """Return the name of a node's rows, which its body knows as that of the task."""
         return self.plan.nodes[node].name
 
+    def shown(self, node: int) -> str:
+        """Return the name by which users know a node."""
+        return self.plan.nodes[node].task
+
     def offer_enabled(self) -> None:
         """Offer whatever may start, now or after its retry delay."""
         for fan in list(self.fans.values()):
@@ -221,6 +229,12 @@ class Drive:
         """Yield the bodies that may have outlived their attempts."""
         yield from self.overrun.values()
         yield from self.outlived
+
+    def drives(self) -> Iterator[Drive]:
+        """Yield this drive, and those of the elements at work."""
+        yield self
+        for fan in self.fans.values():
+            yield from fan.drives()
 
     def attempts(self) -> Iterator[tuple[Drive, int]]:
         """Yield the attempts in flight: nodes of this drive, and of those inside its fan-outs."""

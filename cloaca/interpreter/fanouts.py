@@ -147,6 +147,11 @@ class FanOut:
         for element in self.at_work.values():
             yield from element.attempts()
 
+    def drives(self) -> Iterator[Drive]:
+        """Yield the drives of the elements at work, those inside of them too."""
+        for element in self.at_work.values():
+            yield from element.drives()
+
     def offer_enabled(self) -> None:
         """Go on with the elements at work, and begin others."""
         for element in self.at_work.values():
@@ -252,6 +257,10 @@ class Element(Drive):
     def name_of(self, node: int) -> str:
         """Return the name of a node's rows, which its body knows as that of the task."""
         return self.prefix + self.plan.nodes[node].name
+
+    def shown(self, node: int) -> str:
+        """Return the name by which users know a node: with the element that it is for."""
+        return self.name_of(node)
 
     def outlives(self, node: int, body: asyncio.Future[Any]) -> None:
         """Keep a body that could not be stopped when its attempt was over; the run is not given back before."""

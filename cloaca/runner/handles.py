@@ -156,13 +156,18 @@ class RunHandle(Generic[Out, Errors, Context]):
         waiting = histories.why(self._plan, await self._engine.history(self._run))
         drive = self._live()
         if drive is not None and waiting.kind in ("task", "worker", "retry", "queue"):
-            for node in drive.running:
-                return Waiting("task", self._plan.nodes[node].task)
-            if queued := self._engine.queued(drive):
-                return queued
-            ready = next(iter(drive.state.ready), None)
-            if ready is not None:
-                return Waiting("slot", self._plan.nodes[ready].task)
+            for inner, node in drive.attempts():
+                return Waiting("task", inner.shown(node))
+            for inner in drive.drives():
+                if queued := self._engine.queued(inner):
+                    return queued
+                for ready in inner.state.ready:
+                    return Waiting("slot", inner.shown(ready))
+            delays = [
+                (due, inner.shown(node)) for inner in drive.drives() for node, due in inner.state.retry_at.items()
+            ]
+            for due, task in sorted(delays):
+                return Waiting("retry", task, None, histories.moment(due))
         return waiting
 
     async def events(self) -> AsyncGenerator[RunEvent, None]:

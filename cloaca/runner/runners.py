@@ -311,7 +311,7 @@ class Runner:
 
     async def _check_queues(self, workflow: Workflow[Any, Any, Any, Any]) -> None:
         """Warn of queues that nobody has declared, if this runner declares none."""
-        named = set(workflow.plan.queues.values())
+        named = set(workflow.plan.queue_of.values())
         if self._queues is None and self._work and not named <= self._known_queues:
             await warn_of_unknown(self._engine.store, workflow)
             self._known_queues |= named

@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 from returns.result import Failure, Result, Success
 
-from cloaca import Reduce, Retry, TaskContext, UnknownTask, Workflow, each, task
+from cloaca import Queue, Reduce, Retry, TaskContext, UnknownQueue, UnknownTask, Waiting, Workflow, each, task
 from cloaca.ports import Batch, Receipt
 from cloaca.stores.memory import MemoryStore
 from tests.runner.controlled import Handle, database, postgres
@@ -485,6 +485,36 @@ async def test_a_list_that_does_not_fit_fails_early_and_goes_on_under_a_larger_l
     assert len(stage.log) == len(set(stage.log)) == 120
 
 
+@asynchronous
+async def test_a_queue_inside_limits_the_elements_of_all_runs(database: Database) -> None:
+    stage = Stage()
+
+    @task(queue="mail")
+    async def fetch(page: Page, *, ctx: TaskContext) -> Text:
+        await stage.act(ctx)
+        return Text(text=str(page.number))
+
+    workflow = Workflow("mails", split >> each(fetch, over="pages", into="texts") >> bind)
+    async with database.runner(workflow, queues=[Queue("mail", concurrency=2)]) as runner:
+        stage.holds = {fetching(number) for number in range(6)}
+        handles = [await runner.start(workflow, doc(6)) for _ in range(2)]
+        await stage.begun(fetching(1))
+        assert (await handles[1].why()).kind == "queue"
+        await handles[1].pause()
+
+        async def is_paused() -> bool:
+            return await handles[1].status() == "paused"
+
+        await eventually(is_paused)
+        stage.holds.clear()
+        assert isinstance(await handles[0].result(), Success)
+        await handles[1].resume()
+        assert isinstance(await handles[1].result(), Success)
+        assert stage.most == 2
+    with pytest.raises(UnknownQueue, match='task "each:fetch/fetch" of workflow "mails"'):
+        database.runner(workflow, queues=[Queue("other")])
+
+
 # What users do to a run
 
 
@@ -662,7 +692,7 @@ async def test_what_others_see_of_an_element_at_work(database: Database, monkeyp
     async with database.runner(workflow) as runner, database.runner(workflow, work=False) as other:
         handle = await runner.start(workflow, doc(3))
         await stage.begun(trimming(2))
-        assert (await handle.why()).task == "each:fetch"
+        assert await handle.why() == Waiting("task", fetching(1))
         seen = await other.get(handle.id)
 
         async def is_seen() -> bool:
