@@ -8,10 +8,10 @@ shares a few more, and a last one listens. What is written and read is said in `
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from cloaca.errors import StoreUnavailable
-from cloaca.ports import Batch, History, NewRun, PlanRow, Poll, Receipt, RunRow, Submitted
+from cloaca.ports import Batch, History, NewRun, PlanRow, Poll, Receipt, RunRow, Submitted, Transaction
 from cloaca.stores.sql import (
     postgres_batches,
     postgres_controls,
@@ -24,6 +24,9 @@ from cloaca.stores.sql import (
 from cloaca.stores.sql.postgres_failures import shown, translated
 from cloaca.stores.sql.postgres_links import SERVER_CLOCK, Link, Links, Names, connect
 from cloaca.stores.sql.postgres_listening import Listener
+
+if TYPE_CHECKING:
+    from cloaca.stores.sql.postgres_transactions import Bodies
 
 T = TypeVar("T")
 
@@ -42,6 +45,7 @@ class PostgresStore:
         self._commits: Links | None = None
         self._requests: Links | None = None
         self._listeners: list[Listener] = []
+        self._bodies: Bodies | None = None
 
     def __repr__(self) -> str:
         return f"<PostgresStore {self.place} {self._names.schema}>"
@@ -60,6 +64,9 @@ class PostgresStore:
         listeners, self._listeners = self._listeners, []
         for listener in listeners:
             await listener.stop()
+        bodies, self._bodies = self._bodies, None
+        if bodies is not None:
+            await bodies.close()
         links, self._commits, self._requests = (self._commits, self._requests), None, None
         for each in links:
             if each is not None:
@@ -79,6 +86,14 @@ class PostgresStore:
 
     async def transact(self, batch: Batch) -> Receipt:
         return await self._use(self._commits, lambda link: postgres_batches.write(link, batch))
+
+    def transaction(self, *, is_async: bool) -> Transaction:
+        from cloaca.stores.sql.postgres_transactions import Bodies  # noqa: PLC0415 - only who needs sessions loads them
+
+        self._open()
+        if self._bodies is None:
+            self._bodies = Bodies(self.place, self._names, self._connect, self.transact)
+        return self._bodies.transaction(is_async=is_async)
 
     async def submit(self, plan: PlanRow, run: NewRun) -> Submitted:
         return await self._ask(lambda link: postgres_starts.submit(link, plan, run))

@@ -34,6 +34,8 @@ from cloaca.stores.sql.postgres_starts import (
 
 # FOR KEY SHARE goes along with a renewal of the lease, but waits for a DELETE, and finds nothing after it.
 FENCE = "s AS MATERIALIZED (SELECT id FROM {schema}.cloaca_session WHERE id = ? FOR KEY SHARE)"
+LOCK_SESSION = "SELECT id FROM {schema}.cloaca_session WHERE id = ? FOR KEY SHARE"
+LOCK_RUNS = "SELECT id FROM {schema}.cloaca_run WHERE id = ANY(?::int8[]) AND owner = ? ORDER BY id FOR SHARE"
 RENEW = "s AS (UPDATE {schema}.cloaca_session SET expires_at = {now} + ? WHERE id = ? RETURNING id)"
 PLANS = f"new_plans AS ({part(INSERT_PLANS, 's,')})"
 RUNS = f"new_runs AS ({part(INSERT_RUNS, 's,')}{UNLESS_KEY})"
@@ -136,6 +138,18 @@ async def write(link: Link, batch: Batch) -> Receipt:
                 raise
     async with transaction(link):
         return await _one_by_one(link, batch)
+
+
+async def write_inside(link: Link, batch: Batch) -> Receipt:
+    """Write a batch without new runs in the transaction that is open. Raises LeaseLost.
+
+    Its runs are locked first: whoever would end one comes before, and it is not the session's any more, or afterwards.
+    The session comes before its runs, for everybody, so that nobody waits in a circle.
+    """
+    if not await link.ask(LOCK_SESSION, batch.session):
+        lost(batch.session)
+    await link.ask(LOCK_RUNS, list(batch.touched()), batch.session)
+    return await _at_once(link, batch)
 
 
 def _is_about_itself(batch: Batch) -> bool:

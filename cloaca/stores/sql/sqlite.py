@@ -17,11 +17,12 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from cloaca.errors import InvalidDatabaseUrl, StoreUnavailable
-from cloaca.ports import Batch, History, NewRun, PlanRow, Poll, Receipt, RunRow, Submitted
+from cloaca.ports import Batch, History, NewRun, PlanRow, Poll, Receipt, RunRow, Submitted, Transaction
 from cloaca.stores.sql import controls, ownership, pruning, queries, schema, statements
 from cloaca.stores.sql.connections import driver_of, engine_of, keep_log, opened, transaction
 from cloaca.stores.sql.failures import translated
 from cloaca.stores.sql.locks import LockFile
+from cloaca.stores.sql.sqlite_bodies import Bodies
 
 T = TypeVar("T")
 
@@ -38,6 +39,7 @@ class SqliteStore:
         self._locks: LockFile | None = None
         self._file: tuple[int, int] | None = None  # which file is open, whatever lies at the path later
         self._sessions: set[int] = set()  # of this store: that they live needs no proof
+        self._bodies = Bodies(self)
 
     async def open(self) -> None:
         if self._writer is not None:
@@ -53,6 +55,7 @@ class SqliteStore:
     async def close(self) -> None:
         if self._writer is None or self._reader is None:
             return
+        await self._bodies.close()
         reader, writer = self._reader, self._writer
         self._reader = self._writer = None
         closing = writer.submit(self._close, reader)
@@ -75,6 +78,9 @@ class SqliteStore:
 
     async def transact(self, batch: Batch) -> Receipt:
         return await self._write(lambda driver: statements.write(driver, batch))
+
+    def transaction(self, *, is_async: bool) -> Transaction:
+        return self._bodies.transaction(is_async=is_async)
 
     async def submit(self, plan: PlanRow, run: NewRun) -> Submitted:
         def insert(driver: sqlite3.Connection) -> Submitted:
@@ -208,12 +214,17 @@ class SqliteStore:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         assert self._writing is not None
-        assert self._locks is not None
         driver = driver_of(self._writing)
+        with self._bodies.turn(), self.way_in(), translated(self.path), transaction(driver):
+            yield driver
+
+    @contextmanager
+    def way_in(self) -> Iterator[None]:
+        """Hold the writers' gate to the file that was opened."""
+        assert self._locks is not None
         with translated(self.path), self._locks.gate():
             self._check_file()
-            with transaction(driver):
-                yield driver
+            yield
 
     def _open_session(self, name: str, at: float, until: float) -> int:
         assert self._locks is not None
