@@ -99,7 +99,7 @@ def pay(order: Order, *, ctx: TaskContext, session: Session) -> Result[Paid, Dec
             except IntegrityError:
                 session.add(entry(order, ctx, "after"))
         case "COMMIT":
-            session.exec(text("COMMIT"))  # type: ignore[call-overload]  # as SQLModel has it, a text is not for exec
+            session.connection().execute(text("COMMIT"))
         case "unflushed":
             session.add(Entry(id=session.exec(select(Entry.id)).first(), run=ctx.run_id, name="taken", amount=0))
     return Success(Paid(paid=order.amount))
@@ -135,7 +135,7 @@ async def send(order: Order, *, ctx: TaskContext, session: AsyncSession) -> Resu
             except IntegrityError:
                 session.add(entry(order, ctx, "after"))
         case "COMMIT":
-            await session.execute(text("COMMIT"))
+            await (await session.connection()).execute(text("COMMIT"))
         case "unflushed":
             found = (await session.exec(select(Entry.id))).first()
             session.add(Entry(id=found, run=ctx.run_id, name="taken", amount=0))
