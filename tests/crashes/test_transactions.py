@@ -76,7 +76,7 @@ def test_books_balance_whenever_workers_are_killed(place: str, folder: Path) -> 
     for kill in range(KILLS):
         asyncio.run(started(place, range(1 + kill * RUNS, 1 + (kill + 1) * RUNS)))
         with life(work, place, folder) as first, life(work, place, folder) as second:
-            until(lambda ids=(first.pid, second.pid): any((folder / f"ready-{pid}").exists() for pid in ids))
+            await_one(folder, first.pid, second.pid)
             time.sleep(chance.random() * 0.3)
             first.kill()
             time.sleep(chance.random() * 0.1)
@@ -89,6 +89,11 @@ def test_books_balance_whenever_workers_are_killed(place: str, folder: Path) -> 
     assert balances == {"ours": -total, "theirs": total}
     assert set(lines.values()) == {1}
     assert len(lines) == 3 * KILLS * RUNS
+
+
+def await_one(folder: Path, *pids: int) -> None:
+    """Wait until one of these processes is at work."""
+    until(lambda: any((folder / f"ready-{pid}").exists() for pid in pids))
 
 
 def finish(place: str, folder: Path) -> None:

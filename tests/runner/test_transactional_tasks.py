@@ -20,6 +20,7 @@ from tests.runner.ledgers import (
     BEGUN,
     GATES,
     Both,
+    Declined,
     Order,
     Paid,
     Sent,
@@ -110,7 +111,7 @@ async def test_a_failure_is_an_answer_but_its_writes_are_undone(make: Make, work
         await make_tables(opened._engine.store)
         match await opened.run(workflow, Order(amount=7, deed="decline")):
             case Failure(failed):
-                assert (failed.task, failed.error.reason) == (name, "no money")
+                assert (failed.task, failed.error) == (name, Declined(reason="no money"))
             case other:
                 pytest.fail(f"{other}")
         assert await ledger(opened._engine.store) == []

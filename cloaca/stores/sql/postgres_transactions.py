@@ -90,6 +90,8 @@ def _engine(connect: Callable[[], Awaitable[Link]]) -> Engine:
         max_overflow=0,
         pool_reset_on_return=None,
     )
+    # What a dead connection means is decided at the end; SQLAlchemy would close it on the thread of a plain body.
+    engine.dialect.is_disconnect = lambda *_: False  # type: ignore[method-assign]  # of this engine's alone
     return engine
 
 

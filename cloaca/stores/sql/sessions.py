@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, orm
+from sqlalchemy.ext import asyncio as extension
 from sqlalchemy.orm import SessionTransaction
 from sqlmodel import Session
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -78,6 +79,10 @@ class BodySession(Session):
         """Refuse."""
         _refuse("session.invalidate()")
 
+    # SQLModel's own would warn whoever has asked for SQLAlchemy's Session, which has no ``exec``.
+    execute = orm.Session.execute
+    query = orm.Session.query
+
     def let_go(self) -> None:
         """Forget the objects and the connection, once the transaction is over."""
         super().close()
@@ -88,6 +93,7 @@ class AsyncBodySession(AsyncSession):
 
     sync_session_class = BodySession
     sync_session: BodySession
+    execute = extension.AsyncSession.execute
 
     def __init__(self, *, connect: Callable[[], Connection]) -> None:
         super().__init__(connect=connect)

@@ -32,7 +32,7 @@ from cloaca.stores.sql.turns import Turn, Turns
 
 T = TypeVar("T")
 
-LONG_S = 1.0  # a lock that was held for less has kept nobody from renewing a lease
+LONG_S = 0.1  # a lock that was held for less has kept nobody from renewing a lease
 
 
 class BodyConnection(HandHeld):
