@@ -17,6 +17,7 @@ from typing import Protocol
 from cloaca.errors import LeaseLost, SessionMisused, StoreError, StoreUnavailable
 from cloaca.interpreter.answers import Raised, Report, Returned, raised, worth_retrying
 from cloaca.interpreter.drives import Drive
+from cloaca.interpreter.group_commit import FIRST_PAUSE_S
 from cloaca.ports import Store, TaskRow, Transaction
 
 logger = logging.getLogger("cloaca.worker")
@@ -148,7 +149,7 @@ async def _until_it_can_be_written(drive: Drive) -> None:
     """Wait until something else could be committed: that tries again with pauses, for as long as it takes."""
     drive.worker.commits.batch()
     await drive.worker.commits.flushed()
-    await asyncio.sleep(0)
+    await asyncio.sleep(FIRST_PAUSE_S)
 
 
 def _is_async(drive: Drive, node: int) -> bool:

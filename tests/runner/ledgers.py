@@ -185,6 +185,16 @@ async def waits(order: Order, *, ctx: TaskContext, session: AsyncSession) -> Pai
 
 
 @task
+def nests(order: Order, *, ctx: TaskContext, session: Session) -> Paid:
+    """Use an event loop of its own between two statements, as a client library may."""
+    session.add(entry(order, ctx, "before"))
+    session.flush()
+    paid = asyncio.run(asyncio.sleep(0, order.amount))
+    session.add(entry(order, ctx, "after"))
+    return Paid(paid=paid)
+
+
+@task
 def idle(order: Order, *, session: Session) -> Paid:
     """Ask for a session and never use it."""
     time.sleep(0)
@@ -199,5 +209,6 @@ def add_up(both: Both) -> Total:
 paying, sending = Workflow("paying", pay), Workflow("sending", send)
 dawdling, dawdling_async = Workflow("dawdling", dawdle), Workflow("dawdling_async", dawdle_async)
 blocking, waiting, idling = Workflow("blocking", blocks), Workflow("waiting", waits), Workflow("idling", idle)
+nesting = Workflow("nesting", nests)
 shop: Workflow[Any, Any, Any, Any] = Workflow("shop", [pay, send] >> add_up)
-WORKFLOWS = [paying, sending, dawdling, dawdling_async, blocking, waiting, idling, shop]
+WORKFLOWS = [paying, sending, dawdling, dawdling_async, blocking, waiting, idling, nesting, shop]

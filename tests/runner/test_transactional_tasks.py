@@ -30,6 +30,7 @@ from tests.runner.ledgers import (
     dawdling,
     dawdling_async,
     idling,
+    nesting,
     paying,
     sending,
     shop,
@@ -197,6 +198,35 @@ async def test_many_at_a_time_and_in_several_runners(make: Make) -> None:
             )
         assert sorted(outcome.unwrap().total for outcome in outcomes) == sorted(2 * n for n in range(8) for _ in "ab")
         assert await ledger(one._engine.store) == [("pay", 3)] * 16 + [("send", 3)] * 16
+
+
+@asynchronous
+async def test_a_body_on_a_thread_may_use_an_event_loop_of_its_own(make: Make) -> None:
+    async with runner(make()) as opened:
+        await make_tables(opened._engine.store)
+        assert await opened.run(nesting, Order(amount=7)) == Success(Paid(paid=7))
+        assert await ledger(opened._engine.store) == [("after", 1), ("before", 1)]
+
+
+@pytest.mark.parametrize("workflow", [blocking, waiting], ids=["sync", "async"])
+@asynchronous
+async def test_a_body_that_is_longer_than_the_lease_costs_nobody_his(make: Make, gate: str, workflow: Any) -> None:
+    """Neither its own worker, nor, on SQLite, a peer who can't renew his lease meanwhile."""
+    async with runner(make(), lease_s=1) as opened, runner(make(), lease_s=1) as peer:
+        store = opened._engine.store
+        await make_tables(store)
+        assert opened._engine.worker is not None
+        assert peer._engine.worker is not None
+        sessions = [opened._engine.worker.session, peer._engine.worker.session]
+        handle = await opened.start(workflow, Order(amount=7, deed=gate))
+        await begun(gate)
+        await asyncio.sleep(2.5)  # more than two leases
+        GATES[gate].set()
+        assert isinstance(await handle.result(timeout=20), Success)
+        assert await opened.run(shop, Order(amount=1)) == Success(Total(total=2))
+        assert [opened._engine.worker.session, peer._engine.worker.session] == sessions
+        assert "run_recovered" not in [event.kind async for event in handle.events()]
+        assert len(await ledger(store)) == 4
 
 
 # Attempts that are ended from outside

@@ -20,7 +20,7 @@ from cloaca.stores.sql.turns import Turns
 from tests.stores.asynchronous import asynchronous
 from tests.stores.conformance.transacting import done, own_table, words, written
 from tests.stores.poolers import pooler
-from tests.stores.rows import AT, task
+from tests.stores.rows import AT, PLAN, new_run, task
 
 # Turns
 
@@ -117,6 +117,25 @@ async def test_a_lock_that_does_not_come_is_the_database_s_fault(
             assert isinstance(transaction.broken, StoreUnavailable)
             await transaction.end()
         assert await words(store) == []
+    finally:
+        await store.close()
+
+
+@asynchronous
+async def test_the_store_waits_for_a_body_but_not_for_ever(quick_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body that starts a run after its first statement would wait for itself."""
+    monkeypatch.setattr("cloaca.stores.sql.sqlite_bodies.BUSY_TIMEOUT_S", 0.05)
+    store = SqliteStore(quick_path / "runs.db")
+    await store.open()
+    try:
+        session = await own_table(store)
+        transaction = await written(store, "kept")
+        with pytest.raises(StoreUnavailable, match="locked by a task's session for more than 0"):
+            await store.submit(PLAN, new_run(7))
+        await transaction.commit(Batch(session, AT))
+        await transaction.end()
+        assert (await store.submit(PLAN, new_run(7))).created
+        assert await words(store) == ["kept"]
     finally:
         await store.close()
 

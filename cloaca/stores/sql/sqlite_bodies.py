@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from sqlalchemy import Engine
 
+from cloaca.errors import StoreUnavailable
 from cloaca.ports import Batch, Receipt
 from cloaca.stores.sql import statements
 from cloaca.stores.sql.connections import connect, make_durable
-from cloaca.stores.sql.failures import translated
+from cloaca.stores.sql.failures import BUSY_TIMEOUT_S, translated
 from cloaca.stores.sql.turns import Turns
 
 if TYPE_CHECKING:
@@ -51,9 +52,16 @@ class Bodies:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Wait for the store's own turn to write, on its thread."""
+        """Wait for the store's own turn to write, on its thread; not for ever: the body may wait for the store."""
         turn = self.turns.ask()
-        turn.result()
+        try:
+            turn.result(BUSY_TIMEOUT_S)
+        except TimeoutError:
+            self.turns.give_up(turn)
+            raise StoreUnavailable(
+                f"{self.path} has been locked by a task's session for more than {BUSY_TIMEOUT_S:g} s: let the body do "
+                "what takes long before its first statement, and start no run after it"
+            ) from None
         try:
             yield
         finally:
