@@ -233,3 +233,26 @@ async def test_no_more_connections_than_there_may_be(
         assert await words(store) == ["a"]
     finally:
         await store.close()
+
+
+@asynchronous
+async def test_a_commit_waits_for_who_is_just_ending_the_run(postgres: str, schema: str) -> None:
+    """Else a task would be committed, with its effect, after its run was cancelled."""
+    store = PostgresStore(postgres, schema=schema)
+    await store.open()
+    try:
+        session = await own_table(store)
+        transaction, ending = await written(store, "never"), store.transaction(is_async=True)
+        name = schema.replace('"', '""').replace(":", r"\:")
+        cancel = f"UPDATE \"{name}\".cloaca_run SET status = 'cancelled', owner = NULL WHERE id = 1"
+        await ending.session.execute(text(cancel))
+        committing = asyncio.ensure_future(transaction.commit(Batch(session, AT, tasks=[task(1, session=session)])))
+        await asyncio.sleep(0.1)
+        assert not committing.done()
+        await ending.commit(Batch(session, AT))
+        await ending.end()
+        assert (await committing).disowned == {1}
+        await transaction.end()
+        assert await words(store) == []
+    finally:
+        await store.close()

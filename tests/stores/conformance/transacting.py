@@ -182,3 +182,28 @@ async def what_is_written_beside_a_transaction_waits_at_most(store: Store) -> No
     for run in (1, 2):
         assert [row.name for row in (await history_of(store, run)).tasks] == ["charge"]
     assert await words(store) == ["mine"]
+
+
+@guarantee
+async def a_transaction_comes_before_the_end_of_its_run_or_not_at_all(store: Store) -> None:
+    """What is cancelled at the same moment has a task and its effect, or neither."""
+    session = await own_table(store)
+    runs = range(10, 20)
+    await owned(store, session, *runs)
+
+    async def commit(run: int) -> bool:
+        transaction = await written(store, f"run {run}", is_async=True)
+        receipt = await transaction.commit(Batch(session, AT, tasks=[task(run, session=session)]))
+        await transaction.end()
+        return not receipt.disowned
+
+    async def cancel(run: int) -> None:
+        await store.transact(Batch(session, AT, ends=[end(run, "cancelled")]))
+
+    kept = []
+    for run in runs:
+        was_kept, _ = await asyncio.gather(commit(run), cancel(run))
+        assert len((await history_of(store, run)).tasks) == was_kept
+        assert await status_of(store, run) == "cancelled"
+        kept += [f"run {run}"] * was_kept
+    assert await words(store) == kept
