@@ -138,11 +138,13 @@ class PostgresTransaction:
             self._over = True
             if self._asked is not None:
                 self._asked.cancel()
-        if self._connection is not None:
-            await self._let_go(self._connection)
-        if self._has_turn:
-            self._host.turns.release()
-        self._host.open.discard(self)
+        try:
+            if self._connection is not None:
+                await self._let_go(self._connection)
+        finally:
+            if self._has_turn:
+                self._host.turns.release()
+            self._host.open.discard(self)
 
     # The body
 
@@ -195,6 +197,9 @@ class PostgresTransaction:
     async def _begin(self) -> None:
         if not self._has_turn:
             await self._host.turns.acquire()
+            if self._over:  # meanwhile, and nobody would give the turn back
+                self._host.turns.release()
+                raise over()
             self._has_turn = True
         try:
             with translated(self._host.place):
@@ -208,6 +213,8 @@ class PostgresTransaction:
         driver = _driver_of(connection)
         try:
             await driver.execute(BEGIN if driver.is_in_transaction() else f"BEGIN; {BEGIN}")
+            if self._over:
+                raise over()
         except BaseException:
             driver.terminate()
             await greenlet_spawn(connection.invalidate)
@@ -246,9 +253,9 @@ class PostgresTransaction:
             self._driver.terminate()
 
         def give_back() -> None:
-            session = self.session.sync_session if self._is_async else self.session
-            with suppress(SQLAlchemyError):  # as if its body still uses it
-                session.let_go()
+            if not self._in_body:
+                with suppress(SQLAlchemyError):  # as after a flush that has failed
+                    (self.session.sync_session if self._is_async else self.session).let_go()
             if self._driver is not None and self._driver.is_closed():
                 connection.invalidate()
             connection.close()

@@ -205,11 +205,17 @@ class SqliteTransaction:
             if self._turn is not None and self._turn.cancel():
                 self._turn = None  # a body that waits for it goes on with an error
         if self._turn is not None:
-            if self._connection is not None:
-                self._driver.revoked = True
-                self._driver.interrupt()
+            self._revoke(self._connection)
             await self._do(self._end)
         self._host.ended(self)
+
+    def _revoke(self, connection: Connection | None) -> None:
+        """Let the body do nothing any more, and end the statement that it is in."""
+        if connection is not None:
+            with suppress(SQLAlchemyError, sqlite3.Error):  # as if beginning has failed just now
+                driver = cast("BodyConnection", driver_of(connection))
+                driver.revoked = True
+                driver.interrupt()
 
     # Beginning, for the body
 
@@ -297,7 +303,7 @@ class SqliteTransaction:
                 with self._driver.lock:
                     self._undo(self._driver)
                 self._driver.awaited = False
-                with suppress(SQLAlchemyError):  # as if its body still uses it
+                if self._committing is not None:  # else a body may still use it
                     (self.session.sync_session if self._is_async else self.session).let_go()
             self._let_go()
             if self._turn is not None:
