@@ -17,6 +17,7 @@ whose fault it is and what to do next.
     ├── RunnerClosed             a runner used before it was entered or after it was left
     ├── TaskNotImportable        a child process can't find a task's function by importing it
     ├── ProcessDied              the child process of a body was killed, or ended, before the body did
+    ├── SessionMisused           a body ended its session's transaction itself, or used the session after its attempt
     ├── PayloadError             a value can't be stored as it is
     │   ├── PayloadTooLarge      more bytes than ``payload_limit``
     │   ├── UnstablePayload      its JSON can't be written, or reads back as something else
@@ -106,6 +107,14 @@ class TaskNotImportable(CloacaError):
 
 class ProcessDied(CloacaError):
     """The child process of a body was killed (by a signal, for want of memory), or ended, before the body did."""
+
+
+class SessionMisused(CloacaError):
+    """A body can't commit, roll back or close its session: what it wrote is committed together with its output.
+
+    Return from the body to commit, raise to undo everything, use ``session.begin_nested()`` to undo a part. Nothing can
+    be done through a session whose attempt is over (it timed out, or its run was cancelled).
+    """
 
 
 class PayloadError(CloacaError):

@@ -56,6 +56,14 @@ class Running:
     ticket: Ticket | None = None  # of the slot that it holds in a queue
 
 
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """An attempt's success, as it is to be committed by itself before the machine hears of it."""
+
+    command: Complete
+    batch: Batch
+
+
 class FanOut(Protocol):
     """What a drive needs of a fan-out whose elements are at work: see ``fanouts``."""
 
@@ -134,6 +142,10 @@ class Owner(Protocol):
         """Count a run among those that take room, or among those that rest."""
         ...
 
+    def disowned(self, runs: frozenset[int]) -> None:
+        """Let go of runs that another has taken."""
+        ...
+
     def finished(self, drive: Drive) -> None:
         """Let go of a run that has ended."""
         ...
@@ -166,6 +178,7 @@ class Drive:
         self.listeners: list[Callable[[RunEvent], None]] = []
         self.ended = asyncio.Event()
         self.dropped = False
+        self.unsettled = 0  # reports and the like whose rows are not durable yet
 
     def begin(self) -> None:
         """Take the run under this worker's lease, and offer whatever may start."""
@@ -305,6 +318,40 @@ class Drive:
         if running and running.ticket:
             body = report.still_running if isinstance(report, Raised) else None
             self.worker.queues.over(running.ticket, batch, body)
+
+    def completion(self, node: int, attempt: int, report: Returned) -> Completion | None:
+        """Return the rows of a success that is committed by itself, with the run's end if there is nothing else to do.
+
+        None if the run is not this worker's any more, or has ended.
+        """
+        if self.dropped or self.state.over or node not in self.running:
+            return None
+        at, lease, name = self.worker.now(), self.worker.session, self.name_of(node)
+        batch = self.worker.commits.lone(at)
+        started_at = self.running[node].started_at
+        batch.tasks.append(TaskRow(self.id, name, "succeeded", attempt, lease, started_at, at, report.payload))
+        if self.state.unfinished == 1 and not self.unsettled:  # else the end comes with the rows that it waits for
+            self.close(batch, EndRow(self.id, "failed" if self.state.failed else "succeeded", at, None))
+        return Completion(Complete(node, attempt, lease, at, None), batch)
+
+    def completed(self, done: Completion, report: Returned) -> None:
+        """Tell the machine of a success that is durable, and release what follows once all before it is durable."""
+        node = done.command.node
+        running = self.running.pop(node, None)
+        events = () if self.dropped or self.state.over else self.command(done.command)
+        if not events:
+            return
+        self.outputs.raw[node] = report.payload
+        if running and running.shown:
+            self.worker.commits.batch().settled.append((self.id, self.name_of(node)))
+        waits = self.unsettled or isinstance(events[-1], RunPaused | RunSucceeded | RunFailed)
+        if waits and not done.batch.ends:
+            self.follow(events, self.worker.commits.batch())
+        else:
+            self.unsettled += 1
+            self.committed(events, self.state.take_news(), ENDINGS.get(type(events[-1])))
+        if self.root.state.pausing:
+            self.root.put_back()
 
     def cancel(self) -> None:
         """End the run now. Attempts in flight are cancelled, or their results ignored; notes say which."""
@@ -446,6 +493,7 @@ class Drive:
         ending = ENDINGS.get(type(end))
         if ending is not None:
             self.close(batch, EndRow(self.id, ending, end.at, reason))
+        self.unsettled += 1
         self.worker.commits.then(partial(self.committed, events, news, ending))
         if isinstance(end, RunPaused):
             self.release(batch)
@@ -456,6 +504,7 @@ class Drive:
 
     def committed(self, events: tuple[Event, ...], news: list[int], ending: str | None) -> None:
         """The rows are durable: tell who listens, start what may start, let go of a run that has ended."""
+        self.unsettled -= 1
         if self.dropped:
             return
         if self.listeners:

@@ -228,6 +228,10 @@ class FanOut:
         self.settle_by(drive)
         self.fill()
 
+    def disowned(self, runs: frozenset[int]) -> None:
+        """Let go of runs that another has taken."""
+        self.drive.worker.disowned(runs)
+
     def released(self, drive: Drive) -> None:
         """An element is never given back by itself."""
         raise AssertionError(f"element {drive} was paused without its run")

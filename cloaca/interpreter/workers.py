@@ -29,6 +29,7 @@ from cloaca.interpreter.group_commit import GroupCommit
 from cloaca.interpreter.queues import Queues
 from cloaca.interpreter.retention import keep_pruning
 from cloaca.interpreter.slots import Slots
+from cloaca.interpreter.transactions import in_transaction
 from cloaca.ports import SUSPECT_CRASHES, History, NewRun, PlanRow, Poll, Ports, RunRow, Submitted
 
 logger = logging.getLogger("cloaca.worker")
@@ -177,7 +178,7 @@ class Worker:
         serves = ", ".join(sorted(self.workflows)) or "nothing yet"
         logger.info("Session %d serves %s", self.session, serves, extra={"session": self.session})
         self.commits = GroupCommit(
-            self.store, self.clock, self.session, lost=self._session_lost, disowned=self._disowned, held=self._held
+            self.store, self.clock, self.session, lost=self._session_lost, disowned=self.disowned, held=self._held
         )
         self.commits.lease_s = self.settings.lease_s
         self.commits.renew_at = at + self.settings.lease_s / 5
@@ -247,7 +248,8 @@ class Worker:
         """Return the runs that this worker knows to be its own; None while a claim is in flight."""
         return None if self._claiming else list(self.drives)
 
-    def _disowned(self, runs: frozenset[int]) -> None:
+    def disowned(self, runs: frozenset[int]) -> None:
+        """Let go of runs that another has taken."""
         for run in runs:
             if drive := self.drives.get(run):
                 self._let_go(drive)
@@ -611,6 +613,12 @@ class Worker:
         try:
             if runs_in_a_child(plan_node):
                 report = await run_errand(plan_node, drive.outputs, context, self.codec, self.processes)
+            elif plan_node.body.signature.session is not None:
+                perform = partial(attempt, plan_node, drive.outputs, context, self.codec, executor)
+                committed = await in_transaction(drive, node, number, self.store, perform)
+                if committed is None:
+                    return
+                report = committed
             else:
                 report = await attempt(plan_node, drive.outputs, context, self.codec, executor)
             drive.report(node, number, report)

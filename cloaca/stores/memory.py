@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from cloaca.errors import LeaseLost, StoreError
 from cloaca.ports import (
@@ -27,8 +28,12 @@ from cloaca.ports import (
     SlotRow,
     Submitted,
     TaskRow,
+    Transaction,
 )
 from cloaca.stores.memory_slots import MemorySlots
+
+if TYPE_CHECKING:
+    from cloaca.stores.sql.memory_bodies import MemoryBodies
 
 FINAL = frozenset({"succeeded", "failed", "cancelled"})
 
@@ -47,6 +52,7 @@ class MemoryStore:
         self.attempts: dict[tuple[int, str], AttemptRow] = {}
         self.notes: dict[int, dict[NoteRow, None]] = {}
         self.slots = MemorySlots()
+        self._bodies: MemoryBodies | None = None
         self._waiting: set[int] = set()  # pending runs
         self._owned: dict[int, set[int]] = {}  # runs by session
 
@@ -81,6 +87,10 @@ class MemoryStore:
 
     async def transact(self, batch: Batch) -> Receipt:
         await asyncio.sleep(0)
+        return self.write(batch)
+
+    def write(self, batch: Batch) -> Receipt:
+        """Write a batch at once."""
         self._fence(batch.session)
         known, unheld = len(self.rows), self._unheld(batch)
         submitted = [self._insert(run) for run in batch.runs]
@@ -97,6 +107,13 @@ class MemoryStore:
         ended = {end.run for end in batch.ends if batch.replay and end.run in foreign and self._has_ended(end)}
         self._write(batch, foreign)
         return Receipt(submitted, foreign - ended)
+
+    def transaction(self, *, is_async: bool) -> Transaction:
+        from cloaca.stores.sql.memory_bodies import MemoryBodies  # noqa: PLC0415 - only who needs SQL loads it
+
+        if self._bodies is None:
+            self._bodies = MemoryBodies(self)
+        return self._bodies.transaction(is_async=is_async)
 
     async def submit(self, plan: PlanRow, run: NewRun) -> Submitted:
         await asyncio.sleep(0)

@@ -147,7 +147,7 @@ REFUSED: dict[Callable[..., Any], list[str]] = {
     bare_result: ["the output must be a pydantic model, but it is Result"],
     variadic: ['"*orders" can\'t be read from the context; name each input'],
     named_variadic: ['"**orders" can\'t be read from the context; name each input'],
-    keyword_only: ['keyword-only parameter "order" can\'t be injected: only ctx: TaskContext is'],
+    keyword_only: ['keyword-only parameter "order" can\'t be injected: only ctx: TaskContext and '],
     secret: ['field "token" is a SecretStr', 'field "pin" is left out of dumps'],
     secret_output: ['field "token" is a SecretStr', 'field "pin" is left out of dumps'],
     clash: ['inputs "order" and "clash" both read field "sku", as str and as int; give them one type'],

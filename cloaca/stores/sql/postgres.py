@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from cloaca.errors import StoreUnavailable
 from cloaca.ports import (
@@ -24,6 +24,7 @@ from cloaca.ports import (
     RunRow,
     SlotRow,
     Submitted,
+    Transaction,
 )
 from cloaca.stores.sql import (
     postgres_batches,
@@ -39,6 +40,9 @@ from cloaca.stores.sql.postgres_failures import shown, translated
 from cloaca.stores.sql.postgres_links import SERVER_CLOCK, Link, Links, Names, connect
 from cloaca.stores.sql.postgres_listening import Listener
 from cloaca.stores.sql.postgres_news import News
+
+if TYPE_CHECKING:
+    from cloaca.stores.sql.postgres_transactions import Bodies
 
 T = TypeVar("T")
 
@@ -58,6 +62,7 @@ class PostgresStore:
         self._requests: Links | None = None
         self._news = News(time.monotonic)
         self._listener: Listener | None = None
+        self._bodies: Bodies | None = None
 
     def __repr__(self) -> str:
         return f"<PostgresStore {self.place} {self._names.schema}>"
@@ -77,6 +82,9 @@ class PostgresStore:
         if listener is not None:
             self._news.hear("")  # whoever waits finds the store closed
             await listener.stop()
+        bodies, self._bodies = self._bodies, None
+        if bodies is not None:
+            await bodies.close()
         links, self._commits, self._requests = (self._commits, self._requests), None, None
         for each in links:
             if each is not None:
@@ -112,8 +120,18 @@ class PostgresStore:
         await self._ask(lambda link: postgres_ownership.close_session(link, session, at))
 
     async def transact(self, batch: Batch) -> Receipt:
-        told = self._news.about(batch.concerned()) if self._news.is_followed else None
-        return await self._use(self._commits, lambda link: postgres_batches.write(link, batch, told))
+        return await self._use(self._commits, lambda link: postgres_batches.write(link, batch, self._told(batch)))
+
+    def _told(self, batch: Batch) -> str | None:
+        return self._news.about(batch.concerned()) if self._news.is_followed else None
+
+    def transaction(self, *, is_async: bool) -> Transaction:
+        from cloaca.stores.sql.postgres_transactions import Bodies  # noqa: PLC0415 - only who needs sessions loads them
+
+        self._open()
+        if self._bodies is None:
+            self._bodies = Bodies(self.place, self._names, self._connect, self.transact, self._told)
+        return self._bodies.transaction(is_async=is_async)
 
     async def submit(self, plan: PlanRow, run: NewRun) -> Submitted:
         return await self._ask(lambda link: postgres_starts.submit(link, plan, run))

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cloaca.ports import Granted, QueueRow, SlotRow
-from cloaca.stores.sql.postgres_batches import FENCE, lost
+from cloaca.stores.sql.postgres_batches import FENCE
 from cloaca.stores.sql.postgres_links import Link, transaction
 from cloaca.stores.sql.postgres_starts import WAKE, columns
 from cloaca.stores.sql.slots import Allowance, Limits, left
+from cloaca.stores.sql.statements import lost
 
 LIMITS = "name, concurrency, starts, window_s"
 QUEUES = f'SELECT {LIMITS} FROM {{schema}}.cloaca_queue ORDER BY name COLLATE "C"'

@@ -30,11 +30,13 @@ from cloaca.ports import (
     RunRow,
     SlotRow,
     Submitted,
+    Transaction,
 )
 from cloaca.stores.sql import controls, log_index, ownership, pruning, queries, schema, slots, statements
 from cloaca.stores.sql.connections import driver_of, engine_of, keep_log, opened, transaction
 from cloaca.stores.sql.failures import translated
 from cloaca.stores.sql.locks import LockFile
+from cloaca.stores.sql.sqlite_bodies import Bodies
 from cloaca.stores.sql.sqlite_watching import Watcher
 
 T = TypeVar("T")
@@ -55,6 +57,7 @@ class SqliteStore:
         self._peers: list[queries.Lease] = []  # of the last look
         self._index: log_index.LogIndex | None = None
         self._watcher: Watcher | None = None
+        self._bodies = Bodies(self)
 
     async def open(self) -> None:
         if self._writer is not None:
@@ -76,6 +79,7 @@ class SqliteStore:
             self._watcher.tell()  # whoever waits finds the store closed
             self._watcher.stop()
             self._watcher = None
+        await self._bodies.close()
         reader, writer = self._reader, self._writer
         self._reader = self._writer = None
         closing = writer.submit(self._close, reader)
@@ -110,6 +114,9 @@ class SqliteStore:
 
     async def transact(self, batch: Batch) -> Receipt:
         return await self._write(lambda driver: statements.write(driver, batch))
+
+    def transaction(self, *, is_async: bool) -> Transaction:
+        return self._bodies.transaction(is_async=is_async)
 
     async def submit(self, plan: PlanRow, run: NewRun) -> Submitted:
         def insert(driver: sqlite3.Connection) -> Submitted:
@@ -271,10 +278,23 @@ class SqliteStore:
     def _alone(self) -> Iterator[sqlite3.Connection]:
         """Write while the other processes with a store on this file don't."""
         assert self._writing is not None
+        driver = driver_of(self._writing)
+        with self._bodies.turn(), self._gate(), translated(self.path):
+            yield driver
+
+    @contextmanager
+    def _gate(self) -> Iterator[None]:
+        """Hold the writers' gate to the file that was opened."""
         assert self._locks is not None
         with translated(self.path), self._locks.gate():
             self._check_file()
-            yield driver_of(self._writing)
+            yield
+
+    @contextmanager
+    def way_in(self) -> Iterator[None]:
+        """Hold the writers' gate for a body: what is committed meanwhile is this store's own."""
+        with self._gate(), self._ours():
+            yield
 
     def _ours(self) -> AbstractContextManager[None]:
         return nullcontext() if self._index is None else self._index.ours()

@@ -27,6 +27,7 @@ def insert(table: str, names: Sequence[str]) -> str:
 
 
 RENEW = "UPDATE cloaca_session SET expires_at = ? WHERE id = ?"
+LENGTHEN = "UPDATE cloaca_session SET expires_at = expires_at + ? WHERE expires_at > ?"
 FENCE = "SELECT 1 FROM cloaca_session WHERE id = ?"
 ABSOLVE = "UPDATE cloaca_run SET crashes = crashes - 1 WHERE id = ? AND crashes > 0 AND finished_at IS NULL"
 INSERT_PLAN = insert("cloaca_plan", columns(PlanRow)) + " ON CONFLICT (digest) DO NOTHING"
