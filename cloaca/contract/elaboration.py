@@ -374,8 +374,18 @@ class _Builder:
                 site.fan.resolved = self.resolved(site, site.fan, visible(steps, preds, site.scope, given))
             steps.append(self.step(site, index))
         fans = (site.fan.resolved for site in sites if site.fan is not None and site.fan.resolved is not None)
-        inside = tuple(violation for fan in fans for violation in fan.violations)
+        inside = (*self.odd_names(), *(violation for fan in fans for violation in fan.violations))
         return Elaboration(sites, tuple(steps), index, self.key_names, inside)
+
+    def odd_names(self) -> list[Violation]:
+        """Refuse names that look like those of an element's rows: the rows of both would be taken for each other's."""
+        fans = [f"{site.id}/" for site in self.sites.values() if site.fan is not None]
+        return [
+            two_tasks_one_name(id)
+            for fan in fans
+            for id in sorted(self.sites)
+            if id.startswith(fan) and id.removeprefix(fan).partition("/")[0].isdecimal()
+        ]
 
     def resolved(self, site: Site, fan: Fan, around: Given) -> Resolved:
         place = Place(site.task, site.scope, around, fan.fanned, fan.last, fan.inside.finished)
