@@ -93,7 +93,8 @@ def test_what_is_no_graph() -> None:
         each(is_long, over="pages", into="texts")  # type: ignore[arg-type]  # that is what is tested
     with pytest.raises(TypeError, match=r"each\(7, \.\.\.\): 7 is no graph"):
         each(7, over="pages", into="texts")  # type: ignore[call-overload, arg-type, unused-ignore]  # likewise
-    for empty in (Graph(), []):
+    empties: list[Any] = [Graph(), []]
+    for empty in empties:
         with pytest.raises(ContractError, match="there is nothing to do for an element") as raised:
             each(empty, over="pages", into="texts")
         assert raised.value.violations[0].code == "workflow-input"
