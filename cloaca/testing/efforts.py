@@ -31,3 +31,4 @@ class Effort:
 
 EFFORT: Final = Effort()
 DRIVERS: Final = ("step", "loop", "sqlite", "postgres")
+DATABASES: Final = frozenset({"sqlite", "postgres"})

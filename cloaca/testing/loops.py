@@ -198,20 +198,15 @@ class VirtualLoop:
     def _next(self) -> Process | None:
         """Return whose callback is next, None if nobody can go on now."""
         runnable = self._runnable
+        if self._chance is not None and len(runnable) > 1:
+            runnable.rotate(-int(self._chance.random() * min(len(runnable), 8)))
         for _ in range(len(runnable)):
-            if self._chance is not None and len(runnable) > 1:
-                runnable.rotate(-self._chance.randrange(min(len(runnable), 8)))
             process = runnable.popleft()
             if not process.alive:
                 continue
-            if process.frozen_until > self.now:
-                runnable.append(process)
-                continue
-            return process
-        for process in list(runnable):  # what chance has passed over
-            if process.alive and process.frozen_until <= self.now:
-                runnable.remove(process)
+            if process.frozen_until <= self.now:
                 return process
+            runnable.append(process)
         return None
 
     def _make_ready(self, process: Process, handle: asyncio.Handle) -> None:

@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from itertools import count
 from random import Random
 from typing import Any, Final, cast
 
@@ -25,9 +24,9 @@ from cloaca.errors import ContractError, StoreUnavailable, Violation
 from cloaca.interpreter import histories
 from cloaca.interpreter.workers import Settings, Worker
 from cloaca.machine.statuses import FINAL_RUN
-from cloaca.ports import Batch, NewRun, PlanRow, Ports, Store
-from cloaca.stores.memory import MemoryStore
+from cloaca.ports import Batch, History, NewRun, PlanRow, Ports, Store
 from cloaca.testing import effects
+from cloaca.testing.backends import Backend, InMemory
 from cloaca.testing.bodies import Course, Fakes, NoProcesses, SimulatedThreads, staged
 from cloaca.testing.deviations import SUBMIT, Deviation, Scenario
 from cloaca.testing.loops import PROCESS, NothingLeft, Process, VirtualLoop
@@ -70,7 +69,7 @@ class Door:
         self._simulation, self._process = simulation, process
 
     def __getattr__(self, name: str) -> Any:
-        return partial(self._simulation.operate, self._process, name, getattr(self._simulation.store, name))
+        return partial(self._simulation.operate, self._process, name, self._simulation.backend.call(name))
 
     async def watch(self, wake: Callable[[], None]) -> None:
         self._simulation.watchers[self._process] = wake
@@ -87,24 +86,25 @@ class Simulation:
         *,
         fakes: Fakes | None = None,
         invariants: Sequence[Invariant] = (),
+        backend: Backend | None = None,
     ) -> None:
         self.scenario, self.invariants = scenario, invariants
+        self.backend = backend or InMemory()
         self.world = World(input, scenario)
         self.chance = None if scenario.seed is None else Random(f"{scenario.seed} cloaca")
         self.loop = VirtualLoop(self.chance, self._skip)
         self.clock = Settled(self.loop)
-        self.store = MemoryStore()
         self.workflow = staged(workflow, self, fakes or {})
         self.codec = JsonCodec(16 * MEBIBYTE)
         self.payload = _payload(workflow, input, self.codec)
         self.workers: dict[Process, Worker] = {}
         self.watchers: dict[Process, Callable[[], None]] = {}
         self.run_id = 1
+        self.leases: dict[int, float] = {}  # until when each session's lasts, as far as the store was told
         self._due: dict[tuple[str, int], list[Deviation]] = {}
         for each in scenario.deviations:
             if each.kind not in ("fail", "exhaust", "time_out"):
                 self._due.setdefault((each.kind, each.nth), []).append(each)
-        self._ids = count(1)
         self._acknowledged = self._over = False
         self._remembered: dict[effects.World, object] = {}
         self._body: contextvars.ContextVar[str] = contextvars.ContextVar("cloaca_simulated_body")
@@ -113,6 +113,7 @@ class Simulation:
         """Run it until nobody has anything to do any more."""
         contextvars.copy_context().run(self._run)
         self._conclude()
+        self.backend.close()
         return self.world
 
     def _run(self) -> None:
@@ -129,7 +130,7 @@ class Simulation:
 
     async def _main(self) -> None:
         workers = max(self.scenario.workers, 2 if self.scenario.of_kinds({"zombie"}) else 1)
-        self.loop.patience = 2 + 2 * workers
+        self.loop.patience = 1 + workers
         for number in range(workers):
             self._start(f"w{number}")
         self.loop.in_process(Process("client"), self._submit)
@@ -210,11 +211,13 @@ class Simulation:
             self.log(process.name, f"*** the store can't be written, at {error.at}")
             raise StoreUnavailable("simulated: the store can't be written")
         result = await call(*args, **kwargs)
+        self._follow_leases(name, args, kwargs, result)
         if batch is not None:
             self._observe(process, batch, result.disowned)
         elif name in ("submit", "claim", "reap", "close_session"):
             self._tell(process, name, args, result)
-        self._wake_others(process)
+        if batch is None or batch.released or batch.held is not None or any(run.owner is None for run in batch.runs):
+            self._wake_others(process)  # a run may wait for them; what else is written is nothing to them
         if crash := due.get("crash_after_commit"):
             self.kill(process, f"after the commit of {crash.at}", crash.seconds)
             await self.loop.create_future()
@@ -233,16 +236,31 @@ class Simulation:
     def _taken(self, kind: str, at: str, nth: int) -> list[Deviation]:
         return [each for each in self._due.get((kind, nth), ()) if each.at == at]
 
+    def _follow_leases(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> None:
+        """Know until when each session's lease lasts."""
+        match name:
+            case "open_session":
+                self.leases[result] = args[2]
+            case "close_session":
+                self.leases.pop(args[0], None)
+            case "transact" if args[0].renew_until is not None:
+                self.leases[args[0].session] = args[0].renew_until
+            case "reap":
+                spared = kwargs.get("sparing")
+                self.leases = {s: end for s, end in self.leases.items() if end >= args[0] or s == spared}
+
     def _observe(self, process: Process, batch: Batch, disowned: frozenset[int]) -> None:
         """Look at what a batch has written: each of it once, by a lease that lives, into a run that has not ended."""
         world, told = self.world, []
-        if batch.session not in self.store.sessions and batch.touched():
+        if batch.session not in self.leases and batch.touched():
             world.violations.append(f"stale-lease: session {batch.session} is gone, but its commit was accepted")
+        history = self._history() if batch.tasks else None
+        known = {row.name: row for row in history.tasks} if history is not None else {}
         for row in batch.tasks:
-            if row.run in disowned:
+            if row.run in disowned or row.run != self.run_id:
                 continue
-            stored = self.store.tasks.get(row.run, {}).get(row.name)
-            if stored != row:
+            stored = known.get(row.name)
+            if stored is None or (stored.attempt, stored.session) != (row.attempt, row.session):
                 world.violations.append(f'committed-twice: "{row.name}" is stored as {stored}, and again as {row}')
             elif row.name in world.sequence and not batch.replay:
                 world.violations.append(f'committed-twice: "{row.name}" was committed already')
@@ -316,15 +334,17 @@ class Simulation:
 
     def _take_for_dead(self, process: Process) -> None:
         session = self.workers[process].session
-        if session in self.store.sessions:
+        if session in self.leases:
             self.log(process.name, "*** is taken for dead, though it lives")
-            self.store.sessions[session] = self.clock.now() - 1
-            self.loop.in_process(self.loop.main, lambda: self.loop.create_task(self._reap()))
+            self._extend(session, self.clock.now() - 1)
+            self.backend.now(self.backend.store.reap(self.clock.now()))
+            self.leases.pop(session)
+            for other, wake in list(self.watchers.items()):
+                self.loop.in_process(other, wake)
 
-    async def _reap(self) -> None:
-        await self.store.reap(self.clock.now())
-        for process, wake in list(self.watchers.items()):
-            self.loop.in_process(process, wake)
+    def _extend(self, session: int, until: float) -> None:
+        self.leases[session] = until
+        self.backend.now(self.backend.store.transact(Batch(session, self.clock.now(), renew_until=until)))
 
     def effect(self, world: effects.World) -> None:
         """An effect is about to happen: here a process may be killed between two effects of one body."""
@@ -354,7 +374,7 @@ class Simulation:
         Raises NothingLeft if it never does.
         """
         living = {worker.session: worker for process, worker in self.workers.items() if self._beats(process)}
-        ends = [end for session, end in self.store.sessions.items() if session not in living]
+        ends = [end for session, end in self.leases.items() if session not in living]
         expiries = [end - START.timestamp() - self.clock.jumped_s + 0.001 for end in ends]
         due = min([*expiries, *([] if until is None else [until])], default=None)
         if due is None:
@@ -362,8 +382,8 @@ class Simulation:
         late = due - self.loop.now
         if late > 0:
             for session, worker in living.items():
-                if session in self.store.sessions:
-                    self.store.sessions[session] += late
+                if session in self.leases:
+                    self._extend(session, self.leases[session] + late)
                 worker.commits.renew_at += late
         return due
 
@@ -378,21 +398,25 @@ class Simulation:
     def _conclude(self) -> None:
         world = self.world
         world.steps = self.loop.steps
-        if self.run_id not in self.store.rows:
+        history = self._history()
+        if history is None:
             lost = "lost-run: the run was submitted, but it is not in the store"
             world.violations.append(lost if self._acknowledged else "no-run: the run could never be submitted")
             return
         self._look()
-        history = self.store._history(self.run_id)
         for name, rule in RULES.items():
             if problem := rule(self.workflow.plan, history, world):
                 world.violations.append(f"{name}: {problem}")
                 return  # what follows from it says nothing new
 
+    def _history(self) -> History | None:
+        return self.backend.now(self.backend.store.history(self.run_id))
+
     def _look(self) -> None:
         """Put what is stored into the world."""
         world, plan = self.world, self.workflow.plan
-        history = self.store._history(self.run_id)
+        history = self._history()
+        assert history is not None  # something of it was committed
         world.status = history.run.status
         world.now = START + timedelta(seconds=self.loop.now)
         world.context = histories.outputs_of(plan, history).context(plan.context)
