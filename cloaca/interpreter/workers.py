@@ -21,7 +21,7 @@ from cloaca.contract.plans import Plan
 from cloaca.contract.workflows import Workflow
 from cloaca.errors import IncompatibleRun, LeaseLost, StoreError, StoreUnavailable
 from cloaca.interpreter.answers import Withdrawn, raised
-from cloaca.interpreter.attempts import attempt, evaluate
+from cloaca.interpreter.attempts import SUBSTITUTES, attempt, evaluate
 from cloaca.interpreter.drives import Drive, Running
 from cloaca.interpreter.errands import run_errand, runs_in_a_child
 from cloaca.interpreter.group_commit import GroupCommit
@@ -536,7 +536,7 @@ class Worker:
         takes_context = plan_node.body.signature.context is not None
         context = self._context(drive, node, number, running) if takes_context else None
         try:
-            if runs_in_a_child(plan_node):
+            if runs_in_a_child(plan_node) and plan_node.body.function not in SUBSTITUTES:
                 report = await run_errand(plan_node, drive.outputs, context, self.codec, self.processes)
             else:
                 report = await attempt(plan_node, drive.outputs, context, self.codec, self.executor)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     )
     from cloaca.testing.inputs import inputs, register
     from cloaca.testing.ledgers import Ledger
+    from cloaca.testing.overrides import override
     from cloaca.testing.replays import replay
     from cloaca.testing.searches import Faults
     from cloaca.testing.simulations import BrokenPromise, SimulatedFault, simulate
@@ -52,6 +53,7 @@ _HOMES = {
         "register",
     ),
     "ledgers": ("Ledger",),
+    "overrides": ("override",),
     "replays": ("replay",),
     "searches": ("Faults",),
     "simulations": (
@@ -83,6 +85,7 @@ __all__ = [
     "inputs",
     "leave",
     "lose_lease",
+    "override",
     "register",
     "replay",
     "scenarios",

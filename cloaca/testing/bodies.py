@@ -17,6 +17,7 @@ from cloaca.algebra.tasks import Task
 from cloaca.contract.plans import Plan, PlanNode
 from cloaca.contract.workflows import Workflow
 from cloaca.interpreter.answers import Exit
+from cloaca.interpreter.attempts import function_of
 
 CONTEXT = "cloaca_context"  # the wrapped body's own keyword: it wants to know the attempt, whatever the task asks for
 Fakes = Mapping[Any, Callable[..., Any]]
@@ -90,14 +91,14 @@ def _node(node: PlanNode, stage: Stage, fakes: Mapping[object, Callable[..., Any
             changes[each.name] = value
     if node.body is not None:
         known.update((node.task, node.body.function))
-        fake = fakes.get(node.task) or fakes.get(node.body.function) or node.body.function
+        fake = fakes.get(node.task) or fakes.get(node.body.function) or function_of(node.body)
         changes["body"] = _wrapped(node.body, fake, stage)
     return replace(node, **changes) if changes and is_dataclass(node) else node
 
 
 def _wrapped(task: Task[Any, Any, Any, ..., Any], function: Callable[..., Any], stage: Stage) -> Any:
     signature = task.signature
-    injected = _injected(task, function)
+    injected = injected_name(task, function)
     is_async = inspect.iscoroutinefunction(function)
     body = _async_body(task, function, injected, stage) if is_async else _sync_body(task, function, injected, stage)
     options = replace(task.options, executor=None)  # there are no processes beside the simulated ones
@@ -107,9 +108,9 @@ def _wrapped(task: Task[Any, Any, Any, ..., Any], function: Callable[..., Any], 
     return changed
 
 
-def _injected(task: Task[Any, Any, Any, ..., Any], function: Callable[..., Any]) -> str | None:
+def injected_name(task: Task[Any, Any, Any, ..., Any], function: Callable[..., Any]) -> str | None:
     """Return the name under which a function takes the context, None if it does not."""
-    if function is task.function:
+    if function is function_of(task):
         return task.signature.context
     parameters = inspect.signature(function).parameters.values()
     names = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]

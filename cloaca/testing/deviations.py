@@ -19,7 +19,8 @@ Kind = Literal[
 ]  # fmt: skip
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 FAILURES: Final = frozenset({"fail", "exhaust", "time_out"})  # of bodies: they belong to the world, not to the engine
-SUBMIT: Final = "submit"  # where a run is stored, beside the names of tasks
+SUBMIT: Final = "submit"  # beside the names of tasks: where a run is stored
+CLAIM: Final = "claim"  # and where a worker takes it
 TaskOrName: TypeAlias = Task[Any, Any, Any, ..., Any] | str
 
 _WORDS: Final[dict[Kind, str]] = {
@@ -143,6 +144,7 @@ def crash_before_commit(task: TaskOrName, nth: int = 0, *, downtime: float = 1.0
     """The worker is killed right before it commits what an attempt of a task came to, and is back ``downtime`` later.
 
     ``"submit"`` instead of a task is where the run is stored: then the client dies, and submits again under its key.
+    ``"claim"`` is where a worker takes it.
     """
     return _made("crash_before_commit", task, nth, downtime)
 

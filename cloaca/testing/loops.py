@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import warnings
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -39,6 +40,10 @@ class Process:
 
 PROCESS: contextvars.ContextVar[Process] = contextvars.ContextVar("cloaca_simulated_process")
 HOUSEKEEPING = "Worker._tick"  # the coroutine whose timers only look after leases, and for work that was announced
+
+
+class NeverRests(Exception):
+    """Somebody always has something to do, though nothing comes of it."""
 
 
 class NothingLeft(Exception):
@@ -150,8 +155,10 @@ class VirtualLoop:
         self._timers.clear()
         self._runnable.clear()
         tasks, self._tasks = list(self._tasks), set()
-        for task in tasks:
-            _bury(task)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of coroutines that were made and never began
+            for task in tasks:
+                _bury(task)
 
     def __getattr__(self, name: str) -> NoReturn:
         raise AttributeError(
@@ -193,6 +200,8 @@ class VirtualLoop:
         if handle.cancelled():
             return
         self.steps += 1
+        if self.steps > MOST_STEPS:
+            raise NeverRests
         handle._run()
 
     def _next(self) -> Process | None:
@@ -267,3 +276,4 @@ def _bury(task: asyncio.Task[Any]) -> None:
 
 
 STUBBORN = 10  # clauses that await, one within the other
+MOST_STEPS = 1_000_000

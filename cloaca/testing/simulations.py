@@ -24,12 +24,12 @@ from cloaca.errors import ContractError, StoreUnavailable, Violation
 from cloaca.interpreter import histories
 from cloaca.interpreter.workers import Settings, Worker
 from cloaca.machine.statuses import FINAL_RUN
-from cloaca.ports import Batch, History, NewRun, PlanRow, Ports, Store
+from cloaca.ports import Batch, History, NewRun, PlanRow, Ports, RunRow, Store
 from cloaca.testing import effects
 from cloaca.testing.backends import Backend, InMemory
 from cloaca.testing.bodies import Course, Fakes, NoProcesses, SimulatedThreads, staged
-from cloaca.testing.deviations import SUBMIT, Deviation, Scenario
-from cloaca.testing.loops import PROCESS, NothingLeft, Process, VirtualLoop
+from cloaca.testing.deviations import CLAIM, SUBMIT, Deviation, Scenario
+from cloaca.testing.loops import PROCESS, NeverRests, NothingLeft, Process, VirtualLoop
 from cloaca.testing.rules import RULES
 from cloaca.testing.worlds import START, World
 
@@ -38,7 +38,6 @@ Invariant = Callable[[World], object]
 
 LEASE_S: Final = 30.0
 HANG_S: Final = 60.0  # of a body without a timeout
-MOST_STEPS: Final = 500_000
 READS: Final = frozenset({"poll", "history", "run", "plan", "runs", "open", "close"})
 DURATIONS: Final = (0.0, 0.0, 0.001, 0.1, 2.0)  # of bodies, by chance, in seconds
 
@@ -106,6 +105,8 @@ class Simulation:
             if each.kind not in ("fail", "exhaust", "time_out"):
                 self._due.setdefault((each.kind, each.nth), []).append(each)
         self._acknowledged = self._over = False
+        self._retry_at: dict[str, float] = {}
+        self._early: list[tuple[str, str]] = []  # bodies that began, and what before them was not committed yet
         self._remembered: dict[effects.World, object] = {}
         self._body: contextvars.ContextVar[str] = contextvars.ContextVar("cloaca_simulated_body")
 
@@ -124,6 +125,8 @@ class Simulation:
                 self.loop.run_until_complete(self._main())
             except NothingLeft:
                 pass
+            except NeverRests:
+                self.world.violations.append("ends: the workers never come to rest")
             finally:
                 self._over = True
                 self.loop.close()
@@ -268,6 +271,7 @@ class Simulation:
                 world.sequence.append(row.name)
                 world.committed[row.name] += row.status == "succeeded"
             told.append(f"{row.name} {row.status}")
+        self._retry_at.update({row.name: row.retry_at for row in batch.failures if row.retry_at is not None})
         told += [f"{row.name} failed attempt {row.attempt}" for row in batch.failures if row.retry_at is not None]
         told += [f"run {end.status}" for end in batch.ends if end.run not in disowned]
         if told:
@@ -300,6 +304,7 @@ class Simulation:
             raise ProcessKilled
         nth = self.world.begun[name]
         self.world.begun[name] += 1
+        self._check_begin(name)
         self._body.set(name)
         self.log(process.name, f"runs {name} (attempt {context.attempt})")
         for jump in self._taken("clock_jump", name, nth):
@@ -313,6 +318,18 @@ class Simulation:
         if self.scenario.of_kinds({"leave", "lose_lease"}):
             before = max(before, 0.01)  # so that something can happen while the body runs
         return self._course(task, context, before)
+
+    def _check_begin(self, name: str) -> None:
+        """No body begins before what is before it is durable, nor before its retry delay is over."""
+        node = next((node for node in self.workflow.plan.nodes if node.task == name and node.body is not None), None)
+        if node is None:
+            return
+        done = set(self.world.sequence)
+        early = [self.workflow.plan.nodes[pred].name for pred in node.preds]
+        self._early += [(name, pred) for pred in early if pred not in done]
+        due = self._retry_at.get(node.name)
+        if due is not None and self.clock.now() < due - 0.001 and not self.clock.jumped_s:
+            self.world.violations.append(f'retry-delay: "{name}" began {due - self.clock.now():g} s too early')
 
     def _course(self, task: Task[Any, Any, Any, ..., Any], context: TaskContext, before_s: float) -> Course:
         for each in self.scenario.deviations:
@@ -376,7 +393,9 @@ class Simulation:
         living = {worker.session: worker for process, worker in self.workers.items() if self._beats(process)}
         ends = [end for session, end in self.leases.items() if session not in living]
         expiries = [end - START.timestamp() - self.clock.jumped_s + 0.001 for end in ends]
-        due = min([*expiries, *([] if until is None else [until])], default=None)
+        # One that is over already, though every living worker has looked since, never will be noticed.
+        later = [end for end in expiries if end > self.loop.now]
+        due = min([*later, *([] if until is None else [until])], default=None)
         if due is None:
             raise NothingLeft
         late = due - self.loop.now
@@ -404,10 +423,19 @@ class Simulation:
             world.violations.append(lost if self._acknowledged else "no-run: the run could never be submitted")
             return
         self._look()
+        for task, pred in self._early:
+            if pred in world.sequence:
+                world.violations.append(f'durable-first: "{task}" began before "{pred}" was committed')
+        if count := len(self._runs()) - 1:
+            world.violations.append(f"one-run: one submission has made {count + 1} runs")
         for name, rule in RULES.items():
             if problem := rule(self.workflow.plan, history, world):
                 world.violations.append(f"{name}: {problem}")
                 return  # what follows from it says nothing new
+
+    def _runs(self) -> list[RunRow]:
+        found = self.backend.store.runs(workflow=self.workflow.name, status=None, before=None, limit=10)
+        return self.backend.now(found)
 
     def _history(self) -> History | None:
         return self.backend.now(self.backend.store.history(self.run_id))
@@ -436,9 +464,9 @@ def _payload(workflow: AnyWorkflow, input: object, codec: JsonCodec) -> str | No
 
 
 def _labels(name: str, batch: Batch | None) -> Iterable[str]:
-    """Return the places of an operation: the tasks that it commits something of, or ``submit``."""
+    """Return the places of an operation: the tasks that it commits something of, or ``submit`` or ``claim``."""
     if batch is None:
-        return (SUBMIT,) if name == "submit" else ()
+        return (name,) if name in (SUBMIT, CLAIM) else ()
     return dict.fromkeys([*(row.name for row in batch.failures), *(row.name for row in batch.tasks)])
 
 
