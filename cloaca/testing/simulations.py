@@ -38,7 +38,7 @@ Invariant = Callable[[World], object]
 
 LEASE_S: Final = 30.0
 HANG_S: Final = 60.0  # of a body without a timeout
-READS: Final = frozenset({"poll", "history", "run", "plan", "runs", "open", "close"})
+READS: Final = frozenset({"poll", "history", "run", "plan", "runs", "queues", "open", "close"})
 DURATIONS: Final = (0.0, 0.0, 0.001, 0.1, 2.0)  # of bodies, by chance, in seconds
 
 
@@ -70,8 +70,9 @@ class Door:
     def __getattr__(self, name: str) -> Any:
         return partial(self._simulation.operate, self._process, name, self._simulation.backend.call(name))
 
-    async def watch(self, wake: Callable[[], None]) -> None:
+    async def watch(self, wake: Callable[[], None]) -> bool:
         self._simulation.watchers[self._process] = wake
+        return True
 
 
 class Simulation:
@@ -148,7 +149,9 @@ class Simulation:
     async def _work(self, process: Process) -> None:
         store = cast("Store", Door(self, process))
         ports = Ports(store, self.clock, SimulatedThreads(), self.codec, NoProcesses())
-        worker = Worker(ports, Settings(lease_s=LEASE_S, retention_s=None), {self.workflow.name: self.workflow})
+        worker = Worker(
+            ports, Settings(lease_s=LEASE_S, poll_s=1.0, retention_s=None), {self.workflow.name: self.workflow}
+        )
         worker.chance = self.chance.random if self.chance else lambda: 0.5
         self.workers[process] = worker
         self.log(process.name, "starts")
@@ -203,6 +206,8 @@ class Simulation:
     async def operate(self, process: Process, name: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Do one operation on the store for a process, and whatever is to go wrong there."""
         if name in READS:
+            if kwargs.get("renew_until") is not None and args[0] in self.leases:
+                self.leases[args[0]] = kwargs["renew_until"]
             return await call(*args, **kwargs)
         batch = args[0] if name == "transact" else None
         labels = _labels(name, batch)
