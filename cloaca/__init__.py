@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from cloaca.algebra.queues import Queue
     from cloaca.algebra.retries import Retry
     from cloaca.algebra.tasks import Task, task
+    from cloaca.algebra.waits import sleep, wait_for
+    from cloaca.contract.subflows import subflow
     from cloaca.contract.workflows import Workflow, WorkflowBuilder
     from cloaca.errors import (
         CloacaError,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
         InvalidDatabaseUrl,
         KeyConflict,
         LeaseLost,
+        NoSuchSignal,
         NotRetryable,
         PayloadError,
         PayloadTooLarge,
@@ -54,6 +57,8 @@ _HOMES = {
     "algebra.queues": ("Queue",),
     "algebra.retries": ("Retry",),
     "algebra.tasks": ("Task", "task"),
+    "algebra.waits": ("sleep", "wait_for"),
+    "contract.subflows": ("subflow",),
     "contract.workflows": ("Workflow", "WorkflowBuilder"),
     "errors": (
         "CloacaError",
@@ -65,6 +70,7 @@ _HOMES = {
         "InvalidDatabaseUrl",
         "KeyConflict",
         "LeaseLost",
+        "NoSuchSignal",
         "NotRetryable",
         "PayloadError",
         "PayloadTooLarge",
@@ -100,6 +106,7 @@ __all__ = [
     "InvalidDatabaseUrl",
     "KeyConflict",
     "LeaseLost",
+    "NoSuchSignal",
     "NotRetryable",
     "Outcome",
     "PayloadError",
@@ -133,7 +140,10 @@ __all__ = [
     "WorkflowBuilder",
     "WrongOutput",
     "run",
+    "sleep",
+    "subflow",
     "task",
+    "wait_for",
 ]
 
 

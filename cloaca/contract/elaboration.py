@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
-from cloaca.algebra.declarations import Parameter, Signature
+from cloaca.algebra.declarations import Parameter, Renames, Signature
 from cloaca.algebra.guards import Guard
 from cloaca.algebra.rows import Row
 from cloaca.algebra.structures import Structure, cyclic, find_cycle, topological, two_tasks_one_name
 from cloaca.contract.steps import Read, Step, Types, Write
 from cloaca.errors import ContractError, Violation
 
-Kind = Literal["task", "gate", "entry", "exit", "end"]
+Kind = Literal["task", "gate", "entry", "exit", "end", "sleep", "wait", "subflow"]
+SHOWN: Final = ("task", "exit", "sleep", "wait", "subflow")  # the kinds that users see, and whose writes stay
 Model: TypeAlias = Any  # a front end's: opaque, hashable, compared
-Renames = tuple[tuple[str, str], ...]
 
 
 class Node(Protocol):
@@ -53,6 +53,18 @@ class Inside(NamedTuple):
     output: Model | None
 
 
+class Waits(NamedTuple):
+    """A node that waits, opened: what it reads and writes; ``sure`` if it surely writes once it has succeeded.
+
+    Its node has ``reads``, ``writes`` and ``whole`` as a task has.
+    """
+
+    kind: Literal["sleep", "wait", "subflow"]
+    input: Model | None = None
+    output: Model | None = None
+    sure: bool = True
+
+
 class FrontEnd(Protocol):
     """How nodes, conditions, models and types are read. What is wrong comes as ``task-model`` violations."""
 
@@ -61,8 +73,8 @@ class FrontEnd(Protocol):
         """What may be asked about the types of fields."""
         ...
 
-    def opened(self, node: Any) -> Inside | None:
-        """Return what is inside a sealed node, None for a task."""
+    def opened(self, node: Any) -> Inside | Waits | None:
+        """Return what is inside a sealed node, or what a node waits for; None for a task."""
         ...
 
     def signature(self, task: Any, name: str) -> tuple[Signature | None, Sequence[Violation]]:
@@ -114,6 +126,7 @@ class Site:
     writes: Renames = ()
     output: Model | None = None  # what a task writes, as a whole under the key ``whole`` if it has one
     whole: str | None = None
+    sure: bool = True  # whether it surely writes once it has succeeded
     row: Model | None = None  # what an exit or the end collects, or an entry passes on
 
 
@@ -131,6 +144,10 @@ class Elaboration:
 
 
 END = "end:"
+
+
+def _input_of(waits: Waits) -> tuple[Parameter, ...]:
+    return () if waits.input is None else (Parameter("input", waits.input),)
 
 
 def first_of(structure: Structure[Any]) -> list[str]:
@@ -213,6 +230,8 @@ class _Builder:
                     self.add_task(scope, node, behind, guards)
                 case Inside() as inside:
                     self.add_seal(scope, node, inside, behind, guards)
+                case Waits() as waits:
+                    self.add_wait(scope, node, waits, behind, guards)
 
     def add_task(self, scope: _Scope, task: Task, behind: Collection[str], guards: tuple[str, ...]) -> None:
         name = scope.prefix + task.name
@@ -221,6 +240,15 @@ class _Builder:
         if signature is not None:
             site.parameters, site.renames = signature.parameters, task.reads
             site.output, site.writes, site.whole = signature.output, task.writes, task.whole
+        self.add(site)
+
+    def add_wait(
+        self, scope: _Scope, node: Task, waits: Waits, behind: Collection[str], guards: tuple[str, ...]
+    ) -> None:
+        name = scope.prefix + node.name
+        site = Site(name, waits.kind, name, scope.prefix, (*scope.place, node.name), behind, guards, node.rule, node)
+        site.parameters, site.renames = _input_of(waits), node.reads
+        site.output, site.writes, site.whole, site.sure = waits.output, node.writes, node.whole, waits.sure
         self.add(site)
 
     def signature(self, task: Task, name: str) -> Signature | None:
@@ -288,7 +316,7 @@ class _Builder:
             return (Parameter("model", model),), ()
         inside = self.front_end.opened(first)
         if inside is not None and inside.input is not None:
-            return (Parameter("model", inside.input),), ()
+            return (Parameter("model", inside.input),), first.reads if isinstance(inside, Waits) else ()
         if inside is None:
             signature, violations = self.front_end.signature(first, name)
             if signature is not None and signature.parameters:
@@ -328,7 +356,7 @@ class _Builder:
             guards=tuple([index[guard] for guard in site.guards]),
             instead=index[f"entry:{site.id}"] if site.kind == "exit" else None,
             entry=site.kind == "entry",
-            closing=site.kind in ("exit", "end"),
+            closing=site.kind in ("exit", "end", "subflow"),
             reader=self.reader(site),
         )
 
@@ -363,9 +391,10 @@ class _Builder:
             return self.row_writes(site.row, site.scope, ())
         if site.output is None:
             return ()
+        writes = self.row_writes(site.output, site.scope, site.writes)
         if site.whole:
-            return (Write(self.key(site.scope, site.whole), site.output),)
-        return self.row_writes(site.output, site.scope, site.writes)
+            writes = (Write(self.key(site.scope, site.whole), site.output),)
+        return writes if site.sure else tuple(write._replace(sure=False) for write in writes)
 
     def row_writes(self, model: Model, scope: str, renames: Renames, *, optional: bool = False) -> tuple[Write, ...]:
         """The writes of one model; with ``optional``, its fields with defaults may be left out."""
@@ -396,6 +425,8 @@ class _Builder:
     def reader(self, site: Site) -> str:
         if site.kind == "gate":
             return f'The condition {self.front_end.condition_name(site.predicate)} of task "{site.task}"'
+        if site.kind == "subflow" and site.parameters:
+            return f'The input {self.front_end.model_name(site.parameters[0].model)} of "{site.task}"'
         row = "" if site.row is None else self.front_end.model_name(site.row)
         if site.kind == "exit":
             return f'The output {row} of "{site.task}"'

@@ -16,8 +16,9 @@ from cloaca.algebra.models import model_name, row_of
 from cloaca.algebra.rows import Row
 from cloaca.algebra.signatures import Unresolved, row_problems, undefined
 from cloaca.algebra.tasks import Task
+from cloaca.algebra.waits import Sleep, Subflow, WaitFor
 from cloaca.contract.annotations import assignable, show
-from cloaca.contract.elaboration import Inside
+from cloaca.contract.elaboration import Inside, Waits
 from cloaca.contract.steps import Types
 from cloaca.errors import ContractError, Violation
 
@@ -27,11 +28,17 @@ Model = type[BaseModel]
 class _Nodes:
     types: Final = Types(assignable, show)
 
-    def opened(self, node: object) -> Inside | None:
+    def opened(self, node: object) -> Inside | Waits | None:
         if isinstance(node, Task):
             return None
         if isinstance(node, Seal):
             return Inside(node.graph.structure, node.input, node.output)
+        if isinstance(node, Sleep):
+            return Waits("sleep")
+        if isinstance(node, WaitFor):
+            return Waits("wait", None, node.output)
+        if isinstance(node, Subflow):
+            return Waits("subflow", node.input, node.output, node.sure)
         raise TypeError(f"{node!r} is no node of the language")
 
     def signature(self, task: Task[Any, Any], name: str) -> tuple[Signature[Model] | None, Sequence[Violation]]:

@@ -25,6 +25,16 @@ class AttemptStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitBegun:
+    """A node waits; it is over at ``until`` at the latest, None for whenever that may be. No attempt is in flight."""
+
+    node: int
+    attempt: int
+    at: float
+    until: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class TaskSucceeded:
     """An attempt succeeded, so the task has. ``verdict`` is a gate's decision."""
 
@@ -112,4 +122,5 @@ class RunRetried:
 
 RunEnded: TypeAlias = RunSucceeded | RunFailed | RunCancelled
 Control: TypeAlias = PauseAsked | PauseWithdrawn | RunPaused | RunResumed | RunRetried
-Event: TypeAlias = RunAdopted | AttemptStarted | TaskSucceeded | AttemptFailed | TaskFailed | RunEnded | Control
+Happened: TypeAlias = AttemptStarted | WaitBegun | TaskSucceeded | AttemptFailed | TaskFailed
+Event: TypeAlias = RunAdopted | Happened | RunEnded | Control
