@@ -16,9 +16,9 @@ from cloaca.contract.plans import Plan
 from cloaca.interpreter.answers import Raised, Report, Returned
 from cloaca.interpreter.errands import runs_in_a_child
 from cloaca.interpreter.group_commit import GroupCommit
-from cloaca.interpreter.histories import RunEvent, moment, restored, shows_skip
-from cloaca.interpreter.inputs import Outputs
+from cloaca.interpreter.histories import VISIBLE, RunEvent, moment, outputs_of, restored, shows_skip
 from cloaca.interpreter.queues import Queues, Ticket
+from cloaca.interpreter.waiting import Waits
 from cloaca.machine.commands import Abandon, Adopt, Begin, Cancel, Command, Complete, Fail, Pause, Resume
 from cloaca.machine.decisions import Rejected, step
 from cloaca.machine.events import (
@@ -31,10 +31,11 @@ from cloaca.machine.events import (
     RunSucceeded,
     TaskFailed,
     TaskSucceeded,
+    WaitBegun,
 )
 from cloaca.machine.states import enabled
 from cloaca.machine.statuses import RunStatus, TaskStatus
-from cloaca.ports import AttemptRow, Batch, EndRow, FailureRow, History, NoteRow, TaskRow
+from cloaca.ports import AttemptRow, Batch, Codec, EndRow, FailureRow, History, NoteRow, TaskRow
 
 ROWS_OF_A_REPORT = 3  # a failure, a task, the run's end
 ENDINGS = {RunSucceeded: "succeeded", RunFailed: "failed", RunCancelled: "cancelled"}
@@ -67,6 +68,7 @@ class Owner(Protocol):
 
     session: int
     commits: GroupCommit
+    codec: Codec
     queues: Queues
 
     def now(self) -> float:
@@ -83,6 +85,30 @@ class Owner(Protocol):
 
     def offer_at(self, due: float, drive: Drive, node: int) -> None:
         """Offer a node once its retry delay is over."""
+        ...
+
+    def alarm_at(self, due: float, drive: Drive, node: int) -> None:
+        """Ring ``drive.alarm(node)`` once it is due."""
+        ...
+
+    def listen(self, run: int) -> None:
+        """Look for what has come for a run from outside."""
+        ...
+
+    def bear(self, drive: Drive, node: int, input: str | None) -> None:
+        """Store the child run that ``node`` starts, together with the rows appended last."""
+        ...
+
+    def forsake(self, drive: Drive) -> None:
+        """Cancel the child runs that are driven here: their parent has ended before them."""
+        ...
+
+    def revive(self, drive: Drive, node: int, child: int) -> None:
+        """Retry a child run that has ended badly, and then offer ``node`` again."""
+        ...
+
+    def see_end(self, drive: Drive, node: int, child: int) -> None:
+        """Look at a child run that has ended, and end the wait of ``node`` accordingly."""
         ...
 
     def weigh(self, drive: Drive) -> None:
@@ -109,10 +135,8 @@ class Drive:
         self.worker, self.plan, self.row = worker, plan, history.run
         self.id = history.run.id
         self.state = restored(plan, history)
-        self.outputs = Outputs(history.run.input)
-        for row in history.tasks:
-            if row.status == "succeeded":
-                self.outputs.raw[plan.by_name[row.name]] = row.output
+        self.outputs = outputs_of(plan, history)
+        self.waits = Waits(self, history)
         self.running: dict[int, Running] = {}
         self.tickets: dict[int, Ticket] = {}  # nodes that wait for a slot of a queue, or hold one
         self.queued = 0  # how many of them wait
@@ -121,6 +145,7 @@ class Drive:
         self.messages: dict[int, str] = {}  # why the latest attempt failed, for who listens
         self.listeners: list[Callable[[RunEvent], None]] = []
         self.ended = asyncio.Event()
+        self.watchers = 0
         self.dropped = False
         self.unsettled = 0  # reports and the like whose rows are not durable yet
 
@@ -132,6 +157,7 @@ class Drive:
         if self.state.over:  # there is nothing left to do, as when every task is skipped
             self.follow(events, self.worker.commits.batch())
         self.offer_enabled()
+        self.waits.go_on()
 
     def offer_enabled(self) -> None:
         """Offer whatever may start, now or after its retry delay."""
@@ -144,11 +170,28 @@ class Drive:
 
     @property
     def rests(self) -> bool:
-        """Whether the run does nothing but wait for retry delays and slots of queues."""
+        """Whether the run does nothing but wait: for delays, slots of queues, timers, signals, child runs."""
         waits = len(self.delayed) + self.queued
-        if not waits or self.running:
+        if self.running or self.state.pausing or self.state.over or not (waits or self.state.waits):
             return False
-        return waits == len(self.state.ready) + len(self.state.retry_at)  # else more may start, or is not yet durable
+        # Else more may start, or something that has begun to wait is not yet durable.
+        return waits == len(self.state.ready) + len(self.state.retry_at) and self.waits.rest
+
+    @property
+    def next_due(self) -> float | None:
+        """When the first of the moments comes that the run waits for, None if it waits for none."""
+        moments = [due for due in (*self.state.retry_at.values(), *self.state.waits.values()) if due is not None]
+        return min(moments, default=None)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody in this process waits for the run's end, or for its events."""
+        return self.watchers > 0 or bool(self.listeners)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing more is to be done for the run here."""
+        return self.dropped or self.state.over
 
     @property
     def is_idle(self) -> bool:
@@ -158,6 +201,9 @@ class Drive:
     def start(self, node: int) -> int | None:
         """Begin an attempt of ``node``; return its number, None if the machine refuses."""
         if self.dropped or self.state.pausing or self.state.status is RunStatus.PAUSED or self.held_up(node):
+            return None
+        if self.plan.nodes[node].wait is not None:
+            self.waits.begin(node)
             return None
         decision = self.command(Begin(node, self.worker.session, self.worker.now()))
         if not decision or not isinstance(event := decision[0], AttemptStarted):
@@ -224,7 +270,7 @@ class Drive:
         started_at = self.running[node].started_at
         batch.tasks.append(TaskRow(self.id, name, "succeeded", attempt, lease, started_at, at, report.payload))
         if self.state.unfinished == 1 and not self.unsettled:  # else the end comes with the rows that it waits for
-            batch.ends.append(EndRow(self.id, "failed" if self.state.failed else "succeeded", at, None))
+            self._append_end(batch, EndRow(self.id, "failed" if self.state.failed else "succeeded", at, None))
         return Completion(Complete(node, attempt, lease, at, None), batch)
 
     def completed(self, done: Completion, report: Returned) -> None:
@@ -254,6 +300,7 @@ class Drive:
                 self.noted(batch, self.ignored(node, at))
             self.follow(events, batch)
             self.stop_attempts()
+            self.worker.forsake(self)
 
     def pause(self) -> None:
         """Start no attempt any more. Once none is in flight, the run is given back, and is paused then."""
@@ -270,6 +317,12 @@ class Drive:
         if self.state.pausing and self.command(Resume(self.worker.now())):
             self.worker.commits.batch()
             self.worker.commits.then(self.offer_enabled)
+            self.worker.commits.then(self.waits.go_on)
+
+    def alarm(self, node: int) -> None:
+        """The moment has come that a node waits for."""
+        if not self.is_gone and node in self.state.waits:
+            self.waits.time_is_up(node)
 
     def release(self, batch: Batch) -> None:
         """Give the paused run back, once no body is left that could not be stopped: another would run beside it."""
@@ -304,6 +357,7 @@ class Drive:
                 self.worker.commits.batch(),
                 f"{crashes} workers died while they drove this run; it is not tried again",
             )
+            self.worker.forsake(self)
 
     def drop(self) -> None:
         """Let go of the run without a trace: another worker has it, or will."""
@@ -359,11 +413,19 @@ class Drive:
         end = events[-1]
         ending = ENDINGS.get(type(end))
         if ending is not None:
-            batch.ends.append(EndRow(self.id, ending, end.at, reason))
+            self._append_end(batch, EndRow(self.id, ending, end.at, reason))
         self.unsettled += 1
         self.worker.commits.then(partial(self.committed, events, news, ending))
         if isinstance(end, RunPaused):
             self.release(batch)
+
+    def _append_end(self, batch: Batch, end: EndRow) -> None:
+        """Append the run's end; its parent is told of it with the same commit, and its child runs end with it."""
+        batch.ends.append(end)
+        if self.row.parent is not None:
+            batch.roused.append(self.row.parent)
+        if self.plan.starts_runs and end.status != "succeeded":
+            batch.forsaken.append(self.id)
 
     def committed(self, events: tuple[Event, ...], news: list[int], ending: str | None) -> None:
         """The rows are durable: tell who listens, start what may start, let go of a run that has ended."""
@@ -376,6 +438,8 @@ class Drive:
         for event in events:
             if isinstance(event, AttemptFailed):
                 self.worker.offer_at(event.retry_at, self, event.node)
+            if isinstance(event, WaitBegun):
+                self.waits.begun(event)
         for node in news:
             if self.state.tasks[node] is TaskStatus.READY:
                 self.worker.offer(self, node)
@@ -391,7 +455,11 @@ class Drive:
 
     async def wait(self) -> bool:
         """Wait for the run's end to be durable; False if the run was dropped instead."""
-        await self.ended.wait()
+        self.watchers += 1
+        try:
+            await self.ended.wait()
+        finally:
+            self.watchers -= 1
         return not self.dropped
 
     def visible(self, older_than: float) -> Iterator[AttemptRow]:
@@ -416,6 +484,8 @@ class Drive:
             match event:
                 case TaskSucceeded(node, attempt) if self.shows(node):
                     yield RunEvent("task_succeeded", self.plan.nodes[node].task, moment(event.at), attempt)
+                case WaitBegun(node, attempt):
+                    yield RunEvent("wait_began", self.plan.nodes[node].task, moment(event.at), attempt)
                 case AttemptFailed(node, attempt) | TaskFailed(node, attempt):
                     kind = "attempt_failed" if isinstance(event, AttemptFailed) else "task_failed"
                     task, message = self.plan.nodes[node].task, self.messages.get(node, "")
@@ -430,4 +500,4 @@ class Drive:
 
     def shows(self, node: int) -> bool:
         """Whether users see a node."""
-        return self.plan.nodes[node].kind in ("task", "exit")
+        return self.plan.nodes[node].kind in VISIBLE

@@ -44,7 +44,7 @@ def retrial(plan: Plan, history: History, at: float) -> Retrial:
     assert not isinstance(decision, Rejected), decision
     assert isinstance(decision[0], RunRetried)
     nodes = [plan.nodes[node] for node in decision[0].nodes]
-    done = {task.name for task in history.tasks}
+    done = {task.name for task in history.tasks} | {wait.name for wait in history.waits}
     told = _listed([node.task for node in nodes if node.kind in VISIBLE])
     reason = f" ({row.reason})" if row.reason else ""
     return Retrial(
