@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from mypy.types import Instance
+from mypy.types import Instance, Type
 
 from cloaca.algebra.declarations import Reader, Signature
 from cloaca.algebra.guards import Guard
 from cloaca.algebra.rows import Row
 from cloaca.algebra.structures import Structure, closed
-from cloaca.contract.elaboration import Inside
+from cloaca.contract.elaboration import Inside, Waits
 from cloaca.contract.steps import Types
 from cloaca.errors import Violation
 from cloaca.mypy.expressions import UNKNOWN
@@ -85,6 +85,15 @@ class StaticTask(StaticNode):
 
 
 @dataclass(frozen=True, eq=False)
+class StaticWait(StaticTask):
+    """A node that waits; ``errors`` are the typed errors of a child run, ``sure`` if it surely writes."""
+
+    kind: Literal["sleep", "wait", "subflow"] = "sleep"
+    sure: bool = True
+    errors: tuple[Type, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
 class StaticSeal(StaticNode):
     """A sealed graph."""
 
@@ -120,8 +129,11 @@ class StaticNodes:
         """What may be asked about types."""
         return self.hints.types
 
-    def opened(self, node: StaticNode) -> Inside | None:
-        """Return what is inside a sealed node."""
+    def opened(self, node: StaticNode) -> Inside | Waits | None:
+        """Return what is inside a sealed node, or what a node waits for."""
+        if isinstance(node, StaticWait):
+            inputs = [parameter.model for parameter in node.signature.parameters]
+            return Waits(node.kind, next(iter(inputs), None), node.signature.output, node.sure)
         if isinstance(node, StaticSeal) and node.structure is not None:
             return Inside(node.structure, node.input, node.output)
         return None
