@@ -22,7 +22,7 @@ from cloaca.contract.workflows import Workflow
 from cloaca.errors import IncompatibleRun, LeaseLost, StoreError, StoreUnavailable
 from cloaca.interpreter.alarms import Alarms
 from cloaca.interpreter.answers import Withdrawn, raised
-from cloaca.interpreter.attempts import attempt, evaluate
+from cloaca.interpreter.attempts import SUBSTITUTES, attempt, evaluate
 from cloaca.interpreter.drives import Drive, Running
 from cloaca.interpreter.errands import run_errand, runs_in_a_child
 from cloaca.interpreter.group_commit import GroupCommit
@@ -742,7 +742,7 @@ class Worker:
         context = self._context(drive, node, number, running) if takes_context else None
         executor = self.executor if running.ticket is None else self.queues.holding(running.ticket, self.executor)
         try:
-            if runs_in_a_child(plan_node):
+            if runs_in_a_child(plan_node) and plan_node.body.function not in SUBSTITUTES:
                 report = await run_errand(plan_node, drive.outputs, context, self.codec, self.processes)
             elif plan_node.body.signature.session is not None:
                 perform = partial(attempt, plan_node, drive.outputs, context, self.codec, executor)
