@@ -42,3 +42,12 @@ def no_row(name: str) -> str:
         f'Workflow "{name}" can\'t be a child: with several last tasks it answers with its context, a dict, and what '
         "it writes is then not known; give it output=Model"
     )
+
+
+def family(workflow: Workflow[Any, Any, Any, Any]) -> dict[str, Workflow[Any, Any, Any, Any]]:
+    """Return a workflow and those of which its runs may start runs, and so on, by name."""
+    found = {workflow.name: workflow}
+    for node in workflow.plan.nodes:
+        if node.child is not None:
+            found.update(family(node.child))
+    return found

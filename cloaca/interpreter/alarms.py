@@ -12,7 +12,6 @@ from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from typing import Protocol
 
-LONGEST_S = 3600.0  # then one looks again: a timer of the loop is no calendar
 FEW = 64  # alarms that nobody wants any more are thrown away when there are more, and more than those that are wanted
 
 
@@ -76,4 +75,4 @@ class Alarms:
             self._timer.cancel()
             self._timer = None
         if self._heap:
-            self._timer = self._loop.call_later(min(LONGEST_S, max(0.0, self._heap[0][0] - self._now())), self.ring)
+            self._timer = self._loop.call_later(max(0.0, self._heap[0][0] - self._now()), self.ring)
