@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from cloaca.algebra.queues import Queue
     from cloaca.algebra.retries import Retry
     from cloaca.algebra.tasks import Task, task
+    from cloaca.algebra.waits import sleep, wait_for
+    from cloaca.contract.subflows import subflow
     from cloaca.contract.workflows import Workflow, WorkflowBuilder
     from cloaca.errors import (
         CloacaError,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
         InvalidDatabaseUrl,
         KeyConflict,
         LeaseLost,
+        NoSuchSignal,
         NotRetryable,
         PayloadError,
         PayloadTooLarge,
@@ -57,6 +60,8 @@ _HOMES = {
     "algebra.queues": ("Queue",),
     "algebra.retries": ("Retry",),
     "algebra.tasks": ("Task", "task"),
+    "algebra.waits": ("sleep", "wait_for"),
+    "contract.subflows": ("subflow",),
     "contract.workflows": ("Workflow", "WorkflowBuilder"),
     "errors": (
         "CloacaError",
@@ -68,6 +73,7 @@ _HOMES = {
         "InvalidDatabaseUrl",
         "KeyConflict",
         "LeaseLost",
+        "NoSuchSignal",
         "NotRetryable",
         "PayloadError",
         "PayloadTooLarge",
@@ -105,6 +111,7 @@ __all__ = [
     "InvalidDatabaseUrl",
     "KeyConflict",
     "LeaseLost",
+    "NoSuchSignal",
     "NotRetryable",
     "Outcome",
     "PayloadError",
@@ -139,7 +146,10 @@ __all__ = [
     "WrongOutput",
     "each",
     "run",
+    "sleep",
+    "subflow",
     "task",
+    "wait_for",
 ]
 
 

@@ -17,6 +17,7 @@ from cloaca.algebra.rows import Models
 from cloaca.errors import Violation
 
 M = TypeVar("M", default=Any)  # what stands for a model in a front end
+Renames = tuple[tuple[str, str], ...]
 
 # The classes of a session that is injected, by their full names: for plain functions and for async ones. What is
 # injected is SQLModel's, which is SQLAlchemy's, too; a class derived from them is somebody's own.
@@ -213,6 +214,17 @@ class Reader(Generic[M]):
 def unknown_field(who: str, name: str, known: Iterable[str]) -> str:
     """Return what is wrong with renaming a field that a model lacks; ``who`` is as in ``Task "charge" reads``."""
     return f"{who} no field {name!r}; it has {', '.join(sorted(known)) or 'none'}"
+
+
+def renamed(old: Renames, keys: Mapping[str, str], known: Iterable[str], who: str) -> Renames:
+    """Return renames of fields with more of them. Raises TypeError or ValueError; ``who`` begins the sentence."""
+    fields = set(known)
+    for name, key in keys.items():
+        if name not in fields:
+            raise TypeError(unknown_field(who, name, fields))
+        if not isinstance(key, str) or not key.isidentifier():
+            raise ValueError(f"{name}={key!r}: a context key is a Python identifier")
+    return tuple(sorted({**dict(old), **keys}.items()))
 
 
 def collisions(task: str, fields: Iterable[str], renames: Mapping[str, str]) -> list[Violation]:

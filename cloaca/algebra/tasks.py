@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from returns.result import Result
 from typing_extensions import ParamSpec, TypeVar
 
-from cloaca.algebra.declarations import Signature, collisions, unknown_field
+from cloaca.algebra.declarations import Renames, Signature, collisions, renamed
 from cloaca.algebra.graphs import Graph, Hidden, In, Node, Out
 from cloaca.algebra.models import row_of
 from cloaca.algebra.queues import checked_queue
@@ -38,7 +38,6 @@ Answer: TypeAlias = Result[Written, Err]
 AsyncAnswer: TypeAlias = Coroutine[Any, Any, Result[Written, Err]]
 Whole = TypeVar("Whole", bound=BaseModel)
 
-Renames = tuple[tuple[str, str], ...]
 Executor = Literal["loop", "thread", "process"]
 EXECUTORS: Final = ("loop", "thread", "process")
 
@@ -184,7 +183,7 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
     def reading(self, **keys: str) -> Self:
         """Return the same task with model fields read from other context keys: ``t.reading(amount="total")``."""
         known = {name for parameter in self._resolved().parameters for name in row_of(parameter.model)}
-        return self._changed(reads=_renamed(self.reads, keys, known, f'Task "{self.name}" reads'))
+        return self._changed(reads=renamed(self.reads, keys, known, f'Task "{self.name}" reads'))
 
     def writing(self, **keys: str) -> Self:
         """Return the same task with output fields written to other context keys: ``t.writing(total="amount")``.
@@ -194,7 +193,7 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
         """
         output = self._resolved().output
         known = set(row_of(output)) if output else set()
-        writes = _renamed(self.writes, keys, known, f'Task "{self.name}" writes')
+        writes = renamed(self.writes, keys, known, f'Task "{self.name}" writes')
         if violations := collisions(self.name, known, dict(writes)):
             raise ContractError(violations)
         return self._changed(writes=writes)
@@ -213,15 +212,6 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
             return self.signature
         except Unresolved as error:
             raise ContractError([undefined(self.name, f'Task "{self.name}"', error)]) from error
-
-
-def _renamed(old: Renames, keys: Mapping[str, str], known: set[str], who: str) -> Renames:
-    for name, key in keys.items():
-        if name not in known:
-            raise TypeError(unknown_field(who, name, known))
-        if not isinstance(key, str) or not key.isidentifier():
-            raise ValueError(f"{name}={key!r}: a context key is a Python identifier")
-    return tuple(sorted({**dict(old), **keys}.items()))
 
 
 @dataclass(frozen=True, slots=True)

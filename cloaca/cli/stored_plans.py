@@ -45,6 +45,7 @@ def _node(index: int, stored: dict[str, Any], succs: list[int]) -> PlanNode:
         awaited=tuple(pred for pred in preds if pred not in gates),
         gates=gates,
         rule=stored.get("rule", "none_failed"),
+        signal=stored.get("signal"),
         predicate=(lambda _: True) if stored["kind"] == "gate" else None,
     )
 

@@ -11,19 +11,18 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
-from cloaca.algebra.declarations import Parameter, Signature
+from cloaca.algebra.declarations import Parameter, Renames, Signature
 from cloaca.algebra.guards import Guard
 from cloaca.algebra.rows import Row
 from cloaca.algebra.structures import Structure, cyclic, find_cycle, topological, two_tasks_one_name
-from cloaca.contract.fanouts import Fanned, Given, Last, Place, Resolved, resolved, visible
+from cloaca.contract.fanouts import Fanned, Given, Last, Place, Resolved, resolved, visible, waits_inside
 from cloaca.contract.steps import Read, Step, Types, Write
 from cloaca.errors import ContractError, Violation
 
-Kind = Literal["task", "gate", "entry", "exit", "each", "end"]
-# The kinds that users see and ask for by name; each has an output.
-ANSWERING: Final[tuple[Kind, ...]] = ("task", "exit", "each")
+Kind = Literal["task", "gate", "entry", "exit", "each", "sleep", "wait", "subflow", "end"]
+# The kinds that users see and ask for by name, and whose writes stay.
+SHOWN: Final[tuple[Kind, ...]] = ("task", "exit", "each", "sleep", "wait", "subflow")
 Model: TypeAlias = Any  # a front end's: opaque, hashable, compared
-Renames = tuple[tuple[str, str], ...]
 
 
 class Node(Protocol):
@@ -56,6 +55,18 @@ class Inside(NamedTuple):
     output: Model | None
 
 
+class Waits(NamedTuple):
+    """A node that waits, opened: what it reads and writes; ``sure`` if it surely writes once it has succeeded.
+
+    Its node has ``reads``, ``writes`` and ``whole`` as a task has.
+    """
+
+    kind: Literal["sleep", "wait", "subflow"]
+    input: Model | None = None
+    output: Model | None = None
+    sure: bool = True
+
+
 class FrontEnd(Protocol):
     """How nodes, conditions, models and types are read. What is wrong comes as ``task-model`` violations."""
 
@@ -64,8 +75,8 @@ class FrontEnd(Protocol):
         """What may be asked about the types of fields."""
         ...
 
-    def opened(self, node: Any) -> Inside | Fanned | None:
-        """Return what is inside a sealed node or a fan-out, None for a task."""
+    def opened(self, node: Any) -> Inside | Fanned | Waits | None:
+        """Return what is inside a sealed node or a fan-out, or what a node waits for; None for a task."""
         ...
 
     def signature(self, task: Any, name: str) -> tuple[Signature | None, Sequence[Violation]]:
@@ -117,6 +128,7 @@ class Site:
     writes: Renames = ()
     output: Model | None = None  # what a task writes, as a whole under the key ``whole`` if it has one
     whole: str | None = None
+    sure: bool = True  # whether it surely writes once it has succeeded
     row: Model | None = None  # what an exit or the end collects, or an entry passes on
     within: str = ""
     fan: Fan | None = None
@@ -148,6 +160,10 @@ class Elaboration:
 
 
 END = "end:"
+
+
+def _input_of(waits: Waits) -> tuple[Parameter, ...]:
+    return () if waits.input is None else (Parameter("input", waits.input),)
 
 
 def first_of(structure: Structure[Any]) -> list[str]:
@@ -239,6 +255,8 @@ class _Builder:
                     self.add_seal(scope, node, inside, behind, guards)
                 case Fanned() as fanned:
                     self.add_each(scope, node, fanned, behind, guards)
+                case Waits() as waits:
+                    self.add_wait(scope, node, waits, behind, guards)
 
     def add_task(self, scope: _Scope, task: Task, behind: Collection[str], guards: tuple[str, ...]) -> None:
         name, shown = scope.prefix + task.name, self.within + scope.prefix + task.name
@@ -247,6 +265,17 @@ class _Builder:
         if signature is not None:
             site.parameters, site.renames = signature.parameters, task.reads
             site.output, site.writes, site.whole = signature.output, task.writes, task.whole
+        self.add(site)
+
+    def add_wait(
+        self, scope: _Scope, node: Task, waits: Waits, behind: Collection[str], guards: tuple[str, ...]
+    ) -> None:
+        name = scope.prefix + node.name
+        if self.within:
+            self.violations.append(waits_inside(self.within + name))
+        site = Site(name, waits.kind, name, scope.prefix, (*scope.place, node.name), behind, guards, node.rule, node)
+        site.parameters, site.renames = _input_of(waits), node.reads
+        site.output, site.writes, site.whole, site.sure = waits.output, node.writes, node.whole, waits.sure
         self.add(site)
 
     def signature(self, task: Task, name: str) -> Signature | None:
@@ -299,6 +328,8 @@ class _Builder:
                 model = signature.output if signature is not None else None
             case Inside() as inside:
                 model = inside.output
+            case Waits() as waits:
+                model = waits.output
             case Fanned():
                 pass
         return None if model is None else Last(names[0], model)
@@ -346,8 +377,8 @@ class _Builder:
         if model is not None:
             return (Parameter("model", model),), ()
         inside = self.front_end.opened(first)
-        if isinstance(inside, Inside) and inside.input is not None:
-            return (Parameter("model", inside.input),), ()
+        if isinstance(inside, Inside | Waits) and inside.input is not None:
+            return (Parameter("model", inside.input),), first.reads if isinstance(inside, Waits) else ()
         if inside is None:
             signature, violations = self.front_end.signature(first, name)
             if signature is not None and signature.parameters:
@@ -411,7 +442,7 @@ class _Builder:
             guards=tuple([index[guard] for guard in site.guards]),
             instead=index[f"entry:{site.id}"] if site.kind == "exit" else None,
             entry=site.kind == "entry",
-            closing=site.kind in ("exit", "end"),
+            closing=site.kind in ("exit", "end", "subflow"),
             reader=self.reader(site),
             elsewhere='another name, into="..."' if site.fan else "",
         )
@@ -450,9 +481,10 @@ class _Builder:
             return self.row_writes(site.row, site.scope, ())
         if site.output is None:
             return ()
+        writes = self.row_writes(site.output, site.scope, site.writes)
         if site.whole:
-            return (Write(self.key(site.scope, site.whole), site.output),)
-        return self.row_writes(site.output, site.scope, site.writes)
+            writes = (Write(self.key(site.scope, site.whole), site.output),)
+        return writes if site.sure else tuple(write._replace(sure=False) for write in writes)
 
     def row_writes(self, model: Model, scope: str, renames: Renames, *, optional: bool = False) -> tuple[Write, ...]:
         """The writes of one model; with ``optional``, its fields with defaults may be left out."""
@@ -483,6 +515,8 @@ class _Builder:
     def reader(self, site: Site) -> str:
         if site.kind == "gate":
             return f'The condition {self.front_end.condition_name(site.predicate)} of task "{site.task}"'
+        if site.kind == "subflow" and site.parameters:
+            return f'The input {self.front_end.model_name(site.parameters[0].model)} of "{site.task}"'
         row = "" if site.row is None else self.front_end.model_name(site.row)
         if site.kind == "exit":
             return f'The output {row} of "{site.task}"'

@@ -176,3 +176,12 @@ def _no_output(place: Place) -> Violation:
         f"last task that returns a model; end it with one, or seal it: g.sealed(Element, Output)"
     )
     return Violation("workflow-input", place.task, place.fan.into, text)
+
+
+def waits_inside(name: str) -> Violation:
+    """Return the violation for a wait in a fan-out: what comes from outside comes to a run, and not to an element."""
+    text = (
+        f'"{name}": an element of each() has no run of its own to wait in: a signal, a timer or a child run belongs '
+        "to a whole run; wait before or behind the each()"
+    )
+    return Violation("workflow-input", name, "", text)

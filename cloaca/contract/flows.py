@@ -42,6 +42,7 @@ class Flow:
         readers: Iterable[int],
     ) -> None:
         self.steps, self.succs, self.certainty, self.writers = steps, succs, certainty, writers
+        self.is_trivial = certainty.is_trivial and all(write.sure for write in writers.values())
         self.order = list(writers)  # they were collected in topological order
         self.until = max([*writers, *readers], default=-1)
         self.states: dict[int, State] = {}
@@ -62,7 +63,7 @@ class Flow:
 
     def _state(self, index: int) -> State:
         last = max([self._latest(pred) for pred in self.steps[index].preds], default=self.before.last)
-        if self.certainty.is_trivial:  # every task runs, so that the latest writer is sure, too
+        if self.is_trivial:  # every task runs, so that the latest writer is sure, too
             sure = last if last >= 0 else self.before.sure
             return State(last, sure, self._or_own(index, sure))
         sure = max(self._known(index), default=self.before.sure)

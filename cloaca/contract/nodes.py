@@ -17,8 +17,9 @@ from cloaca.algebra.models import model_name, row_of
 from cloaca.algebra.rows import Row
 from cloaca.algebra.signatures import Unresolved, row_problems, undefined
 from cloaca.algebra.tasks import Task
+from cloaca.algebra.waits import Sleep, Subflow, WaitFor
 from cloaca.contract.annotations import assignable, element_of, list_of, show
-from cloaca.contract.elaboration import Inside
+from cloaca.contract.elaboration import Inside, Waits
 from cloaca.contract.fanouts import Fanned
 from cloaca.contract.steps import Types
 from cloaca.errors import ContractError, Violation
@@ -29,13 +30,19 @@ Model = type[BaseModel]
 class _Nodes:
     types: Final = Types(assignable, show, element_of, list_of)
 
-    def opened(self, node: object) -> Inside | Fanned | None:
+    def opened(self, node: object) -> Inside | Fanned | Waits | None:
         if isinstance(node, Task):
             return None
         if isinstance(node, Seal):
             return Inside(node.graph.structure, node.input, node.output)
         if isinstance(node, Each):
             return Fanned(node.graph.structure, node.over, node.into, node.limit)
+        if isinstance(node, Sleep):
+            return Waits("sleep")
+        if isinstance(node, WaitFor):
+            return Waits("wait", None, node.output)
+        if isinstance(node, Subflow):
+            return Waits("subflow", node.input, node.output, node.sure)
         raise TypeError(f"{node!r} is no node of the language")
 
     def signature(self, task: Task[Any, Any], name: str) -> tuple[Signature[Model] | None, Sequence[Violation]]:

@@ -13,16 +13,19 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from itertools import islice
-from typing import Any, NamedTuple, NewType
+from typing import Any, Final, NamedTuple, NewType
 
 from pydantic import BaseModel
 
 from cloaca.algebra.graphs import Rule
-from cloaca.algebra.models import Reduce, row_of
+from cloaca.algebra.models import Reduce, model_name, row_of
 from cloaca.algebra.retries import NO_RETRY, Retry
 from cloaca.algebra.tasks import Task
-from cloaca.contract.elaboration import ANSWERING, Elaboration, Kind, Site
+from cloaca.algebra.waits import Subflow, Wait, WaitFor
+from cloaca.contract.elaboration import SHOWN, Elaboration, Kind, Site
 from cloaca.contract.steps import INPUT, Checked
+
+WAITS: Final = frozenset({"sleep", "wait", "subflow"})
 
 NodeId = NewType("NodeId", int)
 
@@ -86,7 +89,8 @@ class PlanNode:
 
     ``task`` is the name to show (a gate and an entry go by the task that they decide for), ``gates`` the nodes that
     decide whether it runs, outermost first, ``awaited`` the predecessors that its rule looks at. ``body`` is the task
-    to call, None for nodes that the interpreter does itself.
+    to call, None for nodes that the interpreter does itself; ``wait`` the node that waits, if it is one, ``signal``
+    under which name the signals are stored that it takes.
     """
 
     index: int
@@ -103,6 +107,18 @@ class PlanNode:
     body: Task[Any, Any, Any, Any, Any] | None = None
     predicate: Callable[[Any], bool] | None = None
     fan: FanOut | None = None
+    wait: Wait[Any, Any] | None = None
+    signal: str | None = None
+
+    @property
+    def is_wait(self) -> bool:
+        """Whether it waits for a timer, a signal or a child run, and no attempt of it is ever in flight."""
+        return self.kind in WAITS
+
+    @property
+    def child(self) -> Any:
+        """The workflow of which a ``subflow`` starts a run; None for any other node."""
+        return self.wait.workflow if isinstance(self.wait, Subflow) else None
 
     @property
     def retry(self) -> Retry:
@@ -114,12 +130,14 @@ class PlanNode:
 class Answer:
     """What a run answers with: the output of ``node``, or the row of ``argument``, or else the whole context.
 
-    ``nothing`` marks a workflow whose last task writes nothing.
+    ``nothing`` marks a workflow whose last task writes nothing, ``optional`` one whose last task may be skipped by
+    decision, so that it may answer with None.
     """
 
     node: int | None = None
     argument: Argument | None = None
     nothing: bool = False
+    optional: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +157,7 @@ class Plan:
     @cached_property
     def by_task(self) -> Mapping[str, int]:
         """The index of the node that stands for each task that a user sees."""
-        return {node.task: node.index for node in self.nodes if node.kind in ANSWERING}
+        return {node.task: node.index for node in self.nodes if node.kind in SHOWN}
 
     @cached_property
     def fans(self) -> Mapping[str, PlanNode]:
@@ -152,6 +170,21 @@ class Plan:
             yield node
             if node.fan is not None:
                 yield from node.fan.plan.everywhere()
+
+    @cached_property
+    def channels(self) -> Mapping[int, str]:
+        """For each node that waits for a signal, under which name its signals are stored."""
+        return {node.index: node.signal for node in self.nodes if node.signal is not None}
+
+    @cached_property
+    def waits(self) -> tuple[int, ...]:
+        """The nodes that wait, in topological order."""
+        return tuple(node.index for node in self.nodes if node.is_wait)
+
+    @cached_property
+    def starts_runs(self) -> bool:
+        """Whether a run of this plan may have child runs."""
+        return any(node.kind == "subflow" for node in self.nodes)
 
     @cached_property
     def queues(self) -> Mapping[int, str]:
@@ -197,6 +230,10 @@ def _node_spec(node: PlanNode) -> dict[str, object]:
         spec["writes"] = sorted(row_of(node.output))
     if node.fan:
         spec["each"] = _fan_spec(node.fan)
+    if node.signal is not None:
+        spec["signal"] = node.signal
+    if node.child is not None:
+        spec["workflow"] = node.child.name
     return spec
 
 
@@ -240,6 +277,7 @@ class _Compiler:
             INPUT: {key: Provider(INPUT, key, type) for key, type in given.items()}
         }
         self.sources: dict[tuple[tuple[int, ...], str], Source] = {}
+        self.signals: dict[str, type[BaseModel]] = {}
 
     def plan(self, answer: Answer | None) -> Plan:
         sites = [site for site in self.elaboration.sites if site.kind != "end"]
@@ -268,10 +306,12 @@ class _Compiler:
             gates=step.guards,
             rule=site.rule,  # type: ignore[arg-type]  # a site's rule is a node's, or all_done
             arguments=self.arguments(index, site),
-            output=body.signature.output if body else site.row,
+            output=_output_of(site),
             body=body,
             predicate=site.predicate.function if site.predicate else None,
             fan=self.fan(index, site),
+            wait=site.node if site.kind in WAITS else None,
+            signal=self.signal(site.node) if site.kind == "wait" else None,
         )
 
     def fan(self, index: int, site: Site) -> FanOut | None:
@@ -292,6 +332,13 @@ class _Compiler:
             type=site.fan.resolved.write.type,
             limit=fanned.limit,
         )
+
+    def signal(self, wait: WaitFor[Any, Any]) -> str:
+        """The name of a signal is its model's. Where two models have one name, the second goes by its module, too."""
+        assert wait.output is not None
+        name = model_name(wait.output)
+        known = self.signals.setdefault(name, wait.output)
+        return name if known is wait.output else f"{wait.output.__module__}.{wait.output.__qualname__}"
 
     def arguments(self, index: int, site: Site) -> tuple[Argument, ...]:
         models = [site.row] if site.kind in ("exit", "end") else [parameter.model for parameter in site.parameters]
@@ -324,7 +371,7 @@ class _Compiler:
         """What a node provides, by key: a row field by field, in its order, or a whole model."""
         if node not in self.provided:
             site, writes = self.elaboration.sites[node], self.elaboration.steps[node].writes
-            whole = site.fan is not None or (isinstance(site.node, Task) and site.node.whole is not None)
+            whole = site.fan is not None or site.whole is not None
             fields = [None] if whole else row_of(_output_of(site) or BaseModel)
             self.provided[node] = {
                 write.key: Provider(node, name, write.type, write.reducer is None)
@@ -350,7 +397,7 @@ class _Compiler:
         """For each key of the outermost scope: everybody who writes it, latest first, then the input."""
         writers: dict[str, list[int]] = {key: [] for key in self.given}
         for index, site in enumerate(sites):
-            if not site.scope and site.kind in ANSWERING:
+            if not site.scope and site.kind in SHOWN:
                 for write in self.elaboration.steps[index].writes:
                     writers.setdefault(write.key, []).append(index)
         return {
@@ -360,4 +407,4 @@ class _Compiler:
 
 
 def _output_of(site: Site) -> type[BaseModel] | None:
-    return site.node.signature.output if site.kind == "task" and isinstance(site.node, Task) else site.row
+    return site.row if site.output is None else site.output

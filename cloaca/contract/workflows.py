@@ -17,7 +17,9 @@ from cloaca.algebra.fanouts import Each
 from cloaca.algebra.graphs import Graph, Node, Row, Seal, as_graph, graph_of, overlaid
 from cloaca.algebra.structures import Structure, checked_name, closed, cyclic
 from cloaca.algebra.tasks import Task
+from cloaca.algebra.waits import Wait
 from cloaca.contract import fingerprints
+from cloaca.contract.certainty import Certainty
 from cloaca.contract.closing import Closed, close, refused
 from cloaca.contract.nodes import NODES
 from cloaca.contract.plans import Answer, Plan, compile_plan
@@ -158,8 +160,16 @@ def _answer(graph: Graph[Any, Any, Any], found: Closed) -> Answer:
     if isinstance(graph.structure.nodes[found.last[0]], Each):
         return Answer()  # a list is no model: what it is called, the context says
     node = graph.structure.nodes[found.last[0]]
-    output = node.output if isinstance(node, Seal) else node.signature.output if isinstance(node, Task) else None
-    return Answer(nothing=True) if output is None else Answer(node=found.elaboration.index[found.last[0]])
+    output = _output_of(node)
+    index = found.elaboration.index[found.last[0]]
+    optional = Certainty(found.elaboration.steps).can_be_skipped(index) or not found.elaboration.sites[index].sure
+    return Answer(nothing=True) if output is None else Answer(node=index, optional=optional)
+
+
+def _output_of(node: Node[Any, Any, Any]) -> Row:
+    if isinstance(node, Seal | Wait):
+        return node.output
+    return node.signature.output if isinstance(node, Task) else None
 
 
 class WorkflowBuilder(Generic[BuilderIn, BuilderOut]):

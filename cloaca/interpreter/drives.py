@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from cloaca.contract.elaboration import ANSWERING
 from cloaca.contract.plans import Plan
 from cloaca.interpreter.answers import Raised, Report, Returned
 from cloaca.interpreter.errands import runs_in_a_child
 from cloaca.interpreter.group_commit import GroupCommit
-from cloaca.interpreter.histories import RunEvent, earlier_attempts, moment, restored, shows_skip
-from cloaca.interpreter.inputs import Outputs
+from cloaca.interpreter.histories import VISIBLE, RunEvent, earlier_attempts, moment, outputs_of, restored, shows_skip
 from cloaca.interpreter.queues import Queues, Ticket
 from cloaca.interpreter.scopes import elements_in
+from cloaca.interpreter.waiting import Waits
 from cloaca.machine.commands import Abandon, Adopt, Begin, Cancel, Command, Complete, Fail, Pause, PutBack, Resume
 from cloaca.machine.decisions import Rejected, step
 from cloaca.machine.events import (
@@ -33,6 +32,7 @@ from cloaca.machine.events import (
     RunSucceeded,
     TaskFailed,
     TaskSucceeded,
+    WaitBegun,
 )
 from cloaca.machine.states import enabled
 from cloaca.machine.statuses import RunStatus, TaskStatus
@@ -138,6 +138,30 @@ class Owner(Protocol):
         """Offer a node once its retry delay is over."""
         ...
 
+    def alarm_at(self, due: float, drive: Drive, node: int) -> None:
+        """Ring ``drive.alarm(node)`` once it is due."""
+        ...
+
+    def listen(self, run: int) -> None:
+        """Look for what has come for a run from outside."""
+        ...
+
+    def bear(self, drive: Drive, node: int, input: str | None) -> None:
+        """Store the child run that ``node`` starts, together with the rows appended last."""
+        ...
+
+    def forsake(self, drive: Drive) -> None:
+        """Cancel the child runs that are driven here: their parent has ended before them."""
+        ...
+
+    def revive(self, drive: Drive, node: int, child: int) -> None:
+        """Retry a child run that has ended badly, and then offer ``node`` again."""
+        ...
+
+    def see_end(self, drive: Drive, node: int, child: int) -> None:
+        """Look at a child run that has ended, and end the wait of ``node`` accordingly."""
+        ...
+
     def weigh(self, drive: Drive) -> None:
         """Count a run among those that take room, or among those that rest."""
         ...
@@ -162,10 +186,8 @@ class Drive:
         self.worker, self.plan, self.row = worker, plan, history.run
         self.id = history.run.id
         self.state = restored(plan, history)
-        self.outputs = Outputs(history.run.input)
-        for row in history.tasks:
-            if row.status == "succeeded" and row.name in plan.by_name:
-                self.outputs.raw[plan.by_name[row.name]] = row.output
+        self.outputs = outputs_of(plan, history)
+        self.waits = Waits(self, history)
         self.inside = dict(elements_in(plan, history, earlier_attempts(history.run)))
         self.fans: dict[int, FanOut] = {}
         self.running: dict[int, Running] = {}
@@ -177,6 +199,7 @@ class Drive:
         self.messages: dict[int, str] = {}  # why the latest attempt failed, for who listens
         self.listeners: list[Callable[[RunEvent], None]] = []
         self.ended = asyncio.Event()
+        self.watchers = 0
         self.dropped = False
         self.unsettled = 0  # reports and the like whose rows are not durable yet
 
@@ -188,6 +211,7 @@ class Drive:
         if self.state.over:  # there is nothing left to do, as when every task is skipped
             self.follow(events, self.worker.commits.batch())
         self.offer_enabled()
+        self.waits.go_on()
 
     @property
     def root(self) -> Drive:
@@ -220,13 +244,33 @@ class Drive:
 
     @property
     def rests(self) -> bool:
-        """Whether the run does nothing but wait for retry delays and slots of queues, also inside of fan-outs."""
+        """Whether the run does nothing but wait: for delays, slots of queues, timers, signals, child runs.
+
+        That goes for what is inside of its fan-outs, too.
+        """
         waits = len(self.delayed) + self.queued
-        if not (waits or self.fans) or len(self.running) > len(self.fans):
+        if self.state.pausing or self.state.over or not (waits or self.fans or self.state.waits):
             return False
-        if not all(fan.rests for fan in self.fans.values()):
+        if len(self.running) > len(self.fans) or not all(fan.rests for fan in self.fans.values()):
             return False
-        return waits == len(self.state.ready) + len(self.state.retry_at)  # else more may start, or is not yet durable
+        # Else more may start, or something that has begun to wait is not yet durable.
+        return waits == len(self.state.ready) + len(self.state.retry_at) and self.waits.rest
+
+    @property
+    def next_due(self) -> float | None:
+        """When the first of the moments comes that the run waits for, None if it waits for none."""
+        moments = [due for due in (*self.state.retry_at.values(), *self.state.waits.values()) if due is not None]
+        return min(moments, default=None)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody in this process waits for the run's end, or for its events."""
+        return self.watchers > 0 or bool(self.listeners)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing more is to be done for the run here."""
+        return self.dropped or self.state.over
 
     @property
     def is_idle(self) -> bool:
@@ -258,6 +302,9 @@ class Drive:
     def start(self, node: int) -> int | None:
         """Begin an attempt of ``node``; return its number, None if the machine refuses."""
         if self.is_held or self.held_up(node):
+            return None
+        if self.plan.nodes[node].wait is not None:
+            self.waits.begin(node)
             return None
         decision = self.command(Begin(node, self.worker.session, self.worker.now()))
         if not decision or not isinstance(event := decision[0], AttemptStarted):
@@ -365,6 +412,7 @@ class Drive:
             self.follow(events, batch)
             self.stop_attempts()
             self.drop_fans()
+            self.worker.forsake(self)
 
     def pause(self) -> None:
         """Start no attempt any more. Once none is in flight, the run is given back, and is paused then."""
@@ -396,6 +444,12 @@ class Drive:
         if self.state.pausing and self.command(Resume(self.worker.now())):
             self.worker.commits.batch()
             self.worker.commits.then(self.offer_enabled)
+            self.worker.commits.then(self.waits.go_on)
+
+    def alarm(self, node: int) -> None:
+        """The moment has come that a node waits for."""
+        if not self.is_gone and node in self.state.waits:
+            self.waits.time_is_up(node)
 
     def release(self, batch: Batch) -> None:
         """Give the paused run back, once no body is left that could not be stopped: another would run beside it."""
@@ -430,6 +484,7 @@ class Drive:
                 self.worker.commits.batch(),
                 f"{crashes} workers died while they drove this run; it is not tried again",
             )
+            self.worker.forsake(self)
 
     def drop(self) -> None:
         """Let go of the run without a trace: another worker has it, or will."""
@@ -499,8 +554,12 @@ class Drive:
             self.release(batch)
 
     def close(self, batch: Batch, end: EndRow) -> None:
-        """Append the end of the run."""
+        """Append the run's end; its parent is told of it with the same commit, and its child runs end with it."""
         batch.ends.append(end)
+        if self.row.parent is not None:
+            batch.roused.append(self.row.parent)
+        if self.plan.starts_runs and end.status != "succeeded":
+            batch.forsaken.append(self.id)
 
     def committed(self, events: tuple[Event, ...], news: list[int], ending: str | None) -> None:
         """The rows are durable: tell who listens, start what may start, let go of a run that has ended."""
@@ -513,6 +572,8 @@ class Drive:
         for event in events:
             if isinstance(event, AttemptFailed):
                 self.worker.offer_at(event.retry_at, self, event.node)
+            if isinstance(event, WaitBegun):
+                self.waits.begun(event)
         for node in news:
             if self.state.tasks[node] is TaskStatus.READY:
                 self.worker.offer(self, node)
@@ -528,7 +589,11 @@ class Drive:
 
     async def wait(self) -> bool:
         """Wait for the run's end to be durable; False if the run was dropped instead."""
-        await self.ended.wait()
+        self.watchers += 1
+        try:
+            await self.ended.wait()
+        finally:
+            self.watchers -= 1
         return not self.dropped
 
     def visible(self, older_than: float) -> Iterator[AttemptRow]:
@@ -557,6 +622,8 @@ class Drive:
             match event:
                 case TaskSucceeded(node, attempt) if self.shows(node):
                     yield RunEvent("task_succeeded", self.plan.nodes[node].task, moment(event.at), attempt)
+                case WaitBegun(node, attempt):
+                    yield RunEvent("wait_began", self.plan.nodes[node].task, moment(event.at), attempt)
                 case AttemptFailed(node, attempt) | TaskFailed(node, attempt):
                     kind = "attempt_failed" if isinstance(event, AttemptFailed) else "task_failed"
                     task, message = self.plan.nodes[node].task, self.messages.get(node, "")
@@ -571,4 +638,4 @@ class Drive:
 
     def shows(self, node: int) -> bool:
         """Whether users see a node."""
-        return self.plan.nodes[node].kind in ANSWERING
+        return self.plan.nodes[node].kind in VISIBLE

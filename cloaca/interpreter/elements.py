@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from cloaca.contract.elaboration import ANSWERING
+from cloaca.contract.elaboration import SHOWN
 from cloaca.contract.plans import FanOut, Plan
 from cloaca.errors import UnknownTask
 from cloaca.interpreter.histories import TaskInfo, earlier_attempts, outputs_of, restored, task_infos
@@ -120,6 +120,6 @@ def _info(found: _Found, index: int) -> ElementInfo:
 
 
 def _named(prefix: str, infos: list[TaskInfo], plan: Plan) -> Iterator[TaskInfo]:
-    names = {node.task: node.name for node in plan.nodes if node.kind in ANSWERING}
+    names = {node.task: node.name for node in plan.nodes if node.kind in SHOWN}
     for info in infos:
         yield replace(info, name=prefix + names[info.name])

@@ -209,6 +209,29 @@ class FanOut:
         """Offer a node once its retry delay is over."""
         self.drive.worker.offer_at(due, drive, node)
 
+    def alarm_at(self, due: float, drive: Drive, node: int) -> None:
+        """Say when the time of a wait is up."""
+        self.drive.worker.alarm_at(due, drive, node)
+
+    def listen(self, run: int) -> None:
+        """Ask what has come for a run from outside."""
+        self.drive.worker.listen(run)
+
+    def bear(self, drive: Drive, node: int, input: str | None) -> None:
+        """Start a child run."""
+        self.drive.worker.bear(drive, node, input)
+
+    def forsake(self, drive: Drive) -> None:
+        """An element that ends leaves no child runs behind that its run would not end."""
+
+    def revive(self, drive: Drive, node: int, child: int) -> None:
+        """Retry a child run that has ended badly."""
+        self.drive.worker.revive(drive, node, child)
+
+    def see_end(self, drive: Drive, node: int, child: int) -> None:
+        """Find out how a child run has ended."""
+        self.drive.worker.see_end(drive, node, child)
+
     def weigh(self, drive: Drive) -> None:
         """Count an element among those that rest, or not."""
         assert isinstance(drive, Element)  # only elements have a fan-out for their owner

@@ -9,29 +9,34 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from math import inf
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 from returns.result import Failure, Success
 
 from cloaca.algebra.outcomes import Outcome, RunFailure, TaskFailure
-from cloaca.contract.elaboration import ANSWERING
+from cloaca.contract.elaboration import SHOWN
 from cloaca.contract.plans import Plan, PlanNode
 from cloaca.errors import IncompatibleRun
 from cloaca.interpreter.inputs import Outputs, typed
 from cloaca.interpreter.scopes import found, outermost
-from cloaca.machine.events import AttemptFailed, AttemptStarted, RunAdopted, TaskFailed, TaskSucceeded
+from cloaca.machine.events import AttemptFailed, AttemptStarted, RunAdopted, TaskFailed, TaskSucceeded, WaitBegun
 from cloaca.machine.states import RunState, Skip, evolve
 from cloaca.machine.statuses import FINAL_TASK, TaskStatus
-from cloaca.ports import Codec, FailureRow, History, RunRow, TaskRow
+from cloaca.ports import Codec, FailureRow, History, RunRow, TaskRow, WaitRow
 
-VISIBLE = ANSWERING
+VISIBLE = SHOWN
+CHILD_KEY = "\x1f"  # the keys of child runs begin with it: no user's key has a character that can't be printed
 
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """A run in a listing. Times are in UTC; ``reason`` says why it failed or is blocked, where no task does."""
+    """A run in a listing. Times are in UTC; ``reason`` says why it failed or is blocked, where no task does.
+
+    ``parent`` is the id of the run that has started this one by a ``subflow``.
+    """
 
     id: str
     workflow: str
@@ -43,6 +48,7 @@ class RunInfo:
     finished_at: datetime | None
     reason: str | None
     priority: int = 0
+    parent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,7 @@ class TaskInfo:
 
     ``elements`` is for an ``each()``: how many elements there are (``total``), and how many of them are ``running``,
     ``succeeded``, ``failed`` or ``cancelled``, where there are any.
+    ``child`` is the id of the run that a ``subflow`` has started.
     """
 
     name: str
@@ -60,6 +67,7 @@ class TaskInfo:
     finished_at: datetime | None
     skipped_because: str | None = None
     elements: Mapping[str, int] | None = None
+    child: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +75,9 @@ class RunEvent:
     """Something that happened to a run.
 
     ``kind`` is ``run_started``, ``task_started``, ``task_succeeded``, ``attempt_failed``, ``task_failed``,
-    ``task_skipped``, ``run_succeeded``, ``run_failed``, ``run_cancelled``, or the kind of a note such as
-    ``run_recovered``, ``run_paused``, ``run_resumed``, ``run_retried``, ``run_forked``. ``at`` is in UTC.
+    ``task_skipped``, ``wait_began`` (instead of ``task_started``, of a node that waits), ``signal_received``,
+    ``run_succeeded``, ``run_failed``, ``run_cancelled``, or the kind of a note such as ``run_recovered``,
+    ``run_paused``, ``run_resumed``, ``run_retried``, ``run_forked``. ``at`` is in UTC.
     """
 
     kind: str
@@ -84,8 +93,9 @@ class Waiting:
 
     ``kind`` is ``nothing`` (it has ended), ``worker`` (nobody drives it), ``task`` (an attempt runs), ``retry`` (a
     delay, over at ``until``), ``queue`` (a slot of the queue ``field``; ``until`` if its rate is used up till then),
-    ``slot`` (a task is ready, all slots of the worker are taken), ``resume`` (it is paused), ``blocked``
-    (``field`` says why).
+    ``slot`` (a task is ready, all slots of the worker are taken), ``timer`` (a ``sleep``, over at ``until``),
+    ``signal`` (of the model ``field``, until ``until`` at the latest), ``child`` (the run ``field``), ``resume`` (it is
+    paused), ``blocked`` (``field`` says why).
     """
 
     kind: str
@@ -106,7 +116,10 @@ def _moment(at: float | None) -> datetime | None:
 def run_info(row: RunRow) -> RunInfo:
     """Return a run's row for people."""
     times = (moment(row.created_at), _moment(row.started_at), _moment(row.finished_at))
-    return RunInfo(str(row.id), row.workflow, row.version, row.status, row.key, *times, row.reason, row.priority)
+    key = None if row.key is not None and row.key.startswith(CHILD_KEY) else row.key
+    parent = None if row.parent is None else str(row.parent)
+    head = (str(row.id), row.workflow, row.version, row.status, key)
+    return RunInfo(*head, *times, row.reason, row.priority, parent)
 
 
 def restored(plan: Plan, history: History) -> RunState:
@@ -115,6 +128,7 @@ def restored(plan: Plan, history: History) -> RunState:
     state.recall({plan.by_name[name]: count for name, count in earlier.items() if name in plan.by_name})
     evolve(plan, state, RunAdopted(0, 0.0))
     done = {row.name: row for row in history.tasks}
+    waits = {row.name: row for row in history.waits}
     failures: dict[str, list[FailureRow]] = {}
     for row in history.failures:
         if row.attempt > earlier.get(row.name, 0):
@@ -125,8 +139,16 @@ def restored(plan: Plan, history: History) -> RunState:
     for node in plan.nodes:  # in topological order, so that predecessors come first
         if node.name in done or node.name in failures:
             _replay(plan, state, node, done.get(node.name), failures.get(node.name, []))
+        elif (wait := waits.get(node.name)) is not None and _still_waits(state, node, wait):
+            evolve(plan, state, WaitBegun(node.index, state.attempt(node.index), wait.began_at, wait.until))
     state.take_news()
     return state
+
+
+def _still_waits(state: RunState, node: PlanNode, row: WaitRow) -> bool:
+    """Whether a wait that has begun goes on: other code may have another node there, or one that is not reached yet."""
+    fits = node.is_wait and (row.until is not None or node.kind != "sleep")
+    return fits and state.tasks[node.index] is TaskStatus.READY
 
 
 def earlier_attempts(row: RunRow) -> dict[str, int]:
@@ -143,7 +165,10 @@ def _replay(plan: Plan, state: RunState, node: PlanNode, done: TaskRow | None, f
             evolve(plan, state, AttemptFailed(node.index, failure.attempt, failure.at, failure.retry_at))
     if done is None:
         return
-    evolve(plan, state, AttemptStarted(node.index, done.attempt, done.started_at))
+    if node.is_wait:
+        evolve(plan, state, WaitBegun(node.index, done.attempt, done.started_at, None))
+    else:
+        evolve(plan, state, AttemptStarted(node.index, done.attempt, done.started_at))
     if done.status == "failed":
         evolve(plan, state, TaskFailed(node.index, done.attempt, done.finished_at))
         return
@@ -155,9 +180,15 @@ def outputs_of(plan: Plan, history: History) -> Outputs:
     """Return the payloads that a run has stored."""
     outputs = Outputs(history.run.input)
     for row in history.tasks:
-        if row.status == "succeeded" and row.name in plan.by_name:
-            outputs.raw[plan.by_name[row.name]] = row.output
+        index = plan.by_name.get(row.name) if row.status == "succeeded" else None
+        if index is not None and has_written(plan.nodes[index], row.output):
+            outputs.raw[index] = row.output
     return outputs
+
+
+def has_written(node: PlanNode, payload: str | None) -> bool:
+    """Whether a node that has succeeded counts as a writer: a child run may answer with None instead of its model."""
+    return payload is not None or node.output is None or not node.is_wait
 
 
 def task_infos(plan: Plan, history: History) -> list[TaskInfo]:
@@ -165,6 +196,8 @@ def task_infos(plan: Plan, history: History) -> list[TaskInfo]:
     state = _final_state(plan, history)
     rows = {row.name: row for row in history.tasks}
     shown = {row.name: row for row in history.attempts}
+    waits = {row.name: row for row in history.waits}
+    children = {row.parent_task: str(row.id) for row in history.children}
     infos = []
     for node in plan.nodes:
         if node.kind not in VISIBLE:
@@ -172,14 +205,25 @@ def task_infos(plan: Plan, history: History) -> list[TaskInfo]:
         row, attempt = rows.get(node.name), shown.get(node.name)
         status = str(state.tasks[node.index])
         started = row.started_at if row else attempt.started_at if attempt else None
+        if started is None and node.index in state.waits:
+            started = waits[node.name].began_at
         if attempt and status == "ready":
             status = "running"
         if _condition_failed(plan, state, node):
             status = "failed"
         number = row.attempt if row else attempt.attempt if attempt else state.attempts.get(node.index, 0)
+        number += node.index in state.waits
         because = _because(plan, state, state.skips.get(node.index)) if status == "skipped" else None
         infos.append(
-            TaskInfo(node.task, status, number, _moment(started), _moment(row.finished_at if row else None), because)
+            TaskInfo(
+                node.task,
+                status,
+                number,
+                _moment(started),
+                _moment(row.finished_at if row else None),
+                because,
+                child=children.get(node.name),
+            )
         )
     return infos
 
@@ -229,12 +273,19 @@ def task_failures(plan: Plan | None, history: History, codec: Codec) -> tuple[Ta
 
 def _task_failure(plan: Plan | None, row: FailureRow, codec: Codec) -> TaskFailure:
     node = found(plan, row.name) if plan else None
-    error: BaseModel | None = None
-    model = node.body.signature.error if node and node.body else None
-    if row.error is not None and model is not None:
-        error = codec.decode(model, row.error)
+    error = _typed(node, row.error, codec) if node and row.error is not None else None
     task = node.task if node and plan and row.name in plan.by_name else row.name
     return TaskFailure(task, row.attempt, row.exception_type, row.message, row.traceback, error, moment(row.at))
+
+
+def _typed(node: PlanNode, payload: str, codec: Codec) -> BaseModel | None:
+    """Return a typed error; of a child run, that of the task of it that has failed."""
+    if node.child is not None:
+        said, plan = from_json(payload), node.child.plan
+        index = plan.by_name.get(said["name"])
+        return None if index is None else _typed(plan.nodes[index], to_json(said["error"]).decode(), codec)
+    model = node.body.signature.error if node.body else None
+    return None if model is None else codec.decode(model, payload)
 
 
 def answer(plan: Plan, history: History, codec: Codec) -> Outcome[Any, Any]:
@@ -278,12 +329,18 @@ def decoded(node: PlanNode, outputs: Outputs, codec: Codec) -> Any:
     return None if raw is None or node.output is None else codec.decode(node.output, raw)
 
 
+def final_failure(history: History) -> FailureRow | None:
+    """Return the failure of the first task that failed for good since the run was last retried."""
+    earlier = earlier_attempts(history.run)
+    final = (row for row in history.failures if row.retry_at is None and row.attempt > earlier.get(row.name, 0))
+    return next(final, None)
+
+
 def run_failure(plan: Plan, history: History, codec: Codec) -> RunFailure[Any]:
     """Return why a run has no output."""
     failures = task_failures(plan, history, codec)
-    earlier = earlier_attempts(history.run)
-    latest = ((f, row) for f, row in zip(failures, history.failures, strict=True) if row.retry_at is None)
-    final = next((f for f, row in latest if row.attempt > earlier.get(row.name, 0)), None)
+    last = final_failure(history)
+    final = next((f for f, row in zip(failures, history.failures, strict=True) if row is last), None)
     run_id, status = str(history.run.id), history.run.status
     if status == "cancelled":
         return RunFailure(run_id, "cancelled", None, None, failures)
@@ -307,6 +364,7 @@ def run_events(plan: Plan, history: History) -> list[RunEvent]:
     row = history.run
     events = [RunEvent("run_started", None, moment(row.started_at or row.created_at)), *_task_events(plan, history)]
     events += [RunEvent("task_skipped", task, moment(at)) for task, at in _skips(plan, history)]
+    events += [RunEvent("signal_received", None, moment(row.sent_at), None, row.name) for row in history.signals]
     events += [RunEvent(note.kind, note.task, moment(note.at), None, note.detail) for note in history.notes]
     if row.finished_at is not None:
         events.append(RunEvent(f"run_{row.status}", None, moment(row.finished_at)))
@@ -314,21 +372,24 @@ def run_events(plan: Plan, history: History) -> list[RunEvent]:
 
 
 ENDINGS = frozenset({"run_succeeded", "run_failed", "run_cancelled"})
+STARTS = frozenset({"task_started", "wait_began"})
 
 
 def place_of(event: RunEvent) -> tuple[int, datetime, bool]:
     """Return what to sort events by: time, but a run's start comes first and its end last, whatever clocks say."""
     phase = 0 if event.kind == "run_started" else 2 if event.kind in ENDINGS else 1
-    return phase, event.at, event.kind != "task_started"
+    return phase, event.at, event.kind not in STARTS
 
 
 def _task_events(plan: Plan, history: History) -> Iterator[RunEvent]:
     tasks = {node.name: node.task for node in plan.nodes if node.kind in VISIBLE}
+    waits = {node.name for node in plan.nodes if node.is_wait}
     messages = {(failure.name, failure.attempt): failure.message for failure in history.failures}
     for done in history.tasks:
         detail = messages.get((done.name, done.attempt), "")
         if task := tasks.get(done.name):
-            yield RunEvent("task_started", task, moment(done.started_at), done.attempt)
+            start = "wait_began" if done.name in waits else "task_started"
+            yield RunEvent(start, task, moment(done.started_at), done.attempt)
             yield RunEvent(f"task_{done.status}", task, moment(done.finished_at), done.attempt, detail)
         elif done.status == "failed" and done.name in plan.by_name:  # a condition that raised
             task = plan.nodes[plan.by_name[done.name]].task
@@ -340,8 +401,13 @@ def _task_events(plan: Plan, history: History) -> Iterator[RunEvent]:
         kind = "attempt_failed" if failure.retry_at is not None else "task_failed"  # which was retried since
         task = plan.nodes[plan.by_name[failure.name]].task
         if failure.name in tasks:
-            yield RunEvent("task_started", task, moment(failure.started_at), failure.attempt)
+            start = "wait_began" if failure.name in waits else "task_started"
+            yield RunEvent(start, task, moment(failure.started_at), failure.attempt)
         yield RunEvent(kind, task, moment(failure.at), failure.attempt, failure.message)
+    done_waits, earlier = {done.name for done in history.tasks}, earlier_attempts(history.run)
+    for wait in history.waits:
+        if wait.name in waits and wait.name not in done_waits:
+            yield RunEvent("wait_began", tasks[wait.name], moment(wait.began_at), earlier.get(wait.name, 0) + 1)
     for shown in history.attempts:
         if task := tasks.get(shown.name):
             yield RunEvent("task_started", task, moment(shown.started_at), shown.attempt)
@@ -357,6 +423,16 @@ def _skips(plan: Plan, history: History) -> Iterator[tuple[str, float]]:
             finished[node.index] = max((finished.get(pred, start) for pred in node.preds), default=start)
             if shows_skip(plan, state, node.index):
                 yield node.task, finished[node.index]
+
+
+def _awaited(plan: Plan, history: History, index: int, until: float | None) -> Waiting:
+    node = plan.nodes[index]
+    if node.kind == "wait":
+        return Waiting("signal", node.task, plan.channels.get(index), _moment(until))
+    if node.kind == "subflow":
+        child = next((str(row.id) for row in reversed(history.children) if row.parent_task == node.name), None)
+        return Waiting("child", node.task, child)
+    return Waiting("timer" if node.kind == "sleep" else "retry", node.task, None, _moment(until))
 
 
 def why(plan: Plan | None, history: History) -> Waiting:
@@ -375,9 +451,9 @@ def why(plan: Plan | None, history: History) -> Waiting:
     for node in plan.nodes:
         if node.name in shown:
             return Waiting("task", node.task)
-    if state.retry_at and not state.ready:
-        node_index, due = min(state.retry_at.items(), key=lambda item: item[1])
-        return Waiting("retry", plan.nodes[node_index].task, None, moment(due))
+    if not state.ready and (waits := [*state.retry_at.items(), *state.waits.items()]):
+        index, until = min(waits, key=lambda wait: inf if wait[1] is None else wait[1])  # what may come first
+        return _awaited(plan, history, index, until)
     ready = next(iter(state.ready), None)
     if ready is None:
         return Waiting("worker")

@@ -41,7 +41,7 @@ def retrial(plan: Plan, history: History, at: float) -> Retrial:
         return Retrial([], row.earlier, f"was blocked: {row.reason}")
     state, nodes = _again(plan, history, at)
     inside = _inside(plan, history, nodes, at)
-    done = {task.name for task in history.tasks}
+    done = {task.name for task in history.tasks} | {wait.name for wait in history.waits}
     told = _listed([node.task for node in nodes if node.kind in VISIBLE])
     reason = f" ({row.reason})" if row.reason else ""
     return Retrial(

@@ -17,7 +17,7 @@ class Adopt:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """Start an attempt of a node that is ready, or whose retry delay is over."""
+    """Start an attempt of a node that is ready, or whose retry delay is over; of a node that waits, its wait."""
 
     node: int
     lease: int
@@ -26,7 +26,7 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    """Report that an attempt succeeded. ``verdict`` is a gate's decision; exactly gates have one."""
+    """Report that an attempt succeeded, or that a wait is over. Exactly gates have a ``verdict``, their decision."""
 
     node: int
     attempt: int
@@ -37,7 +37,7 @@ class Complete:
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """Report that an attempt failed.
+    """Report that an attempt failed, or that what a node has waited for will not come.
 
     ``retryable`` says whether the error is worth another attempt; ``chance``, from 0 to 1, decides the jitter.
     """

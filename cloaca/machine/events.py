@@ -25,6 +25,16 @@ class AttemptStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitBegun:
+    """A node waits; it is over at ``until`` at the latest, None for whenever that may be. No attempt is in flight."""
+
+    node: int
+    attempt: int
+    at: float
+    until: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class TaskSucceeded:
     """An attempt succeeded, so the task has. ``verdict`` is a gate's decision."""
 
@@ -122,4 +132,4 @@ class RunRetried:
 RunEnded: TypeAlias = RunSucceeded | RunFailed | RunCancelled
 Control: TypeAlias = PauseAsked | PauseWithdrawn | RunPaused | RunResumed | RunRetried
 Attempted: TypeAlias = AttemptStarted | AttemptPutBack | AttemptFailed
-Event: TypeAlias = RunAdopted | Attempted | TaskSucceeded | TaskFailed | RunEnded | Control
+Event: TypeAlias = RunAdopted | WaitBegun | Attempted | TaskSucceeded | TaskFailed | RunEnded | Control

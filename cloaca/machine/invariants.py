@@ -37,10 +37,27 @@ def nothing_waits_for_nothing(plan: Plan, state: RunState) -> bool:
 
 
 def ready_is_what_is_ready(plan: Plan, state: RunState) -> bool:
-    """``ready`` and ``retry_at`` hold the ready and the waiting nodes, and nothing else."""
+    """``ready`` holds the ready nodes, ``retry_at`` and ``waits`` the waiting ones between them, and nothing else."""
     ready = {node for node, status in enumerate(state.tasks) if status is TaskStatus.READY}
     waiting = {node for node, status in enumerate(state.tasks) if status is TaskStatus.WAITING}
-    return ready == state.ready.keys() and waiting == state.retry_at.keys()
+    apart = state.retry_at.keys().isdisjoint(state.waits)
+    return ready == state.ready.keys() and apart and waiting == state.retry_at.keys() | state.waits.keys()
+
+
+def waits_are_no_attempts(plan: Plan, state: RunState) -> bool:
+    """What waits for a timer, a signal or a child never runs and is never retried; only such nodes are in ``waits``.
+
+    One that has a time is over at some moment, one that has none is not.
+    """
+    return all(
+        node.index not in state.waits
+        if node.wait is None
+        else state.tasks[node.index] is not TaskStatus.RUNNING
+        and node.index not in state.retry_at
+        and (state.waits.get(node.index) is not None)
+        == (node.wait.seconds is not None and state.tasks[node.index] is TaskStatus.WAITING)
+        for node in plan.nodes
+    )
 
 
 def skips_are_justified(plan: Plan, state: RunState) -> bool:
@@ -138,6 +155,7 @@ INVARIANTS: Mapping[str, Callable[[Plan, RunState], bool]] = {
         skips_are_justified,
         unfinished_is_counted,
         verdicts_are_given,
+        waits_are_no_attempts,
     )
 }
 

@@ -33,6 +33,7 @@ from cloaca.machine.events import (
     RunSucceeded,
     TaskFailed,
     TaskSucceeded,
+    WaitBegun,
 )
 from cloaca.machine.statuses import FINAL_RUN, FINAL_TASK, RUN_TRANSITIONS, TASK_TRANSITIONS, RunStatus, TaskStatus
 
@@ -58,7 +59,8 @@ class RunState:
         open: for each node, how many predecessors are not final; meaningless once the run has ended.
         attempts: attempts so far that are over, for the nodes that have any and have not succeeded since.
         earlier: how many of them were made before the run was last retried: they don't count for the retry policy.
-        retry_at: when a waiting node may start again.
+        retry_at: when a node in its retry delay may start again. ``waits``: of the nodes that wait for something else,
+            when that is over at the latest, None for whenever it may be.
         verdicts: what gates decided. ``skips``: why nodes are skipped; both follow from how the predecessors ended,
             whatever the order.
         ready: the nodes that may start now, in the order in which they became ready.
@@ -82,6 +84,7 @@ class RunState:
         "tasks",
         "unfinished",
         "verdicts",
+        "waits",
     )
 
     def __init__(self, plan: Plan) -> None:
@@ -94,6 +97,7 @@ class RunState:
         self.attempts: dict[int, int] = {}
         self.earlier: dict[int, int] = {}
         self.retry_at: dict[int, float] = {}
+        self.waits: dict[int, float | None] = {}
         self.verdicts: dict[int, bool] = {}
         self.skips: dict[int, Skip] = {}
         self.ready: dict[int, None] = {}
@@ -132,7 +136,7 @@ def evolve(plan: Plan, state: RunState, event: Event) -> RunState:
         case TaskSucceeded(node, verdict=verdict):
             assert (plan.nodes[node].kind == "gate") == (verdict is not None), f"node {node}: verdict {verdict}"
             _move(state, node, TaskStatus.SUCCEEDED)
-            state.in_flight -= 1
+            _concluded(state, node)
             if verdict is not None:
                 state.verdicts[node] = verdict
             _settled(plan, state, [node])
@@ -144,6 +148,10 @@ def evolve(plan: Plan, state: RunState, event: Event) -> RunState:
         case AttemptPutBack(node):
             _offer_again(state, node)
             state.in_flight -= 1
+        case WaitBegun(node, until=until):
+            _move(state, node, TaskStatus.WAITING)
+            state.ready.pop(node, None)
+            state.waits[node] = until
         case AttemptFailed(node, attempt, retry_at=retry_at):
             _move(state, node, TaskStatus.WAITING)
             state.in_flight -= 1
@@ -151,7 +159,7 @@ def evolve(plan: Plan, state: RunState, event: Event) -> RunState:
             state.retry_at[node] = retry_at
         case TaskFailed(node, attempt):
             _move(state, node, TaskStatus.FAILED)
-            state.in_flight -= 1
+            _concluded(state, node)
             state.attempts[node] = attempt
             state.failed.append(node)
             _settled(plan, state, [node])
@@ -199,6 +207,17 @@ def enabled(state: RunState, at: float) -> list[int]:
     return [*state.ready, *(node for _, node in due)]
 
 
+def overdue(state: RunState, at: float) -> list[int]:
+    """Return the nodes whose wait is over now because its time has come, by time. Cost: the nodes that wait.
+
+    Nothing is over in a run that nobody drives, or that was asked to pause: time goes on meanwhile.
+    """
+    if state.status is not RunStatus.RUNNING or state.lease == NO_LEASE or state.pausing:
+        return []
+    due = ((until, node) for node, until in state.waits.items() if until is not None and until <= at)
+    return [node for _, node in sorted(due)]
+
+
 def onward(plan: Plan, nodes: Iterable[int]) -> list[int]:
     """Return ``nodes`` and all that come after them, in topological order. Cost: their edges."""
     found = set(nodes)
@@ -221,12 +240,21 @@ def _move(state: RunState, node: int, status: TaskStatus) -> None:
     state.tasks[node] = status
 
 
+def _concluded(state: RunState, node: int) -> None:
+    """A node is final: its wait is over, or its attempt is no longer in flight."""
+    if node in state.waits:
+        del state.waits[node]
+    else:
+        state.in_flight -= 1
+
+
 def _end(state: RunState, status: RunStatus) -> None:
     _turn(state, status)
     state.pausing = False
     state.in_flight = 0
     state.ready.clear()
     state.retry_at.clear()
+    state.waits.clear()
     if state.unfinished:
         for node, task in enumerate(state.tasks):
             if task not in FINAL_TASK:

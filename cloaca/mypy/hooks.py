@@ -13,12 +13,13 @@ from mypy.checker import TypeChecker
 from mypy.plugin import ClassDefContext, FunctionContext, FunctionSigContext, MethodContext, MethodSigContext
 from mypy.types import AnyType, FunctionLike, Instance, Type, TypeOfAny, UninhabitedType
 
-from cloaca.mypy import closing, facts, fanouts, operators, runs, tasks
+from cloaca.mypy import closing, facts, fanouts, operators, runs, tasks, waits
 from cloaca.mypy.expressions import EACH
 from cloaca.mypy.sessions import Session, session, unfiltered
 
 GRAPHS: Final = "cloaca.algebra.graphs"
 TASK: Final = "cloaca.algebra.tasks.Task"
+WAITS: Final = tuple(f"cloaca.algebra.waits.{name}" for name in ("Wait", "Writing", "Sleep", "WaitFor", "Subflow"))
 RECEIVERS: Final = (
     f"{GRAPHS}.Graph",
     f"{GRAPHS}.Composite",
@@ -26,6 +27,7 @@ RECEIVERS: Final = (
     f"{GRAPHS}.Seal",
     "cloaca.algebra.fanouts.Each",
     TASK,
+    *WAITS,
 )
 RUNNERS: Final = ("cloaca.runner.runners.Runner", "cloaca.runner.blocking.BlockingRunner")
 
@@ -37,6 +39,7 @@ _FUNCTIONS: Final[dict[str, Callable[[FunctionContext, Session], Type]]] = {
     closing.WORKFLOW: closing.workflow,
     f"{GRAPHS}.Graph": operators.made,
     EACH: fanouts.each,
+    **waits.FUNCTIONS,
 }
 _METHOD_SIGNATURES: Final[dict[str, Callable[[MethodSigContext, Session], FunctionLike]]] = {
     "cloaca.algebra.tasks.TaskDecorator.__call__": tasks.decorator,

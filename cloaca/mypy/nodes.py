@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from mypy.types import Instance
+from mypy.types import Instance, Type
 
 from cloaca.algebra.declarations import Reader, Signature
 from cloaca.algebra.guards import Guard
 from cloaca.algebra.rows import Row
 from cloaca.algebra.structures import Structure, closed
-from cloaca.contract.elaboration import Inside
+from cloaca.contract.elaboration import Inside, Waits
 from cloaca.contract.fanouts import Fanned
 from cloaca.contract.steps import Types
 from cloaca.errors import Violation
@@ -86,6 +86,15 @@ class StaticTask(StaticNode):
 
 
 @dataclass(frozen=True, eq=False)
+class StaticWait(StaticTask):
+    """A node that waits; ``errors`` are the typed errors of a child run, ``sure`` if it surely writes."""
+
+    kind: Literal["sleep", "wait", "subflow"] = "sleep"
+    sure: bool = True
+    errors: tuple[Type, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
 class StaticSeal(StaticNode):
     """A sealed graph."""
 
@@ -148,8 +157,11 @@ class StaticNodes:
         """What may be asked about types."""
         return self.hints.types
 
-    def opened(self, node: StaticNode) -> Inside | Fanned | None:
-        """Return what is inside a sealed node or a fan-out."""
+    def opened(self, node: StaticNode) -> Inside | Fanned | Waits | None:
+        """Return what is inside a sealed node or a fan-out, or what a node waits for."""
+        if isinstance(node, StaticWait):
+            inputs = [parameter.model for parameter in node.signature.parameters]
+            return Waits(node.kind, next(iter(inputs), None), node.signature.output, node.sure)
         if isinstance(node, StaticSeal) and node.structure is not None:
             return Inside(node.structure, node.input, node.output)
         if isinstance(node, StaticEach) and node.structure is not None:

@@ -13,9 +13,9 @@ from mypy.types import AnyType, Instance, NoneType, Type, TypedDictType, TypeOfA
 from cloaca.algebra.structures import Structure
 from cloaca.contract.certainty import Certainty
 from cloaca.contract.closing import Closed
-from cloaca.contract.elaboration import ANSWERING
+from cloaca.contract.elaboration import SHOWN
 from cloaca.mypy import terms
-from cloaca.mypy.nodes import StaticEach, StaticNode, StaticSeal, StaticTask
+from cloaca.mypy.nodes import StaticEach, StaticNode, StaticSeal, StaticTask, StaticWait
 from cloaca.mypy.sessions import Session
 
 CONTEXT = f"{terms.SHAPES}.Context"
@@ -69,7 +69,8 @@ def _output(structure: Structure[StaticNode], found: Closed, context: Type, cert
     model, index = _writes(structure.nodes[found.last[0]]), found.elaboration.index[found.last[0]]
     if model is None:
         return NoneType()
-    return _union([model, NoneType()]) if certainty.can_be_skipped(index) else model
+    surely = found.elaboration.sites[index].sure and not certainty.can_be_skipped(index)
+    return model if surely else _union([model, NoneType()])
 
 
 def _context(found: Closed, session: Session, certainty: Certainty) -> TypedDictType:
@@ -81,8 +82,8 @@ def _context(found: Closed, session: Session, certainty: Certainty) -> TypedDict
             kinds[key] = [_type(field.type)]
             sure.update((key,) if field.required else ())
     for index, site in enumerate(found.elaboration.sites):
-        if site.kind in ANSWERING and not site.scope:
-            surely = not certainty.can_be_skipped(index)
+        if site.kind in SHOWN and not site.scope:
+            surely = site.sure and not certainty.can_be_skipped(index)
             for write in found.elaboration.steps[index].writes:
                 kinds[write.key] = [*kinds.get(write.key, ()), _type(write.type)] if not surely else [_type(write.type)]
                 sure.update((write.key,) if surely and write.sure else ())
@@ -100,6 +101,8 @@ def errors(structure: Structure[StaticNode]) -> Iterator[Type]:
     for node in structure.nodes.values():
         if isinstance(node, StaticTask) and node.is_opaque:
             yield AnyType(TypeOfAny.special_form)
+        elif isinstance(node, StaticWait):
+            yield from node.errors
         elif isinstance(node, StaticTask) and node.signature.error is not None:
             yield node.signature.error
         elif isinstance(node, StaticSeal | StaticEach) and node.structure is not None:

@@ -18,7 +18,7 @@ from cloaca.algebra.guards import Guard
 from cloaca.algebra.structures import Structure, empty, leaf, nothing_to_seal, overlay, series
 from cloaca.errors import Violation
 from cloaca.mypy import terms
-from cloaca.mypy.nodes import Condition, StaticNode, StaticTask, fanned, renamed, sealed
+from cloaca.mypy.nodes import Condition, StaticNode, StaticTask, StaticWait, fanned, renamed, sealed
 from cloaca.mypy.terms import Spec, Term
 
 Graph = Structure[StaticNode]
@@ -113,7 +113,25 @@ def _opaque(spec: Spec, input: ProperType, output: ProperType) -> StaticNode:
     return StaticTask(spec["name"], f"graph {spec['name']}", signature=signature, is_opaque=True)
 
 
-_LEAVES: Final[Mapping[str, Callable[[Spec, ProperType, ProperType], StaticNode]]] = {"task": _task, "opaque": _opaque}
+def _wait(spec: Spec, rows: ProperType, errors: ProperType) -> StaticNode:
+    input, output = (_model(item) for item in _items(rows))
+    signature = Signature(() if input is None else (Parameter("input", input),), output)
+    return StaticWait(
+        spec["name"],
+        spec["kind"],
+        signature=signature,
+        options=tuple(sorted(spec["options"].items())),
+        kind=spec["kind"],
+        sure=spec["sure"],
+        errors=tuple(_items(errors)),
+    )
+
+
+_LEAVES: Final[Mapping[str, Callable[[Spec, ProperType, ProperType], StaticNode]]] = {
+    "task": _task,
+    "opaque": _opaque,
+    "wait": _wait,
+}
 
 
 def _reading(node: StaticTask, spec: Spec) -> StaticNode:

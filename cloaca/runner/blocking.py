@@ -247,6 +247,14 @@ class BlockingRunHandle(Generic[Out, Errors, Context]):
         finally:
             self._runner._call(events.aclose())
 
+    def send(self, signal: BaseModel) -> None:
+        """As ``RunHandle.send``."""
+        self._runner._call(self._handle.send(signal))
+
+    def children(self) -> list[RunInfo]:
+        """As ``RunHandle.children``."""
+        return self._runner._call(self._handle.children())
+
     def cancel(self) -> None:
         """As ``RunHandle.cancel``."""
         self._runner._call(self._handle.cancel())

@@ -26,7 +26,7 @@ from cloaca.errors import RunNotFound, UnknownTask, WrongOutput
 from cloaca.interpreter import elements, histories
 from cloaca.interpreter.drives import DROPPED, Drive, Running
 from cloaca.interpreter.elements import ElementInfo
-from cloaca.interpreter.histories import RunEvent, TaskInfo, Waiting
+from cloaca.interpreter.histories import RunEvent, RunInfo, TaskInfo, Waiting
 from cloaca.ports import History, PlanRow
 from cloaca.runner import controls
 from cloaca.runner.engines import Engine
@@ -155,7 +155,7 @@ class RunHandle(Generic[Out, Errors, Context]):
         """Return the one thing that the run waits for."""
         waiting = histories.why(self._plan, await self._engine.history(self._run))
         drive = self._live()
-        if drive is not None and waiting.kind in ("task", "worker", "retry", "queue"):
+        if drive is not None and waiting.kind in ("task", "worker", "retry", "queue", "timer", "signal", "child"):
             for inner, node in drive.attempts():
                 return Waiting("task", inner.shown(node))
             for inner in drive.drives():
@@ -166,7 +166,7 @@ class RunHandle(Generic[Out, Errors, Context]):
             delays = [
                 (due, inner.shown(node)) for inner in drive.drives() for node, due in inner.state.retry_at.items()
             ]
-            for due, task in sorted(delays):
+            for due, task in sorted(delays) if waiting.kind not in ("timer", "signal", "child") else ():
                 return Waiting("retry", task, None, histories.moment(due))
         return waiting
 
@@ -220,13 +220,33 @@ class RunHandle(Generic[Out, Errors, Context]):
             if drive is not None:
                 drive.listeners.remove(heard.put_nowait)
 
+    async def send(self, signal: BaseModel) -> None:
+        """Send a signal to the run, for a ``wait_for`` of its model; durable once this has returned, from any process.
+
+        It is kept if the wait isn't reached yet. One ``wait_for`` takes it, once; several of a model take several
+        signals in the order in which these were sent. An instance of a subclass is a signal of its base too.
+
+        Raises:
+            NoSuchSignal: no ``wait_for`` of the run takes it: none waits for this model, each that does has its answer
+                or will not run, or the run has ended.
+            PayloadError: the signal can't be stored as it is.
+            StoreUnavailable: the database can't be written. Nothing was sent, unless the database did write it and its
+                answer was lost; sent again, it is then refused.
+        """
+        await controls.send(self._engine, self._run, self._plan, signal)
+
+    async def children(self) -> list[RunInfo]:
+        """Return the runs that this run's ``subflow`` nodes have started, oldest first."""
+        history = await self._engine.history(self._run)
+        return [histories.run_info(row) for row in history.children]
+
     async def cancel(self) -> None:
         """End the run. Once this has returned, no new attempt of it starts, in any process.
 
         Async bodies are cancelled; a body on a thread can't be stopped, so its result is ignored. A run that has ended
         stays as it is.
         """
-        await controls.cancel(self._engine, self._run)
+        await controls.cancel(self._engine, self._run, self._plan)
 
     async def pause(self) -> None:
         """Start no new attempt of the run, in any process, from the moment on at which this has returned.
@@ -353,5 +373,5 @@ def _key(event: RunEvent) -> Key:
 
 
 def _lacks_its_start(event: RunEvent, told: set[Key]) -> bool:
-    ends = event.attempt is not None and event.kind != "task_started"
-    return ends and ("task_started", event.task, event.attempt, None) not in told
+    ends = event.attempt is not None and event.kind not in histories.STARTS
+    return ends and told.isdisjoint((start, event.task, event.attempt, None) for start in histories.STARTS)

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from cloaca.algebra.graphs import RULES, Graph, Rule
+from cloaca.algebra.graphs import RULES, Graph, Node, Rule
 from cloaca.algebra.retries import NO_RETRY, Backoff, Retry
 from cloaca.algebra.tasks import task
+from cloaca.algebra.waits import sleep, wait_for
 from cloaca.contract.plans import Plan
-from cloaca.contract.workflows import WorkflowBuilder
+from cloaca.contract.subflows import subflow
+from cloaca.contract.workflows import Workflow, WorkflowBuilder
+
+Waiting = tuple[Literal["sleep", "wait", "subflow"], float | None]
 
 
 class Nothing(BaseModel):
@@ -31,15 +35,26 @@ def step() -> None:
     raise AssertionError("the machine calls nobody")
 
 
+class Signal(BaseModel):
+    """What is waited for."""
+
+
+child = Workflow("child", step)
+
+
 @dataclass(frozen=True)
 class Item:
-    """One node of a scope: a task, or with ``inner`` a sealed graph. ``preds`` are the places of earlier items."""
+    """One node of a scope: a task, with ``inner`` a sealed graph, with ``waits`` what it waits for, and how long.
+
+    ``preds`` are the places of earlier items.
+    """
 
     name: str
     preds: tuple[int, ...] = ()
     rule: Rule = "none_failed"
     retry: Retry = NO_RETRY
     inner: Scope | None = None
+    waits: Waiting | None = None
 
 
 @dataclass(frozen=True)
@@ -87,10 +102,18 @@ def _guarded(scope: Scope) -> list[Graph[Any, Any, Any]]:
 
 
 def _node(item: Item) -> Graph[Any, Any, Any]:
+    if item.waits is not None:
+        return _waits(*item.waits, key=item.name).named(item.name).on(item.rule)
     if item.inner is None:
         return step.named(item.name).on(item.rule).with_options(retry=item.retry)
     inner = _builder(item.inner, _guarded(item.inner), 0, len(item.inner.items)).build().graph
     return inner.sealed(None, None).named(item.name).on(item.rule)
+
+
+def _waits(kind: str, seconds: float | None, key: str) -> Node[Any, Any, Any]:
+    if kind == "sleep":
+        return sleep(seconds or 0.0)
+    return subflow(child) if kind == "subflow" else wait_for(Signal, timeout=seconds).into(key)
 
 
 def _builder(scope: Scope, nodes: list[Graph[Any, Any, Any]], start: int, stop: int) -> WorkflowBuilder:
@@ -130,6 +153,10 @@ def _random_item(random: Random, place: int, deep: int) -> Item:
         rule = random.choice(RULES)
     if deep and random.randrange(6) == 1:
         return Item(f"t{place}", preds, rule, inner=_random_scope(random, most=3, deep=deep - 1))
+    if random.randrange(5) == 1:
+        kind: Literal["sleep", "wait", "subflow"] = random.choice(("sleep", "wait", "subflow"))
+        seconds = None if kind == "subflow" else random.choice((0.0, 1.0, 4.0) if kind == "sleep" else (None, 1.0, 4.0))
+        return Item(f"t{place}", preds, rule, waits=(kind, seconds))
     return Item(f"t{place}", preds, rule, retry=_random_retry(random))
 
 

@@ -37,9 +37,10 @@ from cloaca.machine.events import (
     RunRetried,
     TaskFailed,
     TaskSucceeded,
+    WaitBegun,
 )
 from cloaca.machine.invariants import violated
-from cloaca.machine.states import NO_LEASE, RunState, enabled, evolve
+from cloaca.machine.states import NO_LEASE, RunState, enabled, evolve, overdue
 from cloaca.machine.statuses import FINAL_TASK, RUN_TRANSITIONS, TASK_TRANSITIONS, RunStatus, TaskStatus
 from tests.machine.programs import Scope, plan_of, random_program
 from tests.machine.reference import OPEN, Fate, Standing, evaluate
@@ -77,6 +78,7 @@ class Trial:
         self.failures: Counter[int] = Counter()  # and successes that a retry has made void
         self.earlier: dict[int, int] = {}
         self.due: dict[int, float] = {}
+        self.waits: dict[int, float | None] = {}
         self.fates: dict[str, Fate] = {}
         self.verdicts: dict[str, bool] = {}
         self.rows: dict[int, list[Event]] = {}
@@ -114,6 +116,7 @@ class Trial:
             self.give(Begin(node, NO_LEASE, self.now), False)
         self.marks["restarted"] += 1
         self.marks["restarted with a delay"] += bool(stored.retry_at)
+        self.marks["restarted with a wait"] += bool(stored.waits)
         self.live.clear()
         self.adopt()
 
@@ -128,12 +131,42 @@ class Trial:
         right = node in self.startable() and lease == self.lease
         self.marks["retried"] += right and node in self.due
         for event in self.give(Begin(node, lease, self.now), right):
-            assert isinstance(event, AttemptStarted)
+            assert isinstance(event, AttemptStarted | WaitBegun)
             assert event.attempt == self.failures[node] + 1
-            self.live[node] = (event.attempt, lease)
+            if isinstance(event, WaitBegun):
+                self.begin_wait(event)
+            else:
+                self.live[node] = (event.attempt, lease)
             self.queue = [other for other in self.queue if other != node]
             self.tickets.append((node, event.attempt, lease))
         self.check()
+
+    def begin_wait(self, event: WaitBegun) -> None:
+        """A wait has begun: it is stored, and over after the time that the program says."""
+        wait = self.plan.nodes[event.node].wait
+        assert wait is not None
+        assert event.until == (None if wait.seconds is None else self.now + wait.seconds)
+        self.waits[event.node] = event.until
+        self.rows.setdefault(event.node, []).append(event)
+        self.marks["waited"] += 1
+
+    def end_wait(self, pick: int, succeeded: bool) -> None:
+        """A timer is over, a signal is there, a child run has ended; or none of that will be."""
+        if self.waits:
+            node = sorted(self.waits)[pick % len(self.waits)]
+            if succeeded:
+                self.complete(node, self.failures[node] + 1, self.lease, True)
+            else:
+                self.lose(node, self.failures[node] + 1, self.lease, True, 0.5)
+
+    def ends_wait(self, node: int, attempt: int, lease: int, succeeded: bool) -> bool:
+        """Tell whether a report may end a wait: not in a pause, and not before its time where time decides."""
+        if self.pausing or self.paused or not self.driven or (attempt, lease) != (self.failures[node] + 1, self.lease):
+            return False
+        kind, until = self.plan.nodes[node].kind, self.waits[node]
+        over = until is not None and until <= self.now
+        self.marks["refused: before its time"] += not over and (kind == "sleep" or (kind == "wait" and not succeeded))
+        return {"sleep": over and succeeded, "wait": over or succeeded, "subflow": True}[kind]
 
     def succeed(self, pick: int, verdict: bool) -> None:
         """An attempt in flight succeeds."""
@@ -170,7 +203,7 @@ class Trial:
         if self.live:
             node, (attempt, lease) = sorted(self.live.items())[pick % len(self.live)]
             attempt, lease = attempt + (wrong == 1), lease - (wrong == 2)
-            right = self.counts(node, attempt, lease)
+            right = self.counts(node, attempt, lease, True)
             for event in self.give(PutBack(node, attempt, lease, self.now), right):
                 assert isinstance(event, AttemptPutBack | RunPaused)
                 self.marks["put back"] += isinstance(event, AttemptPutBack)
@@ -235,6 +268,7 @@ class Trial:
         if self.failures[node.index]:
             self.earlier[node.index] = self.failures[node.index]
         self.due.pop(node.index, None)
+        self.waits.pop(node.index, None)
         self.rows.pop(node.index, None)
 
     def wait(self, seconds: float) -> None:
@@ -254,6 +288,12 @@ class Trial:
             self.wait(10.0)
             for node in self.startable():
                 self.begin_any(node, self.lease)
+            for node in sorted(self.waits):
+                attempt = self.failures[node] + 1
+                if fails(node) and self.plan.nodes[node].kind != "sleep":
+                    self.lose(node, attempt, self.lease, True, 0.5)
+                if node in self.waits:  # a timer, or an endless wait, which can't fail
+                    self.complete(node, attempt, self.lease, True)
             for node, (attempt, lease) in sorted(self.live.items()):
                 if fails(node):
                     self.lose(node, attempt, lease, True, 0.5)
@@ -267,7 +307,7 @@ class Trial:
         """Report a success; it counts only for the attempt in flight under its own lease."""
         gate = self.plan.nodes[node].kind == "gate"
         command = Complete(node, attempt, lease, self.now, verdict if gate else None)
-        right = self.counts(node, attempt, lease)
+        right = self.counts(node, attempt, lease, True)
         if right:
             self.fates[self.plan.nodes[node].name] = "succeeded"
             if gate:
@@ -281,7 +321,7 @@ class Trial:
 
     def lose(self, node: int, attempt: int, lease: int, retryable: bool, chance: float) -> None:
         """Report a failure: the attempt is retried as the policy says, or the task has failed."""
-        right = self.counts(node, attempt, lease)
+        right = self.counts(node, attempt, lease, False)
         tried = attempt - self.earlier.get(node, 0)
         again = right and retryable and tried < self.plan.nodes[node].retry.attempts
         if right and not again:
@@ -301,8 +341,13 @@ class Trial:
         self.settle()
         self.check()
 
-    def counts(self, node: int, attempt: int, lease: int) -> bool:
-        """Tell whether a report is about an attempt in flight, by the worker that has the run."""
+    def counts(self, node: int, attempt: int, lease: int, succeeded: bool) -> bool:
+        """Tell whether a report is about an attempt in flight or a wait, by the worker that has the run."""
+        if node in self.waits:
+            ends = self.ends_wait(node, attempt, lease, succeeded)
+            if ends:
+                del self.waits[node]
+            return ends
         right = self.live.get(node) == (attempt, lease)
         if right:
             del self.live[node]
@@ -315,7 +360,8 @@ class Trial:
 
     def store(self, node: int, attempt: int, event: Event) -> None:
         """Keep what a worker stores about an attempt that has ended."""
-        self.rows.setdefault(node, []).extend((AttemptStarted(node, attempt, self.now), event))
+        rows = self.rows.setdefault(node, [])
+        rows.extend((event,) if self.plan.nodes[node].wait else (AttemptStarted(node, attempt, self.now), event))
 
     def end(self, command: Cancel | Abandon, status: RunStatus) -> None:
         """End the run on demand."""
@@ -323,6 +369,7 @@ class Trial:
             self.demanded = status
             self.pausing = self.paused = False
             self.live.clear()
+            self.waits.clear()
             self.queue.clear()
         self.check()
 
@@ -332,7 +379,8 @@ class Trial:
             return []
         standings = self.standings()
         going = [node.index for node in self.plan.nodes if standings[node.name] == "going"]
-        return [node for node in going if node not in self.live and self.due.get(node, 0.0) <= self.now]
+        idle = [node for node in going if node not in self.live and node not in self.waits]
+        return [node for node in idle if self.due.get(node, 0.0) <= self.now]
 
     def standings(self) -> dict[str, Standing]:
         """Return what the reference says about each node, given what has ended so far."""
@@ -389,6 +437,9 @@ class Trial:
         ready = [] if not self.driven or self.demanded or self.pausing or self.paused else self.queue
         expected = [*ready, *sorted(delayed, key=lambda node: (self.due[node], node))]
         assert enabled(self.state, self.now) == expected
+        going = self.driven and not (self.demanded or self.pausing or self.paused)
+        over = [(until, node) for node, until in self.waits.items() if until is not None and until <= self.now]
+        assert overdue(self.state, self.now) == [node for _, node in sorted(over) if going]
 
     def stands(self, node: PlanNode, standing: Standing) -> bool:
         """Tell whether the machine's status of a node is the one that the reference gives it."""
@@ -396,10 +447,17 @@ class Trial:
         if standing in OPEN and self.demanded:
             return status is TaskStatus.CANCELLED
         if standing == "going":
-            return (status is TaskStatus.RUNNING) == (node.index in self.live) and status not in {
-                TaskStatus.PENDING,
-                *FINAL_TASK,
-            }
+            waits = (status is TaskStatus.WAITING) == (node.index in self.waits or node.index in self.due)
+            waits = waits or node.index in self.live or node.index in self.queue
+            return (
+                waits
+                and (status is TaskStatus.RUNNING) == (node.index in self.live)
+                and status
+                not in {
+                    TaskStatus.PENDING,
+                    *FINAL_TASK,
+                }
+            )
         shown = f"skipped by {skip.by}" if skip else str(status)
         return shown == standing and (skip is not None) == (status is TaskStatus.SKIPPED)
 
@@ -422,10 +480,14 @@ class Trial:
         going = {TaskStatus.READY, TaskStatus.RUNNING, TaskStatus.WAITING}
         for node, (was, now) in enumerate(zip(self.state.tasks, stored.tasks, strict=True)):
             # A retry in flight waits again, for a moment that has passed: its delay is stored, its start is not.
-            again = TaskStatus.WAITING if self.failures[node] > self.earlier.get(node, 0) else TaskStatus.READY
+            retried = self.failures[node] > self.earlier.get(node, 0)
+            again = TaskStatus.WAITING if retried or node in self.waits else TaskStatus.READY
             assert now is (again if was in going else was)
+        assert stored.waits == self.waits
         assert stored.retry_at == {
-            node: due for node, due in self.due.items() if stored.tasks[node] is TaskStatus.WAITING
+            node: due
+            for node, due in self.due.items()
+            if stored.tasks[node] is TaskStatus.WAITING and node not in self.waits
         }
 
 
@@ -448,6 +510,7 @@ ACTIONS: Sequence[tuple[int, Callable[[Trial, Random], None]]] = (
     (2, lambda trial, random: trial.report_again(random.randrange(99), random.random() < 0.5, random.randint(0, 1))),
     (1, lambda trial, random: trial.report_as(random.randrange(9), random.randint(0, trial.lease), True)),
     (1, lambda trial, random: trial.put_back(random.randrange(9), random.choice((0, 0, 1, 2)))),
+    (3, lambda trial, random: trial.end_wait(random.randrange(9), random.random() < 0.7)),
     (2, lambda trial, random: trial.wait(random.choice((0.5, 1.0, 5.0)))),
     (1, lambda trial, random: trial.pause()),
     (2, lambda trial, random: trial.resume()),

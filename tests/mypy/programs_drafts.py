@@ -164,6 +164,8 @@ class Draft(Pen):
             return self._spoilt()
         if self.functions and not first and self.chance(10):
             return self._again()
+        if not first and self.chance(10):
+            return self._waiting(keys, siblings)
         if first and self.inferred:
             start = tuple(Column(key, known.type, known.sure) for key, known in keys.items())
             read, inputs = list(start), [self.inferred] * (bool(start) and not self.chance(8))
@@ -174,8 +176,29 @@ class Draft(Pen):
         name = self.name(self.names.pop() if self.names else self.pick(TASKS))
         output = self.model(f"{_title(name)}Out", tuple(wrote)) if wrote else "None"
         self.function(name, inputs, output, self._options())
+        if not first and len(inputs) < 2 and self.chance(10):
+            return self._child(name, inputs[0] if inputs else "", output, wrote)
         self.functions.append((name, tuple(read) if inputs else (), tuple(wrote)))
         return self._dressed(name, read if inputs else [], wrote, inputs[0] if len(inputs) == 1 else "", output)
+
+    def _waiting(self, keys: Keys, siblings: Keys) -> Expr:
+        """A timer, or a wait for a signal, under a name of its own or not."""
+        name = self.name(self.names.pop() if self.names else self.pick(TASKS))
+        wrote = self.writes(keys, siblings, [])
+        named = f'.named("{name}")' if self.chance(80) else ""
+        if not wrote or self.chance(30):
+            return self._bound(Expr(f"sleep({self.random.randint(0, 2)}){named}", ATOM))
+        timeout = ", timeout=3" if self.chance(30) else ""
+        text = f"wait_for({self.model(f'{_title(name)}Out', tuple(wrote))}{timeout}){named}"
+        if self.chance(30):
+            return self._bound(Expr(f'{text}.into("{self.word()}")', ATOM))
+        return self._bound(Expr(text, ATOM, {column.name: Known(column.type, fold=column.fold) for column in wrote}))
+
+    def _child(self, name: str, first: str, output: str, wrote: list[Column]) -> Expr:
+        """A child run of a workflow of one task."""
+        text = f'subflow(Workflow("{name}_flow", {name})).named("{name}")'
+        writes = {column.name: Known(column.type, fold=column.fold) for column in wrote}
+        return self._bound(Expr(text, ATOM, writes, first=first, last=output))
 
     def _spoilt(self) -> Expr:
         name = self.broken(self.name("broken"))

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from cloaca.ports import History
+from cloaca.stores.sql import arrivals
 from cloaca.stores.sql.queries import FINAL, histories, waiting
 from cloaca.stores.sql.releases import release
 from cloaca.stores.sql.statements import HIDE_ATTEMPTS, fence
@@ -19,11 +20,15 @@ SHOW_LIFE = "UPDATE cloaca_session SET lock_file = ? WHERE id = ?"
 CLOSE_SESSION = "DELETE FROM cloaca_session WHERE id = ?"
 FREE_SLOTS = "DELETE FROM cloaca_slot WHERE session = ?"
 CLAIM = (
-    "UPDATE cloaca_run SET status = 'running', owner = ?, started_at = coalesce(started_at, ?) "
+    "UPDATE cloaca_run SET status = 'running', owner = ?, started_at = coalesce(started_at, ?), roused = 0, "
+    "wake_at = NULL "
     "WHERE id IN (SELECT value FROM json_each(?))"
 )
 STATUS = "SELECT status, owner FROM cloaca_run WHERE id = ?"
-STOP = "UPDATE cloaca_run SET status = 'cancelled', finished_at = ?, reason = NULL, cancel_requested = 0 WHERE id = ?"
+STOP = (
+    "UPDATE cloaca_run SET status = 'cancelled', finished_at = ?, reason = NULL, cancel_requested = 0, wake_at = NULL "
+    "WHERE id = ?"
+)
 ASK_TO_STOP = "UPDATE cloaca_run SET cancel_requested = 1 WHERE id = ?"
 BLOCK = "UPDATE cloaca_run SET status = 'blocked', owner = NULL, pausing = NULL, reason = ? WHERE id = ? AND owner = ?"
 UNBLOCK = (
@@ -80,6 +85,7 @@ def cancel(driver: sqlite3.Connection, run: int, at: float) -> str | None:
         return found[0] if found else None
     if found[1] is None:
         driver.execute(STOP, (at, run))
+        arrivals.stopped(driver, run, at)
         return "cancelled"
     driver.execute(ASK_TO_STOP, (run,))
     return str(found[0])
