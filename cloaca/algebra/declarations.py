@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import count
 from typing import Any, Final, Generic, Literal, Protocol
 
 from typing_extensions import TypeVar
@@ -42,6 +43,10 @@ class Hints(Models, Protocol):
         """Return whether a hint is ``TaskContext``, which is injected."""
         ...
 
+    def is_failure(self, hint: Any) -> bool:
+        """Return whether a hint is ``TaskFailure``, which a handler is given."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Parameter(Generic[M]):
@@ -57,6 +62,8 @@ class Signature(Generic[M]):
 
     ``output`` is None for a task that writes nothing; ``answers`` says whether the body returns a ``Result``, whose
     error model is ``error``; ``context`` is the keyword-only parameter that takes the ``TaskContext``, if any.
+    ``failures`` are the places, among all positional parameters, of those that take a ``TaskFailure``: these are not
+    among the ``parameters``, which are read from the context.
     """
 
     parameters: tuple[Parameter[M], ...]
@@ -65,6 +72,7 @@ class Signature(Generic[M]):
     error: M | None = None
     context: str | None = None
     is_async: bool = False
+    failures: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +108,14 @@ class Reader(Generic[M]):
         """Return what a task reads and writes; what is wrong is among the violations and missing from the answer."""
         parameters: list[Parameter[M]] = []
         context: str | None = None
+        failures: list[int] = []
+        places = count()
         for each in declared:
+            place = next(places) if each.kind == "positional" else 0
             if each.kind in ("*", "**"):
                 self.refuse(each.name, f'"{each.kind}{each.name}" can\'t be read from the context; name each input')
+            elif each.kind == "positional" and self.hints.is_failure(each.hint):
+                failures.append(place)
             elif each.kind == "positional":
                 parameters.extend(self.parameter(each))
             elif self.hints.is_context(each.hint):
@@ -115,7 +128,7 @@ class Reader(Generic[M]):
                 )
         output, error = self.returned(returned)
         self.agree(parameters)
-        return Signature(tuple(parameters), output, returned.answers, error, context, is_async)
+        return Signature(tuple(parameters), output, returned.answers, error, context, is_async, tuple(failures))
 
     def predicate(self, declared: Sequence[Declared], *, is_async: bool) -> Parameter[M] | None:
         """Return what a condition reads, None if its one parameter has no annotation (a lambda) or is wrong."""

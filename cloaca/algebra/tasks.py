@@ -120,7 +120,7 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
     """A typed function as a node. Made by ``@task``; calling it calls the plain function.
 
     ``reads`` and ``writes`` map a model's fields to other context keys; ``whole`` is the key that takes the whole
-    output model (``.into``), if any.
+    output model (``.into``), if any; ``handler`` is the task that stands in if this one fails (``.rescue``).
     """
 
     function: Callable[..., Any] = field(kw_only=True)
@@ -128,6 +128,7 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
     reads: Renames = field(default=(), kw_only=True)
     writes: Renames = field(default=(), kw_only=True)
     whole: str | None = field(default=None, kw_only=True)
+    handler: Task[Any, Any, Any, Any, Any] | None = field(default=None, kw_only=True)
     names: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -166,7 +167,8 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
 
     def identity(self) -> tuple[object, ...]:
         """The function, its options and its keys count too."""
-        return (*super().identity(), self.function, self.options, self.reads, self.writes, self.whole)
+        keys = (self.reads, self.writes, self.whole)
+        return (*super().identity(), self.function, self.options, *keys, self.handler)
 
     def with_options(self, **options: Unpack[TaskOptions]) -> Self:
         """Return the same task with other options (``retry=``, ``timeout=``, ``executor=``, ``tags=``) here."""
@@ -200,12 +202,50 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
             raise TypeError(f'Task "{self.name}" writes nothing, so there is nothing to write into "{key}"')
         return self._changed(whole=key)
 
+    def rescue(self, handler: Task[Any, Any, Any, Any, Any], /) -> Self:
+        """Return the same task with a handler: if the task finally fails, ``handler`` runs and stands in for it.
+
+        The handler is a task of its own, with its own retries and timeout. It sees the context that this task has seen,
+        and may also take, among its positional parameters, the ``TaskFailure``, or the error model of this task; one
+        that takes the error model runs only after a ``Failure``, not after an exception. It must write what this task
+        writes, under the same keys and with types that fit, which is checked when the graph is closed. Once it has
+        succeeded, the run goes on as if this task had.
+
+        Raises:
+            TypeError: ``handler`` is no task.
+            ValueError: this task has a handler already, or ``handler`` has a handler, a condition or a rule of its own.
+        """
+        if not isinstance(handler, Task):
+            raise TypeError(f"rescue({handler!r}): a handler is a task; decorate the function with @task")
+        if problem := unfit_handler(
+            self.name, self.handler is not None, handler.name, handler.handler is not None,
+            bool(handler.guards), handler.rule,
+        ):  # fmt: skip
+            raise ValueError(problem)
+        return self._changed(handler=handler)
+
     def _resolved(self) -> Signature[Model]:
         """The signature, where there is no waiting for a definition further down."""
         try:
             return self.signature
         except Unresolved as error:
             raise ContractError([undefined(self.name, f'Task "{self.name}"', error)]) from error
+
+
+def unfit_handler(
+    task: str, has_handler: bool, handler: str, is_rescued: bool, is_guarded: bool, rule: str
+) -> str | None:
+    """Return why a task can't be the handler of another, None if it can."""
+    if has_handler:
+        return f'Task "{task}" has a handler already; let one handler do what both should'
+    if is_rescued:
+        return f'The handler "{handler}" of task "{task}" has a handler itself: nothing rescues a rescue; use retry='
+    if is_guarded or rule != "none_failed":
+        return (
+            f'The handler "{handler}" of task "{task}" has a condition or a rule of its own, but it runs exactly if '
+            f'"{task}" has failed; put the condition on "{task}"'
+        )
+    return None
 
 
 def _renamed(old: Renames, keys: Mapping[str, str], known: set[str], who: str) -> Renames:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from cloaca.algebra.branches import Decision
 from cloaca.algebra.declarations import Signature
 from cloaca.algebra.graphs import Predicate, Seal
 from cloaca.algebra.models import model_name, row_of
@@ -17,7 +18,7 @@ from cloaca.algebra.rows import Row
 from cloaca.algebra.signatures import Unresolved, row_problems, undefined
 from cloaca.algebra.tasks import Task
 from cloaca.contract.annotations import assignable, show
-from cloaca.contract.elaboration import Inside
+from cloaca.contract.elaboration import Choice, Inside
 from cloaca.contract.steps import Types
 from cloaca.errors import ContractError, Violation
 
@@ -27,9 +28,11 @@ Model = type[BaseModel]
 class _Nodes:
     types: Final = Types(assignable, show)
 
-    def opened(self, node: object) -> Inside | None:
+    def opened(self, node: object) -> Inside | Choice | None:
         if isinstance(node, Task):
             return None
+        if isinstance(node, Decision):
+            return Choice(node.predicate)
         if isinstance(node, Seal):
             return Inside(node.graph.structure, node.input, node.output)
         raise TypeError(f"{node!r} is no node of the language")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from itertools import islice
-from typing import Any, NamedTuple, NewType
+from typing import Any, Final, NamedTuple, NewType
 
 from pydantic import BaseModel
 
@@ -22,9 +22,11 @@ from cloaca.algebra.models import Reduce, row_of
 from cloaca.algebra.retries import NO_RETRY, Retry
 from cloaca.algebra.tasks import Task
 from cloaca.contract.elaboration import Elaboration, Kind, Site
+from cloaca.contract.rescues import Given
 from cloaca.contract.steps import INPUT, Checked
 
 NodeId = NewType("NodeId", int)
+SHOWN: Final = ("task", "exit", "branch")  # the kinds of nodes that users see
 
 
 class Provider(NamedTuple):
@@ -66,8 +68,12 @@ class PlanNode:
     """One node of a plan.
 
     ``task`` is the name to show (a gate and an entry go by the task that they decide for), ``gates`` the nodes that
-    decide whether it runs, outermost first, ``awaited`` the predecessors that its rule looks at. ``body`` is the task
-    to call, None for nodes that the interpreter does itself.
+    decide whether it runs, outermost first, ``otherwise`` those among them that must have said no, ``awaited`` the
+    predecessors that its rule looks at. ``body`` is the task to call, None for nodes that the interpreter does itself.
+
+    ``handler`` is the node that stands in for a task if it fails, ``rescues`` the task that a handler stands in for;
+    ``given`` is what a handler gets beside its arguments, by place among all; ``stands_in`` makes of its output the one
+    that the task would have written.
     """
 
     index: int
@@ -79,10 +85,25 @@ class PlanNode:
     awaited: tuple[int, ...]
     gates: tuple[int, ...]
     rule: Rule
+    otherwise: frozenset[int] = frozenset()
     arguments: tuple[Argument, ...] = ()
     output: type[BaseModel] | None = None
     body: Task[Any, Any, Any, Any, Any] | None = None
     predicate: Callable[[Any], bool] | None = None
+    handler: int | None = None
+    rescues: int | None = None
+    given: tuple[tuple[int, Given], ...] = ()
+    stands_in: Argument | None = None
+
+    @property
+    def decides(self) -> bool:
+        """Whether it says yes or no: a condition, or the decision of a branch."""
+        return self.kind in ("gate", "branch")
+
+    @property
+    def needs_error(self) -> bool:
+        """Whether it is a handler that takes a typed error, and nothing else will do."""
+        return any(what == "error" for _, what in self.given)
 
     @property
     def retry(self) -> Retry:
@@ -92,12 +113,14 @@ class PlanNode:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a run answers with: the output of ``node``, or the row of ``argument``, or else the whole context.
+    """What a run answers with: the output of the first of ``nodes`` that has run, or the row of ``argument``, or else
+    the whole context.
 
-    ``nothing`` marks a workflow whose last task writes nothing.
+    There are several nodes behind a branch, and where the last task has a handler. ``nothing`` marks a workflow whose
+    last task writes nothing.
     """
 
-    node: int | None = None
+    nodes: tuple[int, ...] = ()
     argument: Argument | None = None
     nothing: bool = False
 
@@ -119,7 +142,16 @@ class Plan:
     @cached_property
     def by_task(self) -> Mapping[str, int]:
         """The index of the node that stands for each task that a user sees."""
-        return {node.task: node.index for node in self.nodes if node.kind in ("task", "exit")}
+        return {node.task: node.index for node in self.nodes if node.kind in SHOWN}
+
+    @cached_property
+    def outputs(self) -> tuple[type[BaseModel], ...]:
+        """The models of which one is the output, without None; a handler's is the task's for which it stands in."""
+        if self.answer.argument is not None:
+            return (self.answer.argument.model,)
+        found = [self.nodes[node] for node in self.answer.nodes]
+        own = (node.output for node in found if node.rescues is None)
+        return tuple(dict.fromkeys(model for model in own if model is not None))
 
     @cached_property
     def spec(self) -> str:
@@ -147,6 +179,12 @@ def _node_spec(node: PlanNode) -> dict[str, object]:
         spec["rule"] = node.rule
     if node.gates:
         spec["gates"] = node.gates
+    if node.otherwise:
+        spec["otherwise"] = sorted(node.otherwise)
+    if node.rescues is not None:
+        spec["rescues"] = node.rescues
+    if node.given:
+        spec["given"] = node.given
     if node.arguments:
         spec["reads"] = {name: _source_spec(source) for arg in node.arguments for name, source in arg.sources.items()}
     if node.output:
@@ -162,7 +200,9 @@ def _source_spec(source: Source) -> list[object]:
 def _answer_spec(answer: Answer) -> object:
     if answer.argument is not None:
         return {name: _source_spec(source) for name, source in answer.argument.sources.items()}
-    return answer.node if answer.node is not None or answer.nothing else "context"
+    if not answer.nodes:
+        return None if answer.nothing else "context"
+    return answer.nodes[0] if len(answer.nodes) == 1 else answer.nodes
 
 
 def compile_plan(
@@ -187,7 +227,7 @@ class _Compiler:
         sites = [site for site in self.elaboration.sites if site.kind != "end"]
         succs: list[list[int]] = [[] for _ in sites]
         for index in range(len(sites)):
-            for pred in self.elaboration.steps[index].preds:
+            for pred in self.preds(index):
                 succs[pred].append(index)
         nodes = tuple(self.node(index, site, tuple(succs[index])) for index, site in enumerate(sites))
         if answer is None:
@@ -195,25 +235,50 @@ class _Compiler:
             answer = Answer(argument=self.arguments(last, self.elaboration.sites[last])[0])
         return Plan(nodes, self.input, answer, self.context(sites))
 
+    def preds(self, index: int) -> tuple[int, ...]:
+        """What a node waits for; a handler also for the task that it stands in for."""
+        step = self.elaboration.steps[index]
+        return step.preds if step.rescues is None else (*step.preds, step.rescues)
+
     def node(self, index: int, site: Site, succs: tuple[int, ...]) -> PlanNode:
         step = self.elaboration.steps[index]
-        gates = set(step.guards)
         body = site.node if site.kind == "task" and isinstance(site.node, Task) else None
         return PlanNode(
             index=index,
             name=site.id,
             kind=site.kind,
             task=site.task,
-            preds=step.preds,
+            preds=self.preds(index),
             succs=succs,
-            awaited=tuple(pred for pred in step.preds if pred not in gates),
+            awaited=step.awaited,
             gates=step.guards,
+            otherwise=step.otherwise,
             rule=site.rule,  # type: ignore[arg-type]  # a site's rule is a node's, or all_done
             arguments=self.arguments(index, site),
             output=body.signature.output if body else site.row,
             body=body,
             predicate=site.predicate.function if site.predicate else None,
+            handler=self.handlers.get(index),
+            rescues=step.rescues,
+            given=site.given,
+            stands_in=self.stands_in(index, step.rescues),
         )
+
+    @cached_property
+    def handlers(self) -> Mapping[int, int]:
+        """The handler of each task that has one."""
+        steps = enumerate(self.elaboration.steps)
+        return {step.rescues: index for index, step in steps if step.rescues is not None}
+
+    def stands_in(self, handler: int, rescued: int | None) -> Argument | None:
+        """How the output of a task is made of what its handler has written; None where that will do as it is."""
+        if rescued is None or (wanted := _output_of(self.elaboration.sites[rescued])) is None:
+            return None
+        found = _output_of(self.elaboration.sites[handler])
+        if found is None or issubclass(found, wanted):
+            return None
+        providers, written = self.providers(handler), self.elaboration.steps[rescued].writes
+        return Argument(wanted, {write.field: Source((providers[write.key],)) for write in written if write.field})
 
     def arguments(self, index: int, site: Site) -> tuple[Argument, ...]:
         models = [site.row] if site.kind in ("exit", "end") else [parameter.model for parameter in site.parameters]
@@ -246,8 +311,7 @@ class _Compiler:
         """What a node provides, by key: a row field by field, in its order, or a whole model."""
         if node not in self.provided:
             site, writes = self.elaboration.sites[node], self.elaboration.steps[node].writes
-            whole = isinstance(site.node, Task) and site.node.whole is not None
-            fields = [None] if whole else row_of(_output_of(site) or BaseModel)
+            fields = [None] if site.whole is not None else row_of(_output_of(site) or BaseModel)
             self.provided[node] = {
                 write.key: Provider(node, name, write.type, write.reducer is None)
                 for name, write in zip(fields, writes, strict=True)
