@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cloaca.algebra.branches import branch
     from cloaca.algebra.context import TaskContext
     from cloaca.algebra.graphs import Graph
     from cloaca.algebra.models import Reduce
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from cloaca.runner import BlockingRunHandle, BlockingRunner, RunHandle, Runner, run
 
 _HOMES = {
+    "algebra.branches": ("branch",),
     "algebra.context": ("TaskContext",),
     "algebra.graphs": ("Graph",),
     "algebra.models": ("Reduce",),
@@ -123,6 +125,7 @@ __all__ = [
     "Workflow",
     "WorkflowBuilder",
     "WrongOutput",
+    "branch",
     "run",
     "task",
 ]

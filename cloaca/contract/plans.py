@@ -179,6 +179,8 @@ def _node_spec(node: PlanNode) -> dict[str, object]:
         spec["rule"] = node.rule
     if node.gates:
         spec["gates"] = node.gates
+    if node.awaited != tuple(pred for pred in node.preds if pred not in node.gates):
+        spec["awaited"] = node.awaited
     if node.otherwise:
         spec["otherwise"] = sorted(node.otherwise)
     if node.rescues is not None:

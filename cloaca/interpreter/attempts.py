@@ -7,14 +7,13 @@ raises becomes a value here, ``SystemExit`` and ``KeyboardInterrupt`` too. A bod
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from functools import partial
 from typing import Any
 
-from pydantic import BaseModel
-
 from cloaca.algebra.context import TaskContext
+from cloaca.algebra.outcomes import TaskFailure
 from cloaca.contract.plans import PlanNode
 from cloaca.interpreter.answers import (
     AttemptTimeout,
@@ -45,19 +44,24 @@ def evaluate(node: PlanNode, outputs: Outputs, codec: Codec) -> Report:
 
 
 async def attempt(
-    node: PlanNode, outputs: Outputs, context: TaskContext | None, codec: Codec, executor: Executor
+    node: PlanNode,
+    outputs: Outputs,
+    context: TaskContext | None,
+    codec: Codec,
+    executor: Executor,
+    failure: TaskFailure | None = None,
 ) -> Report:
     """Run one attempt of a task and return how it ended.
 
     Raises CancelledError only if it was cancelled itself, Withdrawn if the executor was closed before the body began.
 
-    ``context`` is None for a body that does not ask for it.
+    ``context`` is None for a body that does not ask for it, ``failure`` is what a handler is given.
     """
     body = node.body
     assert body is not None  # nodes without a body are evaluated, not attempted
     signature = body.signature
     try:
-        models = outputs.arguments(node.arguments, codec)
+        models = given(node, outputs.arguments(node.arguments, codec), failure)
     except BaseException as error:  # noqa: BLE001 - a user's reducer or validator may raise anything
         return raised(error, retryable=False)
     injected = {signature.context: context} if signature.context and context else {}
@@ -80,8 +84,17 @@ async def attempt(
         return raised(error, retryable=worth_retrying(error, node.retry.retries))
 
 
+def given(node: PlanNode, models: Sequence[Any], failure: TaskFailure | None) -> list[Any]:
+    """Return what a body is called with: its models, and for a handler how the task failed that it stands in for."""
+    values = list(models)
+    for place, what in node.given:
+        assert failure is not None  # a handler runs only after a failure
+        values.insert(place, failure if what == "failure" else failure.error)
+    return values
+
+
 async def _value(
-    node: PlanNode, models: list[BaseModel], injected: dict[str, TaskContext], executor: Executor
+    node: PlanNode, models: list[Any], injected: dict[str, TaskContext], executor: Executor
 ) -> object:
     """Call the body where it belongs."""
     body = node.body
@@ -102,7 +115,7 @@ class _Overrun(Exception):
 
 
 async def _limited(
-    node: PlanNode, models: list[BaseModel], injected: dict[str, TaskContext], executor: Executor, limit_s: float
+    node: PlanNode, models: list[Any], injected: dict[str, TaskContext], executor: Executor, limit_s: float
 ) -> object:
     """Call the body for ``limit_s`` seconds at most."""
     body = node.body
@@ -151,7 +164,7 @@ async def _waited(running: asyncio.Future[Any], limit_s: float) -> None:
         raise
 
 
-def _called(function: Callable[..., object], models: list[BaseModel], injected: dict[str, TaskContext]) -> object:
+def _called(function: Callable[..., object], models: list[Any], injected: dict[str, TaskContext]) -> object:
     try:
         return function(*models, **injected)
     except BaseException as error:  # noqa: BLE001 - this is where user code runs

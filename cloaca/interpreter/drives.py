@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from cloaca.contract.plans import Plan
+from cloaca.contract.plans import SHOWN, Plan, PlanNode
 from cloaca.interpreter.answers import Raised, Report, Returned
 from cloaca.interpreter.errands import runs_in_a_child
 from cloaca.interpreter.group_commit import GroupCommit
@@ -98,6 +98,9 @@ class Drive:
         for row in history.tasks:
             if row.status == "succeeded":
                 self.outputs.raw[plan.by_name[row.name]] = row.output
+        self.faults = {  # the last failure of each task that has a handler: what the handler is given
+            node.index: row for row in history.failures if (node := self._rescuable(row.name)) is not None
+        }
         self.running: dict[int, Running] = {}
         self.delayed: set[int] = set()  # nodes whose retry delay is not over
         self.overrun: dict[int, asyncio.Future[Any]] = {}
@@ -105,6 +108,10 @@ class Drive:
         self.listeners: list[Callable[[RunEvent], None]] = []
         self.ended = asyncio.Event()
         self.dropped = False
+
+    def _rescuable(self, name: str) -> PlanNode | None:
+        node = self.plan.nodes[self.plan.by_name[name]]
+        return None if node.handler is None else node
 
     def begin(self) -> None:
         """Take the run under this worker's lease, and offer whatever may start."""
@@ -135,6 +142,11 @@ class Drive:
     def is_idle(self) -> bool:
         """Whether no attempt is in flight, nor a body that outlived its attempt."""
         return not self.running and all(body.done() for body in self.overrun.values())
+
+    def fault(self, node: int) -> FailureRow | None:
+        """Return how the task failed that ``node`` stands in for, None if it is no handler."""
+        rescued = self.plan.nodes[node].rescues
+        return None if rescued is None else self.faults[rescued]
 
     def start(self, node: int) -> int | None:
         """Begin an attempt of ``node``; return its number, None if the machine refuses."""
@@ -179,7 +191,8 @@ class Drive:
             case Raised():
                 if report.still_running is not None:
                     self.overrun[node] = report.still_running
-                events = self.command(Fail(node, attempt, lease, at, report.retryable, self.worker.chance()))
+                typed = report.error is not None
+                events = self.command(Fail(node, attempt, lease, at, report.retryable, self.worker.chance(), typed))
                 if events:
                     self.messages[node] = report.message
                     self.failed(batch, node, started_at, report, events[0])
@@ -271,7 +284,10 @@ class Drive:
         retry_at = event.retry_at if isinstance(event, AttemptFailed) else None
         name, session = self.plan.nodes[node].name, self.worker.session
         what = (report.exception_type, report.message, report.traceback, report.error)
-        batch.failures.append(FailureRow(self.id, name, event.attempt, session, started_at, event.at, *what, retry_at))
+        row = FailureRow(self.id, name, event.attempt, session, started_at, event.at, *what, retry_at)
+        batch.failures.append(row)
+        if self.plan.nodes[node].handler is not None:
+            self.faults[node] = row
         if retry_at is None:
             batch.tasks.append(TaskRow(self.id, name, "failed", event.attempt, session, started_at, event.at, None))
 
@@ -369,4 +385,4 @@ class Drive:
 
     def shows(self, node: int) -> bool:
         """Whether users see a node."""
-        return self.plan.nodes[node].kind in ("task", "exit")
+        return self.plan.nodes[node].kind in SHOWN

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 from cloaca.algebra.context import TaskContext
+from cloaca.algebra.outcomes import TaskFailure
 from cloaca.contract.plans import Plan
 from cloaca.contract.workflows import Workflow
 from cloaca.errors import IncompatibleRun, LeaseLost, StoreError, StoreUnavailable
@@ -25,6 +26,7 @@ from cloaca.interpreter.attempts import attempt, evaluate
 from cloaca.interpreter.drives import Drive, Running
 from cloaca.interpreter.errands import run_errand, runs_in_a_child
 from cloaca.interpreter.group_commit import GroupCommit
+from cloaca.interpreter.histories import task_failure
 from cloaca.interpreter.retention import keep_pruning
 from cloaca.interpreter.slots import Slots
 from cloaca.ports import SUSPECT_CRASHES, History, NewRun, PlanRow, Poll, Ports, RunRow, Submitted
@@ -536,10 +538,14 @@ class Worker:
         takes_context = plan_node.body.signature.context is not None
         context = self._context(drive, node, number, running) if takes_context else None
         try:
+            failure = self._failure(drive, node) if plan_node.given else None
+        except Exception as error:  # noqa: BLE001 - a user's validator may raise anything
+            return drive.report(node, number, raised(error, retryable=False))
+        try:
             if runs_in_a_child(plan_node):
-                report = await run_errand(plan_node, drive.outputs, context, self.codec, self.processes)
+                report = await run_errand(plan_node, drive.outputs, context, self.codec, self.processes, failure)
             else:
-                report = await attempt(plan_node, drive.outputs, context, self.codec, self.executor)
+                report = await attempt(plan_node, drive.outputs, context, self.codec, self.executor, failure)
         except Withdrawn:  # only a worker that leaves closes its executor: the run is released with all the others
             drive.running.pop(node, None)
             return
@@ -549,7 +555,12 @@ class Worker:
             if running.task is not None:  # the body cancelled its own task: that is a fault like any other
                 running.task.uncancel()
             report = raised(error, retryable=False)
-        drive.report(node, number, report)
+        return drive.report(node, number, report)
+
+    def _failure(self, drive: Drive, node: int) -> TaskFailure | None:
+        """Return what a handler is given."""
+        row = drive.fault(node)
+        return None if row is None else task_failure(drive.plan, row, self.codec)
 
     def _context(self, drive: Drive, node: int, number: int, running: Running) -> TaskContext:
         name = drive.plan.nodes[node].task
