@@ -51,9 +51,7 @@ def branched(
 
 def _arm(structure: Structure[N], arm: Arm) -> Structure[N]:
     guard: Guard[Any] = Guard(arm, frozenset(structure.nodes), structure.heads)
-    return replace(
-        structure, nodes={name: node.under((guard, *node.guards)) for name, node in structure.nodes.items()}
-    )
+    return replace(structure, nodes={name: node.under((guard, *node.guards)) for name, node in structure.nodes.items()})
 
 
 def renamed(structure: Structure[N], new: str) -> tuple[Structure[N], tuple[Violation, ...]]:

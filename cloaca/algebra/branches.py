@@ -25,7 +25,9 @@ from cloaca.algebra.graphs import (
     as_graph,
     unless_wrong,
 )
+from cloaca.algebra.signatures import Unresolved
 from cloaca.algebra.structures import checked_name, leaf
+from cloaca.errors import ContractError
 
 Then = TypeVar("Then")
 Otherwise = TypeVar("Otherwise")
@@ -39,6 +41,15 @@ class Decision(Node[In, Out, Hidden]):
     kind: ClassVar[str] = "branch"
 
     predicate: Predicate = field(kw_only=True)
+
+    @property
+    def detail(self) -> str:
+        """The model that it asks about."""
+        try:
+            model = self.predicate.model(self.name)
+        except (Unresolved, ContractError):
+            return ""
+        return model.__name__ if model else ""
 
     def identity(self) -> tuple[object, ...]:
         """The predicate counts, too."""

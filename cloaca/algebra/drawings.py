@@ -9,9 +9,10 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from cloaca.algebra.guards import Arm, Guard
+
 if TYPE_CHECKING:
     from cloaca.algebra.graphs import Node
-    from cloaca.algebra.guards import Guard
     from cloaca.algebra.structures import Structure
     from cloaca.drawing import Picture
 
@@ -60,19 +61,46 @@ def picture_of(
     from cloaca.drawing import Frame, Picture, Shape  # noqa: PLC0415
 
     guards = {guard for node in structure.nodes.values() for guard in node.guards}
-    frames = [Frame(f"when {guard.predicate.name}", guard.members) for guard in guards if len(guard.members) > 1]
+    frames = [Frame(f"when {name}", guard.members) for guard in guards if (name := _asked(guard)) and not _alone(guard)]
+    shapes = [
+        Shape(name, name, node.detail, node.kind, _note(node.rule, node.guards))
+        for name, node in sorted(structure.nodes.items())
+    ]
+    handlers = {(name, h.name): h for name, node in structure.nodes.items() if (h := node.stand_in) is not None}
+    drawn = {handler.name: Shape(handler.name, handler.name, handler.detail) for handler in handlers.values()}
+    more = [shape for name, shape in sorted(drawn.items()) if name not in structure.nodes]
     return Picture(
         title=title,
-        shapes=tuple(
-            Shape(name, name, node.detail, node.kind, _note(node.rule, node.guards))
-            for name, node in sorted(structure.nodes.items())
-        ),
-        arrows=structure.edges,
+        shapes=(*shapes, *more),
+        arrows=structure.edges | handlers.keys(),
         frames=tuple(sorted(frames, key=lambda frame: (-len(frame.members), frame.label, sorted(frame.members)))),
         states=states or {},
+        labels={**_arms(structure), **dict.fromkeys(handlers, "rescue")},
+        dashed=frozenset(handlers),
     )
 
 
+def _arms(structure: Structure[Node[Any, Any, Any]]) -> dict[tuple[str, str], str]:
+    """What stands at the arrows from decisions to the first nodes of their arms."""
+    labels = {}
+    for name, node in structure.nodes.items():
+        for guard in node.guards:
+            arm = guard.predicate
+            if isinstance(arm, Arm) and (arm.decision, name) in structure.edges:
+                labels[arm.decision, name] = "yes" if arm.taken else "no"
+    return labels
+
+
+def _asked(guard: Guard) -> str | None:
+    """Return the name of the condition, None for an arm of a branch."""
+    return None if isinstance(guard.predicate, Arm) else guard.predicate.name
+
+
+def _alone(guard: Guard) -> bool:
+    """Return whether a condition is about one node."""
+    return len(guard.members) == 1
+
+
 def _note(rule: str, guards: tuple[Guard, ...]) -> str:
-    own = [f"when {guard.predicate.name}" for guard in guards if len(guard.members) == 1]
+    own = [f"when {name}" for guard in guards if (name := _asked(guard)) and _alone(guard)]
     return ", ".join([*own, *([f"on {rule}"] if rule != "none_failed" else [])])

@@ -192,6 +192,11 @@ class Node(Graph[In, Out, Hidden]):
         """A short line about the node, for pictures."""
         return ""
 
+    @property
+    def stand_in(self) -> Node[Any, Any, Any] | None:
+        """The node that stands in for this one if it fails, for pictures."""
+        return None
+
     def identity(self) -> tuple[object, ...]:
         """What makes this node another one under the same name."""
         return (type(self), self.name, self.rule, self.guards)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf
-from typing import Any, Concatenate, Final, Generic, Literal, Self, TypeAlias, TypedDict, Unpack, overload
+from typing import Any, Concatenate, Final, Generic, Literal, Protocol, Self, TypeAlias, TypedDict, Unpack, overload
 
 from pydantic import BaseModel
 from returns.result import Result
@@ -165,6 +165,11 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
         reads = ", ".join(parameter.model.__name__ for parameter in signature.parameters)
         return f"{reads or '()'} -> {signature.output.__name__ if signature.output else '()'}"
 
+    @property
+    def stand_in(self) -> Task[Any, Any, Any, Any, Any] | None:
+        """The handler."""
+        return self.handler
+
     def identity(self) -> tuple[object, ...]:
         """The function, its options and its keys count too."""
         keys = (self.reads, self.writes, self.whole)
@@ -217,10 +222,7 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
         """
         if not isinstance(handler, Task):
             raise TypeError(f"rescue({handler!r}): a handler is a task; decorate the function with @task")
-        if problem := unfit_handler(
-            self.name, self.handler is not None, handler.name, handler.handler is not None,
-            bool(handler.guards), handler.rule,
-        ):  # fmt: skip
+        if problem := unfit_handler(self, handler):
             raise ValueError(problem)
         return self._changed(handler=handler)
 
@@ -232,18 +234,30 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
             raise ContractError([undefined(self.name, f'Task "{self.name}"', error)]) from error
 
 
-def unfit_handler(
-    task: str, has_handler: bool, handler: str, is_rescued: bool, is_guarded: bool, rule: str
-) -> str | None:
+class Rescuable(Protocol):
+    """What of a task counts when it is given a handler, or is one; a type checker has tasks of its own."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def handler(self) -> object: ...
+    @property
+    def guards(self) -> tuple[object, ...]: ...
+    @property
+    def rule(self) -> str: ...
+
+
+def unfit_handler(task: Rescuable, handler: Rescuable) -> str | None:
     """Return why a task can't be the handler of another, None if it can."""
-    if has_handler:
-        return f'Task "{task}" has a handler already; let one handler do what both should'
-    if is_rescued:
-        return f'The handler "{handler}" of task "{task}" has a handler itself: nothing rescues a rescue; use retry='
-    if is_guarded or rule != "none_failed":
+    who = f'The handler "{handler.name}" of task "{task.name}"'
+    if task.handler is not None:
+        return f'Task "{task.name}" has a handler already; let one handler do what both should'
+    if handler.handler is not None:
+        return f"{who} has a handler itself: nothing rescues a rescue; use retry="
+    if handler.guards or handler.rule != "none_failed":
         return (
-            f'The handler "{handler}" of task "{task}" has a condition or a rule of its own, but it runs exactly if '
-            f'"{task}" has failed; put the condition on "{task}"'
+            f'{who} has a condition or a rule of its own, but it runs exactly if "{task.name}" has failed; '
+            f'put it on "{task.name}"'
         )
     return None
 

@@ -148,9 +148,7 @@ class Branching(Flow):
         told = {(writer, left) for writer, way in facts if (left := _left(way, said)) is not None}
         for writer, way in sorted(told, key=lambda fact: (-fact[0], len(fact[1]), fact[1])):
             known = {**said, **dict(way)}
-            others = (
-                other_way for other, other_way in kept if other == writer or self._supersedes(other, writer)
-            )
+            others = (other_way for other, other_way in kept if other == writer or self._supersedes(other, writer))
             if not inevitable(others, known):
                 kept.append((writer, way))
         return tuple(kept)

@@ -7,7 +7,7 @@ through one of two arms; the entry of a sealed graph is one that decides nothing
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from cloaca.contract.cases import Way, inevitable
 from cloaca.contract.steps import Step
@@ -58,7 +58,9 @@ class Certainty:
 
         The gates around ``step`` pass.
         """
-        deciders = self.deciders(pred, step)
+        return self._way(pred, self.deciders(pred, step))
+
+    def _way(self, pred: int, deciders: Sequence[int]) -> Way | None:
         if pred in self.skippable or not all(map(self.is_settled, deciders)):
             return None
         return tuple((gate, gate not in self.steps[pred].otherwise) for gate in deciders)
@@ -66,6 +68,11 @@ class Certainty:
     def is_settled(self, gate: int) -> bool:
         """Whether a gate is a branch's, which lets one of two arms through unless it is skipped by a gate around it."""
         return self.steps[gate].decides and gate not in self.skippable
+
+    def one_runs(self, steps: Iterable[int]) -> bool:
+        """Return whether, whatever is decided, one of these steps is not skipped by decision."""
+        ways = (self._way(step, list(filter(self._decides, self.steps[step].guards))) for step in steps)
+        return inevitable((way for way in ways if way is not None), {})
 
     def _decides(self, gate: int) -> bool:
         """Whether ``gate`` can skip what is behind it by decision; an entry only if its own rule skips it."""

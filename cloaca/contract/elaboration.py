@@ -15,7 +15,7 @@ from cloaca.algebra.declarations import Parameter, Signature
 from cloaca.algebra.guards import Arm, Guard
 from cloaca.algebra.rows import Row
 from cloaca.algebra.structures import Structure, cyclic, find_cycle, topological, two_tasks_one_name
-from cloaca.contract.rescues import Given, given_to, misfits, misplaced
+from cloaca.contract.rescues import Given, given_to, misfit, misfits, misplaced
 from cloaca.contract.steps import Read, Step, Types, Write
 from cloaca.errors import ContractError, Violation
 
@@ -108,9 +108,9 @@ class Site:
 
     ``task`` is the node's name in the user's words (a gate goes by its first task's), ``place`` the names that lead
     to it through sealed graphs, ``scope`` prefixes the keys of the sealed graph around it, ``guards`` are the ids of
-    the gates that decide whether it runs, outermost first, ``otherwise`` those of them that must say no, ``awaited`` the
-    predecessors that its rule looks at. ``rescues`` is the id of the task that a handler stands in for, ``given`` what
-    it gets beside its parameters, by place.
+    the gates that decide whether it runs, outermost first, ``otherwise`` those of them that must say no, ``awaited``
+    the predecessors that its rule looks at. ``rescues`` is the id of the task that a handler stands in for, ``given``
+    what it gets beside its parameters, by place.
     """
 
     id: str
@@ -133,7 +133,6 @@ class Site:
     output: Model | None = None  # what a task writes, as a whole under the key ``whole`` if it has one
     whole: str | None = None
     row: Model | None = None  # what an exit or the end collects, or an entry passes on
-
 
     @property
     def answers(self) -> Model | None:
@@ -296,15 +295,14 @@ class _Builder:
             site.renames, site.output = handler.reads, signature.output
             if handler.writes or handler.whole is not None:  # else where the task itself would have written
                 site.writes, site.whole = handler.writes, handler.whole
-            self.violations.extend(
-                misfits(
-                    rescued.task, name, self.writes_of(rescued), self.writes_of(site), self.shown, self.front_end.types
-                )
-            )
+            self.violations.extend(self.misfits(rescued, site))
         self.add(site)
 
-    def shown(self, key: str) -> str:
-        return self.key_names.get(key, key)
+    def misfits(self, rescued: Site, handler: Site) -> Iterator[Violation]:
+        """What keeps a handler from standing in for a task: they must write the same keys."""
+        wanted, found = self.writes_of(rescued), self.writes_of(handler)
+        for key, reason in misfits(rescued.task, wanted, found, self.front_end.types):
+            yield misfit(rescued.task, handler.task, self.key_names.get(key, key), reason)
 
     def add_decision(self, site: Site, predicate: Any) -> None:
         site.kind, site.predicate = "branch", predicate

@@ -44,7 +44,7 @@ class Flow:
         self.steps, self.succs, self.certainty, self.written = steps, succs, certainty, writers
         # A handler that writes what the task writes that it rescues: whoever may read the one may read the other.
         handlers = ((step, certainty.handlers.get(step)) for step in writers) if certainty.handlers else ()
-        self.instead = {step: handler for step, handler in handlers if handler in writers}
+        self.instead = {step: handler for step, handler in handlers if handler is not None and handler in writers}
         instead = set(self.instead.values())
         self.writers = {step: write for step, write in writers.items() if step not in instead} if instead else writers
         self.order = list(self.writers)  # they were collected in topological order

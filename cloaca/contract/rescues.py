@@ -5,7 +5,7 @@ It knows declarations and writes, over opaque models and types; sites are the el
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from cloaca.algebra.declarations import Parameter, Signature
@@ -13,9 +13,10 @@ from cloaca.contract.steps import Types, Write
 from cloaca.errors import Violation
 
 Given = Literal["failure", "error"]
+Places = tuple[tuple[int, Given], ...]
 
 
-def given_to(handler: Signature[Any], error: Any | None) -> tuple[tuple[Parameter[Any], ...], tuple[tuple[int, Given], ...]]:
+def given_to(handler: Signature[Any], error: Any | None) -> tuple[tuple[Parameter[Any], ...], Places]:
     """Return the parameters that a handler reads from the context, and the places of what it is given.
 
     It is given the ``TaskFailure`` where it asks for that, and the rescued task's error, of the model ``error``.
@@ -35,26 +36,26 @@ def given_to(handler: Signature[Any], error: Any | None) -> tuple[tuple[Paramete
 
 def misplaced(name: str) -> Violation:
     """Return the violation for a task that takes a ``TaskFailure`` and is no handler."""
-    text = f'Task "{name}" takes a TaskFailure, which only a handler is given: write t.rescue({name.rpartition("/")[2]})'
+    call = f"t.rescue({name.rpartition('/')[2]})"
+    text = f'Task "{name}" takes a TaskFailure, which only a handler is given: write {call}'
     return Violation("task-model", name, "", text)
 
 
-def misfits(
-    task: str, handler: str, wanted: Sequence[Write], found: Sequence[Write], shown: Callable[[str], str], types: Types
-) -> Iterator[Violation]:
-    """Yield why ``handler`` can't stand in for ``task``: what it does not write, or with a type that does not fit."""
-    who = f'The handler "{handler}" can\'t stand in for task "{task}"'
+def misfits(task: str, wanted: Sequence[Write], found: Sequence[Write], types: Types) -> Iterator[tuple[str, str]]:
+    """Yield why a handler's writes can't stand for those of ``task``: keys, and reasons with ``{}`` for the key."""
     written = {write.key: write for write in found}
     for write in wanted:
-        key, other = shown(write.key), written.get(write.key)
+        other = written.get(write.key)
         if other is None:
-            reason = f'it does not write field "{key}" ({types.show(write.type)}), as "{task}" does'
+            yield write.key, f'it does not write field "{{}}" ({types.show(write.type)}), as "{task}" does'
         elif not types.assignable(other.type, write.type):
-            reason = (
-                f'it writes field "{key}" as {types.show(other.type)}, but "{task}" as {types.show(write.type)}'
-            )
+            shown = types.show(other.type)
+            yield write.key, f'it writes field "{{}}" as {shown}, but "{task}" as {types.show(write.type)}'
         elif other.reducer != write.reducer:
-            reason = f'field "{key}" has a reducer in one of them only, or another one; give it the same in both'
-        else:
-            continue
-        yield Violation("workflow-input", task, key, f"{who}: {reason}")
+            yield write.key, 'field "{}" has not the same reducer in both'
+
+
+def misfit(task: str, handler: str, key: str, reason: str) -> Violation:
+    """Return the violation for one of these reasons."""
+    who = f'The handler "{handler}" can\'t stand in for task "{task}"'
+    return Violation("workflow-input", task, key, f"{who}: {reason.replace('{}', key)}")

@@ -46,10 +46,11 @@ class Step:
     ``task`` is the name to blame; ``guards`` are the indexes of the gates that decide whether it runs, outermost
     first, and ``otherwise`` those among them that must have said no, for the second arm of a branch; ``awaited`` are
     the predecessors that its rule looks at; ``rescues`` is the index of the task that a handler stands in for, whose
-    predecessors it has; ``decides`` marks the decision of a branch; ``instead`` is the index of the step whose reads count for ``unread-rewrite`` (its own for a task, the entry
-    for the exit of a sealed graph); ``entry`` marks the entry of a sealed graph: a gate that decides nothing of its
-    own, and what stands for the workflow's input inside; ``closing`` marks a step that stands for a declared row (an
-    ``output=``, the exit of a seal), whose unmet reads are ``workflow-input``; ``reader`` says who reads, in messages.
+    predecessors it has; ``decides`` marks the decision of a branch; ``instead`` is the index of the step whose reads
+    count for ``unread-rewrite`` (its own for a task, the entry for the exit of a sealed graph); ``entry`` marks the
+    entry of a sealed graph: a gate that decides nothing of its own, and what stands for the workflow's input inside;
+    ``closing`` marks a step that stands for a declared row (an ``output=``, the exit of a seal), whose unmet reads are
+    ``workflow-input``; ``reader`` says who reads, in messages.
     """
 
     task: str

@@ -102,7 +102,9 @@ class Workflow(Drawable, Generic[In, Out, Context, Errors]):
         return hash((self.name, self.graph))
 
     def __repr__(self) -> str:
-        output = " | ".join(model.__name__ for model in self.outputs) or ("None" if self.plan.answer.nothing else "dict")
+        output = " | ".join(model.__name__ for model in self.outputs) or (
+            "None" if self.plan.answer.nothing else "dict"
+        )
         return f"<workflow {self.name}: {self.input.__name__ if self.input else 'None'} -> {output}>"
 
     @property

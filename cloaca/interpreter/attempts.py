@@ -49,6 +49,7 @@ async def attempt(
     context: TaskContext | None,
     codec: Codec,
     executor: Executor,
+    *,
     failure: TaskFailure | None = None,
 ) -> Report:
     """Run one attempt of a task and return how it ended.
@@ -93,9 +94,7 @@ def given(node: PlanNode, models: Sequence[Any], failure: TaskFailure | None) ->
     return values
 
 
-async def _value(
-    node: PlanNode, models: list[Any], injected: dict[str, TaskContext], executor: Executor
-) -> object:
+async def _value(node: PlanNode, models: list[Any], injected: dict[str, TaskContext], executor: Executor) -> object:
     """Call the body where it belongs."""
     body = node.body
     assert body is not None

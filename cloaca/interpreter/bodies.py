@@ -86,7 +86,7 @@ def _attempted(
         return raised(error, retryable=worth_retrying(error, lambda error: _retries(error, body, errand)))
 
 
-def _called(body: AnyTask, models: list[BaseModel], injected: Mapping[str, TaskContext]) -> object:
+def _called(body: AnyTask, models: list[object], injected: Mapping[str, TaskContext]) -> object:
     """Call a body; one that is async gets an event loop of its own."""
     if body.signature.is_async:
         return asyncio.run(_awaited(body.function(*models, **injected)))

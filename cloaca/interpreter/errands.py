@@ -60,6 +60,7 @@ async def run_errand(
     context: TaskContext | None,
     codec: Codec,
     processes: Processes,
+    *,
     failure: TaskFailure | None = None,
 ) -> Report:
     """Make an attempt in a child process and return how it ended.
@@ -203,7 +204,9 @@ def _given(node: PlanNode, texts: Sequence[str], failure: TaskFailure | None) ->
             inputs.insert(place, text)
             continue
         home = None if error is None else home_of(type(error), f'The error of task "{failure.task}" for the handler')
-        inputs.insert(place, {**asdict(replace(failure, error=None)), "at": failure.at.isoformat(), "error": [home, text]})
+        inputs.insert(
+            place, {**asdict(replace(failure, error=None)), "at": failure.at.isoformat(), "error": [home, text]}
+        )
     return inputs
 
 

@@ -543,9 +543,11 @@ class Worker:
             return drive.report(node, number, raised(error, retryable=False))
         try:
             if runs_in_a_child(plan_node):
-                report = await run_errand(plan_node, drive.outputs, context, self.codec, self.processes, failure)
+                report = await run_errand(
+                    plan_node, drive.outputs, context, self.codec, self.processes, failure=failure
+                )
             else:
-                report = await attempt(plan_node, drive.outputs, context, self.codec, self.executor, failure)
+                report = await attempt(plan_node, drive.outputs, context, self.codec, self.executor, failure=failure)
         except Withdrawn:  # only a worker that leaves closes its executor: the run is released with all the others
             drive.running.pop(node, None)
             return

@@ -58,8 +58,8 @@ class RunState:
         attempts: attempts so far that are over, for the nodes that have any and have not succeeded since.
         earlier: how many of them were made before the run was last retried: they don't count for the retry policy.
         retry_at: when a waiting node may start again.
-        verdicts: what gates and the decisions of branches said. ``skips``: why nodes are skipped; both follow from how the predecessors ended,
-            whatever the order.
+        verdicts: what gates and the decisions of branches said. ``skips``: why nodes are skipped; both follow from how
+            the predecessors ended, whatever the order.
         ready: the nodes that may start now, in the order in which they became ready.
         news: the nodes that became ready or were skipped since ``take_news``, in that order.
         failed: the nodes that failed for good and were not rescued, in the order of the events. ``typed``: the nodes
@@ -332,9 +332,7 @@ def rescued(plan: Plan, node: int, state: RunState) -> bool:
     """Return whether a task has failed, and its handler has stood in for it."""
     handler = plan.nodes[node].handler
     return (
-        handler is not None
-        and state.tasks[node] is TaskStatus.FAILED
-        and state.tasks[handler] is TaskStatus.SUCCEEDED
+        handler is not None and state.tasks[node] is TaskStatus.FAILED and state.tasks[handler] is TaskStatus.SUCCEEDED
     )
 
 

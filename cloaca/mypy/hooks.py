@@ -18,7 +18,12 @@ from cloaca.mypy.sessions import Session, session, unfiltered
 
 GRAPHS: Final = "cloaca.algebra.graphs"
 TASK: Final = "cloaca.algebra.tasks.Task"
-RECEIVERS: Final = (f"{GRAPHS}.Graph", f"{GRAPHS}.Composite", f"{GRAPHS}.Node", f"{GRAPHS}.Seal", TASK)
+BRANCHES: Final = "cloaca.algebra.branches"
+RECEIVERS: Final = (
+    *(f"{GRAPHS}.{name}" for name in ("Graph", "Composite", "Node", "Seal")),
+    *(f"{BRANCHES}.{name}" for name in ("Branch", "Decision")),
+    TASK,
+)
 RUNNERS: Final = ("cloaca.runner.runners.Runner", "cloaca.runner.blocking.BlockingRunner")
 
 _METHODS: Final[dict[str, Callable[[MethodContext, Session], Type]]] = {
@@ -28,6 +33,7 @@ _METHODS: Final[dict[str, Callable[[MethodContext, Session], Type]]] = {
 _FUNCTIONS: Final[dict[str, Callable[[FunctionContext, Session], Type]]] = {
     closing.WORKFLOW: closing.workflow,
     f"{GRAPHS}.Graph": operators.made,
+    f"{BRANCHES}.branch": operators.branch,
 }
 _METHOD_SIGNATURES: Final[dict[str, Callable[[MethodSigContext, Session], FunctionLike]]] = {
     "cloaca.algebra.tasks.TaskDecorator.__call__": tasks.decorator,
