@@ -140,8 +140,7 @@ def attempts_run_under_a_lease(plan: Plan, state: RunState) -> bool:
 
 
 def a_run_ends_as_its_tasks_did(plan: Plan, state: RunState) -> bool:
-    """A run that succeeded has no cancelled task, and no failed one that was not rescued; one that failed has either,
-    or was abandoned unrun."""
+    """A run that succeeded has no cancelled task, and none that failed unrescued; one that failed has, or never ran."""
     failed, cancelled = bool(_unrescued(plan, state)), TaskStatus.CANCELLED in state.tasks
     if state.status is RunStatus.SUCCEEDED:
         return not failed and not cancelled
