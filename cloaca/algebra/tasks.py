@@ -20,6 +20,7 @@ from typing_extensions import ParamSpec, TypeVar
 from cloaca.algebra.declarations import Signature, collisions, unknown_field
 from cloaca.algebra.graphs import Graph, Hidden, In, Node, Out
 from cloaca.algebra.models import row_of
+from cloaca.algebra.queues import checked_queue
 from cloaca.algebra.retries import NO_RETRY, Retry, Seconds, in_seconds
 from cloaca.algebra.signatures import Model, Unresolved, local_names, read_signature, undefined
 from cloaca.algebra.structures import checked_name
@@ -47,6 +48,7 @@ class TaskOptions(TypedDict, total=False):
 
     retry: Retry | None
     timeout: Seconds | None
+    queue: str | None
     executor: Executor | None
     tags: Sequence[str]
 
@@ -56,18 +58,20 @@ class Options:
     """How a task is executed at one place of a graph. ``timeout_s`` is in seconds, None for no limit.
 
     ``executor`` None leaves it to the function: a sync one runs on a thread, an async one on the event loop.
+    ``queue`` names the ``Queue`` whose limits count, if any.
     """
 
     retry: Retry = NO_RETRY
     timeout_s: float | None = None
     tags: tuple[str, ...] = ()
     executor: Executor | None = None
+    queue: str | None = None
 
     def updated(self, given: Mapping[str, Any]) -> Options:
-        """Return these options with the ones in ``given`` (``retry``, ``timeout``, ``executor``, ``tags``) replaced."""
-        unknown = given.keys() - {"retry", "timeout", "executor", "tags"}
+        """Return these options with those in ``given`` replaced."""
+        unknown = given.keys() - {"retry", "timeout", "queue", "executor", "tags"}
         if unknown:
-            known = "retry, timeout, executor and tags"
+            known = "retry, timeout, queue, executor and tags"
             raise TypeError(f"Unknown task option {', '.join(sorted(unknown))}; known are {known}")
         new = self
         if "retry" in given:
@@ -76,6 +80,9 @@ class Options:
             new = replace(new, timeout_s=_timeout(given["timeout"]))
         if "executor" in given:
             new = replace(new, executor=_executor(given["executor"]))
+        if "queue" in given:
+            queue = given["queue"]
+            new = replace(new, queue=None if queue is None else checked_queue(queue, f"queue={queue!r:.80}"))
         if "tags" in given:
             tags = given["tags"]
             new = replace(new, tags=(tags,) if isinstance(tags, str) else tuple(tags))
@@ -176,7 +183,7 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
         return (*super().identity(), self.function, self.options, *keys, self.handler)
 
     def with_options(self, **options: Unpack[TaskOptions]) -> Self:
-        """Return the same task with other options (``retry=``, ``timeout=``, ``executor=``, ``tags=``) here."""
+        """Return the same task with other options here: ``retry``, ``timeout``, ``queue``, ``executor``, ``tags``."""
         updated = self.options.updated(options)
         _check_executor(self.name, self.function, updated.executor)
         return self._changed(options=updated)
@@ -282,6 +289,7 @@ class TaskDecorator:
         name: how graphs know the task; the function's name if left out.
         retry: a ``Retry``; by default a task is executed once.
         timeout: seconds or a ``timedelta`` for one attempt.
+        queue: the name of the ``Queue`` whose limits count for its attempts; see ``docs/how-to/limit-concurrency.md``.
         executor: where the body runs: ``"thread"`` (sync bodies, unless it says otherwise), ``"loop"`` (async ones) or
             ``"process"``, a child process, for what keeps a CPU busy; see ``docs/how-to/cpu-bound-tasks.md``.
         tags: strings for people and tools.
@@ -358,6 +366,7 @@ class TaskDecorator:
         name: str | None = None,
         retry: Retry | None = None,
         timeout: Seconds | None = None,
+        queue: str | None = None,
         executor: Executor | None = None,
         tags: tuple[str, ...] | list[str] = (),
     ) -> TaskDecorator: ...

@@ -95,7 +95,9 @@ async def fork(engine: Engine, run: int, plan: Plan, row: PlanRow, before: str) 
         history = await engine.history(run)
         tasks = reused(plan, history, before)
         at, input = engine.clock.now(), history.run.input
-        new = NewRun(next(engine.ids), row.workflow, row.version, row.digest, input, None, None, at)
+        new = NewRun(
+            next(engine.ids), row.workflow, row.version, row.digest, input, None, None, at, history.run.priority
+        )
         made = await engine.store.fork(row, new, origin=run, tasks=tasks, detail=f"from run {run}, before {before}")
         if made is not None:  # else one of these tasks is gone just now: somebody has retried that run
             engine.wake()

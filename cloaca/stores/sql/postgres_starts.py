@@ -22,10 +22,11 @@ INSERT_PLANS = (
 )
 INSERT_RUNS = (
     "INSERT INTO {schema}.cloaca_run (id, workflow, version, plan, input, key, owner, created_at, status, started_at, "
-    "crashes, cancel_requested) SELECT r.*, CASE WHEN r.owner IS NULL THEN 'pending' ELSE 'running' END, "
-    "CASE WHEN r.owner IS NOT NULL THEN r.created_at END, 0, false FROM {source} unnest(?::int8[], ?::text[], "
-    "?::text[], ?::text[], ?::text[], ?::text[], ?::int8[], ?::float8[]) "
-    "AS r(id, workflow, version, plan, input, key, owner, created_at) "
+    "crashes, cancel_requested, priority) SELECT r.id, r.workflow, r.version, r.plan, r.input, r.key, r.owner, "
+    "r.created_at, CASE WHEN r.owner IS NULL THEN 'pending' ELSE 'running' END, "
+    "CASE WHEN r.owner IS NOT NULL THEN r.created_at END, 0, false, r.priority FROM {source} "
+    "unnest(?::int8[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::int8[], ?::float8[], ?::int4[]) "
+    "AS r(id, workflow, version, plan, input, key, owner, created_at, priority) "
 )
 # An id that is taken is an error here: the runs are then inserted one by one.
 UNLESS_KEY = "ON CONFLICT (workflow, key) WHERE key IS NOT NULL DO NOTHING RETURNING id"
@@ -36,6 +37,7 @@ SAME_RUN = (
     "AND key IS NOT DISTINCT FROM ? AND created_at = ?"
 )
 WAKE = "SELECT pg_notify(?, '')"
+TELL = "SELECT pg_notify(?, ?)"
 CREATED = "(SELECT string_agg(id::text, ' ') FROM new_runs)"
 
 
