@@ -218,9 +218,9 @@ class _Scope:
     def behind(self, name: str) -> list[str]:
         """What a node waits for."""
         before = self.before[name]
-        if not before and self.entry is not None:
-            return [self.entry]
-        return self.with_handlers(before) if self.handlers else before
+        if before:
+            return self.with_handlers(before) if self.handlers else before
+        return before if self.entry is None else [self.entry]
 
     def with_handlers(self, ids: Collection[str]) -> list[str]:
         """Nodes, and the handlers that stand in for them."""
@@ -335,6 +335,8 @@ class _Builder:
 
         Gates that are new are added; the gate of an arm is the decision itself.
         """
+        if not node.guards:
+            return (), scope.around
         ids: list[str] = []
         otherwise = set(scope.around.otherwise)
         for depth, guard in enumerate(node.guards):
@@ -441,15 +443,17 @@ class _Builder:
         return site.kind not in ("gate", "branch", "entry"), site.place
 
     def step(self, site: Site, index: Mapping[str, int]) -> Step:
+        preds = tuple(sorted([index[pred] for pred in site.preds if pred != site.rescues]))
+        plain = not site.guards and len(site.awaited) == len(preds)  # then it looks at all that it waits for
         return Step(
             task=site.task,
-            preds=tuple(sorted([index[pred] for pred in site.preds if pred != site.rescues])),
+            preds=preds,
             reads=self.reads_of(site),
             writes=self.writes_of(site),
             rule=site.rule,
             guards=tuple([index[guard] for guard in site.guards]),
             otherwise=frozenset([index[gate] for gate in site.otherwise]) if site.otherwise else NONE,
-            awaited=tuple(sorted([index[pred] for pred in site.awaited])),
+            awaited=preds if plain else tuple(sorted([index[pred] for pred in site.awaited])),
             rescues=None if site.rescues is None else index[site.rescues],
             decides=site.kind == "branch",
             instead=index[f"entry:{site.id}"] if site.kind == "exit" else None,

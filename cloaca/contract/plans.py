@@ -185,7 +185,8 @@ def _node_spec(node: PlanNode) -> dict[str, object]:
         spec["rule"] = node.rule
     if node.gates:
         spec["gates"] = node.gates
-    if node.awaited != tuple(pred for pred in node.preds if pred not in node.gates):
+    usual = tuple([pred for pred in node.preds if pred not in node.gates]) if node.gates else node.preds
+    if node.awaited != usual:
         spec["awaited"] = node.awaited
     if node.otherwise:
         spec["otherwise"] = sorted(node.otherwise)
