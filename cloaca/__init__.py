@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cloaca.algebra.branches import branch
     from cloaca.algebra.context import TaskContext
     from cloaca.algebra.fanouts import each
     from cloaca.algebra.graphs import Graph
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from cloaca.runner import BlockingRunHandle, BlockingRunner, RunHandle, Runner, run
 
 _HOMES = {
+    "algebra.branches": ("branch",),
     "algebra.context": ("TaskContext",),
     "algebra.fanouts": ("each",),
     "algebra.graphs": ("Graph",),
@@ -144,6 +146,7 @@ __all__ = [
     "Workflow",
     "WorkflowBuilder",
     "WrongOutput",
+    "branch",
     "each",
     "run",
     "sleep",

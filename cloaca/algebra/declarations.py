@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import count
 from typing import Any, Final, Generic, Literal, Protocol
 
 from typing_extensions import TypeVar
@@ -50,6 +51,10 @@ class Hints(Models, Protocol):
         """Return whether a hint is ``TaskContext``, which is injected."""
         ...
 
+    def is_failure(self, hint: Any) -> bool:
+        """Return whether a hint is ``TaskFailure``, which a handler is given."""
+        ...
+
     def session_class(self, hint: Any) -> str | None:
         """Return the full name of the class that a hint is, None for anything else."""
         ...
@@ -69,7 +74,9 @@ class Signature(Generic[M]):
 
     ``output`` is None for a task that writes nothing; ``answers`` says whether the body returns a ``Result``, whose
     error model is ``error``; ``context`` is the keyword-only parameter that takes the ``TaskContext``, if any, and
-    ``session`` the one that takes the database session of the completing transaction.
+    ``session`` the one that takes the database session of the completing transaction. ``failures`` are the places,
+    among all positional parameters, of those that take a ``TaskFailure``: these are not among the ``parameters``,
+    which are read from the context.
     """
 
     parameters: tuple[Parameter[M], ...]
@@ -79,6 +86,7 @@ class Signature(Generic[M]):
     context: str | None = None
     is_async: bool = False
     session: str | None = None
+    failures: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +122,15 @@ class Reader(Generic[M]):
         """Return what a task reads and writes; what is wrong is among the violations and missing from the answer."""
         parameters: list[Parameter[M]] = []
         context: str | None = None
+        failures: list[int] = []
+        places = count()
         sessions: list[str] = []
         for each in declared:
+            place = next(places) if each.kind == "positional" else 0
             if each.kind in ("*", "**"):
                 self.refuse(each.name, f'"{each.kind}{each.name}" can\'t be read from the context; name each input')
+            elif each.kind == "positional" and self.hints.is_failure(each.hint):
+                failures.append(place)
             elif each.kind == "positional":
                 parameters.extend(self.parameter(each))
             elif self.hints.is_context(each.hint):
@@ -137,7 +150,9 @@ class Reader(Generic[M]):
             names = " and ".join(f'"{name}"' for name in sessions)
             self.refuse(sessions[1], f"{names} both ask for a session; an attempt has one transaction: keep one")
         session = next(iter(sessions), None)
-        return Signature(tuple(parameters), output, returned.answers, error, context, is_async, session)
+        return Signature(
+            tuple(parameters), output, returned.answers, error, context, is_async, session, tuple(failures)
+        )
 
     def is_session(self, hint: Any) -> bool:
         return self.hints.session_class(hint) in SESSIONS | ASYNC_SESSIONS

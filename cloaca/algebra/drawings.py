@@ -9,9 +9,10 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from cloaca.algebra.guards import Arm, Guard
+
 if TYPE_CHECKING:
     from cloaca.algebra.graphs import Node
-    from cloaca.algebra.guards import Guard
     from cloaca.algebra.structures import Structure
     from cloaca.drawing import Frame, Picture, Shape
 
@@ -67,6 +68,8 @@ def picture_of(
         arrows=frozenset(drawn.arrows),
         frames=tuple(sorted(drawn.frames, key=lambda frame: (-len(frame.members), frame.label, sorted(frame.members)))),
         states=drawn.states,
+        labels=drawn.labels,
+        dashed=frozenset(drawn.dashed),
     )
 
 
@@ -78,6 +81,8 @@ class _Drawn:
         self.shapes: list[Shape] = []
         self.arrows: set[tuple[str, str]] = set()
         self.frames: list[Frame] = []
+        self.labels: dict[tuple[str, str], str] = {}
+        self.dashed: set[tuple[str, str]] = set()
 
     def add(self, structure: Structure[Node[Any, Any, Any]], prefix: str) -> dict[str, _Place]:
         """Draw a structure; return where each of its nodes is."""
@@ -86,12 +91,30 @@ class _Drawn:
         places = {name: self.place(node, prefix) for name, node in sorted(structure.nodes.items())}
         for tail, head in structure.edges:
             self.arrows |= {(last, first) for last in places[tail].last for first in places[head].first}
-        guards = {guard for node in structure.nodes.values() for guard in node.guards}
-        for guard in guards:
-            if len(guard.members) > 1:
+        for name, node in structure.nodes.items():
+            self.rescue(node, prefix, structure)
+            for decision, word in _arms(node):
+                first = places[name].first if (decision, name) in structure.edges else set()
+                self.labels |= {(prefix + decision, each): word for each in first}
+        for guard in {guard for node in structure.nodes.values() for guard in node.guards}:
+            if len(guard.members) > 1 and not isinstance(guard.predicate, Arm):
                 members = (places[name].members for name in guard.members if name in places)
                 self.frames.append(Frame(f"when {guard.predicate.name}", frozenset().union(*members)))
         return places
+
+    def rescue(self, node: Node[Any, Any, Any], prefix: str, structure: Structure[Node[Any, Any, Any]]) -> None:
+        """Draw the handler of a task beside it."""
+        from cloaca.drawing import Shape  # noqa: PLC0415
+
+        handler = node.stand_in
+        if handler is None:
+            return
+        name, arrow = prefix + handler.name, (prefix + node.name, prefix + handler.name)
+        if handler.name not in structure.nodes:
+            self.shapes.append(Shape(name, name, handler.detail))
+        self.arrows.add(arrow)
+        self.dashed.add(arrow)
+        self.labels[arrow] = "rescue"
 
     def place(self, node: Node[Any, Any, Any], prefix: str) -> _Place:
         """Draw a node."""
@@ -121,6 +144,22 @@ class _Place(NamedTuple):
     last: set[str]
 
 
+def _arms(node: Node[Any, Any, Any]) -> list[tuple[str, str]]:
+    """The decisions in whose arms a node is, and what they say then."""
+    arms = (guard.predicate for guard in node.guards)
+    return [(arm.decision, "yes" if arm.taken else "no") for arm in arms if isinstance(arm, Arm)]
+
+
+def _asked(guard: Guard) -> str | None:
+    """Return the name of the condition, None for an arm of a branch."""
+    return None if isinstance(guard.predicate, Arm) else guard.predicate.name
+
+
+def _alone(guard: Guard) -> bool:
+    """Return whether a condition is about one node."""
+    return len(guard.members) == 1
+
+
 def _note(rule: str, guards: tuple[Guard, ...]) -> str:
-    own = [f"when {guard.predicate.name}" for guard in guards if len(guard.members) == 1]
+    own = [f"when {name}" for guard in guards if (name := _asked(guard)) and _alone(guard)]
     return ", ".join([*own, *([f"on {rule}"] if rule != "none_failed" else [])])

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf
-from typing import Any, Concatenate, Final, Generic, Literal, Self, TypeAlias, TypedDict, Unpack, overload
+from typing import Any, Concatenate, Final, Generic, Literal, Protocol, Self, TypeAlias, TypedDict, Unpack, overload
 
 from pydantic import BaseModel
 from returns.result import Result
@@ -126,7 +126,7 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
     """A typed function as a node. Made by ``@task``; calling it calls the plain function.
 
     ``reads`` and ``writes`` map a model's fields to other context keys; ``whole`` is the key that takes the whole
-    output model (``.into``), if any.
+    output model (``.into``), if any; ``handler`` is the task that stands in if this one fails (``.rescue``).
     """
 
     function: Callable[..., Any] = field(kw_only=True)
@@ -134,6 +134,7 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
     reads: Renames = field(default=(), kw_only=True)
     writes: Renames = field(default=(), kw_only=True)
     whole: str | None = field(default=None, kw_only=True)
+    handler: Task[Any, Any, Any, Any, Any] | None = field(default=None, kw_only=True)
     names: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -170,9 +171,15 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
         reads = ", ".join(parameter.model.__name__ for parameter in signature.parameters)
         return f"{reads or '()'} -> {signature.output.__name__ if signature.output else '()'}"
 
+    @property
+    def stand_in(self) -> Task[Any, Any, Any, Any, Any] | None:
+        """The handler."""
+        return self.handler
+
     def identity(self) -> tuple[object, ...]:
         """The function, its options and its keys count too."""
-        return (*super().identity(), self.function, self.options, self.reads, self.writes, self.whole)
+        keys = (self.reads, self.writes, self.whole)
+        return (*super().identity(), self.function, self.options, *keys, self.handler)
 
     def with_options(self, **options: Unpack[TaskOptions]) -> Self:
         """Return the same task with other options here: ``retry``, ``timeout``, ``queue``, ``executor``, ``tags``."""
@@ -206,12 +213,59 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
             raise TypeError(f'Task "{self.name}" writes nothing, so there is nothing to write into "{key}"')
         return self._changed(whole=key)
 
+    def rescue(self, handler: Task[Any, Any, Any, Any, Any], /) -> Self:
+        """Return the same task with a handler: if the task finally fails, ``handler`` runs and stands in for it.
+
+        The handler is a task of its own, with its own retries and timeout. It sees the context that this task has seen,
+        and may also take, among its positional parameters, the ``TaskFailure``, or the error model of this task; one
+        that takes the error model runs only after a ``Failure``, not after an exception. It must write what this task
+        writes, under the same keys and with types that fit, which is checked when the graph is closed. Once it has
+        succeeded, the run goes on as if this task had.
+
+        Raises:
+            TypeError: ``handler`` is no task.
+            ValueError: this task has a handler already, or ``handler`` has a handler, a condition or a rule of its own.
+        """
+        if not isinstance(handler, Task):
+            raise TypeError(f"rescue({handler!r}): a handler is a task; decorate the function with @task")
+        if problem := unfit_handler(self, handler):
+            raise ValueError(problem)
+        return self._changed(handler=handler)
+
     def _resolved(self) -> Signature[Model]:
         """The signature, where there is no waiting for a definition further down."""
         try:
             return self.signature
         except Unresolved as error:
             raise ContractError([undefined(self.name, f'Task "{self.name}"', error)]) from error
+
+
+class Rescuable(Protocol):
+    """What of a task counts when it is given a handler, or is one; a type checker has tasks of its own."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def handler(self) -> object: ...
+    @property
+    def guards(self) -> tuple[object, ...]: ...
+    @property
+    def rule(self) -> str: ...
+
+
+def unfit_handler(task: Rescuable, handler: Rescuable) -> str | None:
+    """Return why a task can't be the handler of another, None if it can."""
+    who = f'The handler "{handler.name}" of task "{task.name}"'
+    if task.handler is not None:
+        return f'Task "{task.name}" has a handler already; let one handler do what both should'
+    if handler.handler is not None:
+        return f"{who} has a handler itself: nothing rescues a rescue; use retry="
+    if handler.guards or handler.rule != "none_failed":
+        return (
+            f'{who} has a condition or a rule of its own, but it runs exactly if "{task.name}" has failed; '
+            f'put it on "{task.name}"'
+        )
+    return None
 
 
 @dataclass(frozen=True, slots=True)

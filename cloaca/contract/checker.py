@@ -11,6 +11,7 @@ reader.
 from __future__ import annotations
 
 from cloaca.contract import messages
+from cloaca.contract.branching import Branching, BranchingFold
 from cloaca.contract.certainty import Certainty
 from cloaca.contract.flows import Flow, Fold
 from cloaca.contract.steps import INPUT, Checked, Elaborated, Read, Types, Write
@@ -53,9 +54,10 @@ class Checker:
 
     def check_key(self, key: str, writers: dict[int, Write], readers: dict[int, list[Read]]) -> None:
         folds = any(write.reducer is not None for write in writers.values())
-        flow = (Fold if folds else Flow)(self.steps, self.succs, self.certainty, writers, readers)
+        kind = (BranchingFold if folds else Branching) if self.certainty.has_branches else Fold if folds else Flow
+        flow = kind(self.steps, self.succs, self.certainty, writers, readers)
         flow.carry(self.graph.input.get(key))
-        self.visits += len(flow.states)
+        self.visits += flow.visits
         for earlier, index in flow.unordered():
             self.report(index, messages.write_conflict(self, key, earlier, index))
         for index, write in writers.items():
@@ -63,7 +65,7 @@ class Checker:
             if write.reducer is None and self.is_known(before, key) and not self.reads_key(index, key):
                 self.report(index, messages.unread_rewrite(self, key, index, before))
         for index, reads in readers.items():
-            found = tuple(flow.candidates(index))
+            found = tuple(flow.providers(index))
             self.providers.setdefault(index, {})[key] = found
             for read in reads if len(reads) == 1 else _distinct(reads):
                 self.check_read(index, read, found, flow)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 from cloaca.algebra.structures import Structure
 from cloaca.contract.checker import check
-from cloaca.contract.elaboration import Elaboration, FrontEnd, Model, elaborate, first_of, last_of
+from cloaca.contract.elaboration import Choice, Elaboration, FrontEnd, Model, elaborate, first_of, last_of
 from cloaca.contract.fanouts import Fanned, Given
-from cloaca.contract.steps import Checked, Elaborated, Write
+from cloaca.contract.steps import Checked, Elaborated, Write, exclusive
 from cloaca.errors import ContractError, Violation
 
 
@@ -25,6 +26,17 @@ class Closed:
     checked: Checked
     input: Model | None
     last: tuple[str, ...]
+
+    def answering(self) -> tuple[int, ...]:
+        """Return the last steps if never two of them run, ``()`` if several may: then the context is the answer.
+
+        Each is followed by the handler that may have run instead.
+        """
+        steps, found = self.elaboration.steps, [self.elaboration.index[name] for name in self.last]
+        if not all(exclusive(steps[one], steps[other]) for one, other in combinations(found, 2)):
+            return ()
+        handlers = {step.rescues: index for index, step in enumerate(steps) if step.rescues in found}
+        return tuple(index for step in found for index in (step, handlers.get(step)) if index is not None)
 
 
 def close(
@@ -92,7 +104,7 @@ def refused(name: str, reason: str) -> ContractError:
 
 def _inferred_input(name: str, structure: Structure[Any], front_end: FrontEnd) -> Model | None:
     rows: dict[Model, str] = {}
-    for first in first_of(structure):
+    for first in first_tasks(structure, front_end):
         for row in _first_rows(name, first, structure.nodes[first], front_end):
             rows.setdefault(row, first)
     if len(rows) > 1:
@@ -101,10 +113,51 @@ def _inferred_input(name: str, structure: Structure[Any], front_end: FrontEnd) -
     return next(iter(rows), None)
 
 
+def first_tasks(structure: Structure[Any], front_end: FrontEnd) -> list[str]:
+    """Return the first nodes by name, but of a branch the first ones in its arms: what a workflow begins with.
+
+    A decision is among them only if nothing else that is first reads anything.
+    """
+    before: dict[str, set[str]] = {name: set() for name in structure.nodes}
+    after: dict[str, list[str]] = {name: [] for name in structure.nodes}
+    for source, target in structure.edges:
+        before[target].add(source)
+        after[source].append(target)
+    decisions: list[str] = []
+    tasks: list[str] = []
+    ready = first_of(structure)
+    while ready:
+        name = ready.pop()
+        if not isinstance(front_end.opened(structure.nodes[name]), Choice):
+            tasks.append(name)
+            continue
+        decisions.append(name)
+        for other in after[name]:
+            before[other].discard(name)
+            if not before[other]:
+                ready.append(other)
+    reading = [name for name in sorted(tasks) if _reads(name, structure.nodes[name], front_end)]
+    return reading or sorted(decisions)
+
+
+def _reads(name: str, node: Any, front_end: FrontEnd) -> bool:
+    """Whether a node reads anything that could be the input."""
+    inside = front_end.opened(node)
+    if isinstance(inside, Fanned):
+        return False
+    if inside is not None:
+        return not isinstance(inside, Choice) and inside.input is not None
+    signature, _ = front_end.signature(node, name)
+    return bool(signature and signature.parameters)
+
+
 def _first_rows(name: str, first: str, node: Any, front_end: FrontEnd) -> list[Model]:
     inside = front_end.opened(node)
     if isinstance(inside, Fanned):
         return []  # it reads a list, and what its elements lack: no model says that
+    if isinstance(inside, Choice):
+        model, _ = front_end.condition(inside.predicate, first)
+        return [] if model is None else [model]
     if inside is not None:
         return [] if inside.input is None else [inside.input]
     signature, _ = front_end.signature(node, first)

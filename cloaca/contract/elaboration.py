@@ -8,20 +8,21 @@ type checker what stands for them.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from cloaca.algebra.declarations import Parameter, Renames, Signature
-from cloaca.algebra.guards import Guard
+from cloaca.algebra.guards import Arm, Guard
 from cloaca.algebra.rows import Row
 from cloaca.algebra.structures import Structure, cyclic, find_cycle, topological, two_tasks_one_name
 from cloaca.contract.fanouts import Fanned, Given, Last, Place, Resolved, resolved, visible, waits_inside
+from cloaca.contract.rescues import Handed, given_to, misfit, misfits, misplaced
 from cloaca.contract.steps import Read, Step, Types, Write
 from cloaca.errors import ContractError, Violation
 
-Kind = Literal["task", "gate", "entry", "exit", "each", "sleep", "wait", "subflow", "end"]
+Kind = Literal["task", "gate", "branch", "entry", "exit", "each", "sleep", "wait", "subflow", "end"]
 # The kinds that users see and ask for by name, and whose writes stay.
-SHOWN: Final[tuple[Kind, ...]] = ("task", "exit", "each", "sleep", "wait", "subflow")
+SHOWN: Final[tuple[Kind, ...]] = ("task", "exit", "branch", "each", "sleep", "wait", "subflow")
 Model: TypeAlias = Any  # a front end's: opaque, hashable, compared
 
 
@@ -37,7 +38,10 @@ class Node(Protocol):
 
 
 class Task(Node, Protocol):
-    """A node that is a task: ``reads`` and ``writes`` rename fields, ``whole`` is the key of ``into``."""
+    """A node that is a task: ``reads`` and ``writes`` rename fields, ``whole`` is the key of ``into``.
+
+    ``handler`` is the task that stands in for it if it fails.
+    """
 
     @property
     def reads(self) -> Renames: ...
@@ -45,6 +49,14 @@ class Task(Node, Protocol):
     def writes(self) -> Renames: ...
     @property
     def whole(self) -> str | None: ...
+    @property
+    def handler(self) -> Task | None: ...
+
+
+class Choice(NamedTuple):
+    """The decision of a branch: the condition that it asks."""
+
+    predicate: Any
 
 
 class Inside(NamedTuple):
@@ -75,8 +87,8 @@ class FrontEnd(Protocol):
         """What may be asked about the types of fields."""
         ...
 
-    def opened(self, node: Any) -> Inside | Fanned | Waits | None:
-        """Return what is inside a sealed node or a fan-out, or what a node waits for; None for a task."""
+    def opened(self, node: Any) -> Inside | Fanned | Waits | Choice | None:
+        """Return what a node is: a sealed graph, a fan-out, a wait, the decision of a branch; None for a task."""
         ...
 
     def signature(self, task: Any, name: str) -> tuple[Signature | None, Sequence[Violation]]:
@@ -110,7 +122,9 @@ class Site:
 
     ``task`` is the node's name in the user's words (a gate goes by its first task's), ``place`` the names that lead
     to it through sealed graphs, ``scope`` prefixes the keys of the sealed graph around it, ``guards`` are the ids of
-    the gates that decide whether it runs, outermost first. ``within`` prefixes the keys inside, of an entry or an exit.
+    the gates that decide whether it runs, outermost first, ``otherwise`` those of them that must say no, ``awaited``
+    the predecessors that its rule looks at. ``rescues`` is the id of the task that a handler stands in for, ``given``
+    what it gets beside its parameters, by place. ``within`` prefixes the keys inside, of an entry or an exit.
     """
 
     id: str
@@ -120,8 +134,12 @@ class Site:
     place: tuple[str, ...] = ()
     preds: Collection[str] = ()
     guards: tuple[str, ...] = ()
+    otherwise: frozenset[str] = frozenset()
+    awaited: Collection[str] = ()
     rule: str = "none_failed"
     node: Any = None
+    rescues: str | None = None
+    given: tuple[tuple[int, Handed], ...] = ()
     predicate: Any = None
     parameters: tuple[Parameter, ...] = ()
     renames: Renames = ()
@@ -132,6 +150,11 @@ class Site:
     row: Model | None = None  # what an exit or the end collects, or an entry passes on
     within: str = ""
     fan: Fan | None = None
+
+    @property
+    def answers(self) -> Model | None:
+        """The model of what it writes as a node: a task's output, a sealed graph's; None if it writes nothing."""
+        return self.row if self.kind == "exit" else self.output
 
 
 @dataclass(slots=True)
@@ -160,6 +183,7 @@ class Elaboration:
 
 
 END = "end:"
+NONE: Final[frozenset[int]] = frozenset()
 
 
 def _input_of(waits: Waits) -> tuple[Parameter, ...]:
@@ -192,39 +216,61 @@ def elaborate(
         ContractError: the signatures of tasks, predicates or rows break ``task-model``; all of them at once.
     """
     builder = _Builder(front_end)
-    builder.add_all(_Scope(structure))
+    scope = _Scope(structure)
+    builder.add_all(scope)
     if output is not None:
-        builder.add(Site(END, "end", name, "", preds=last_of(structure), row=output))
+        last = last_of(structure)
+        builder.add(Site(END, "end", name, "", preds=scope.with_handlers(last), awaited=last, row=output))
     if builder.violations:
         raise ContractError(builder.violations)
     return builder.finished(given())
 
 
+class _Around(NamedTuple):
+    """The gates around something, outermost first, and those among them that must say no."""
+
+    guards: tuple[str, ...] = ()
+    otherwise: frozenset[str] = frozenset()
+
+
 class _Scope:
-    """A graph with what surrounds it: nothing, or the entry of a seal, which comes before its first nodes."""
+    """A graph with what surrounds it: nothing, or the entry of a seal, which comes before its first nodes.
+
+    ``before`` has what is directly before each node; who waits for a task waits for its handler, too.
+    """
 
     def __init__(
         self,
         structure: Structure[Any],
         place: tuple[str, ...] = (),
-        guards: tuple[str, ...] = (),
+        around: _Around = _Around(),  # noqa: B008 - a value
         entry: str | None = None,
     ) -> None:
-        self.structure, self.place, self.guards = structure, place, guards
+        self.structure, self.place, self.around, self.entry = structure, place, around, entry
         self.prefix = "".join(f"{name}/" for name in place)
-        self.behind: dict[str, list[str]] = {name: [] for name in structure.nodes}
+        handlers = ((name, getattr(node, "handler", None)) for name, node in structure.nodes.items())
+        self.handlers = {self.prefix + name: self.prefix + handler.name for name, handler in handlers if handler}
+        self.before: dict[str, list[str]] = {name: [] for name in structure.nodes}
         for source, target in structure.edges:
-            self.behind[target].append(self.prefix + source)
-        for preds in self.behind.values():
-            if not preds and entry is not None:
-                preds.append(entry)
+            self.before[target].append(self.prefix + source)
         self.gates: dict[tuple[int, Guard], str] = {}
+
+    def behind(self, name: str) -> list[str]:
+        """What a node waits for."""
+        before = self.before[name]
+        if before:
+            return self.with_handlers(before) if self.handlers else before
+        return before if self.entry is None else [self.entry]
+
+    def with_handlers(self, ids: Collection[str]) -> list[str]:
+        """Nodes, and the handlers that stand in for them."""
+        return [*ids, *(self.handlers[id] for id in ids if id in self.handlers)]
 
     def heads_of(self, guard: Guard) -> list[str]:
         """The nodes before which ``guard`` decides. A graph put together node by node may lack the written ones."""
         present = guard.members & self.structure.nodes.keys()
         inside = {self.prefix + name for name in present}
-        return sorted(guard.heads & present) or sorted(name for name in present if inside.isdisjoint(self.behind[name]))
+        return sorted(guard.heads & present) or sorted(name for name in present if inside.isdisjoint(self.before[name]))
 
 
 class _Builder:
@@ -245,35 +291,81 @@ class _Builder:
 
     def add_all(self, scope: _Scope) -> None:
         for name, node in sorted(scope.structure.nodes.items()):
-            gates = self.gates(scope, node)
-            behind = [*scope.behind[name], gates[-1]] if gates else scope.behind[name]
-            guards = (*scope.guards, *gates)
+            gates, around = self.gates(scope, node)
+            behind = [*scope.behind(name), gates[-1]] if gates else scope.behind(name)
+            task = scope.prefix + node.name
+            site = Site(
+                task,
+                "task",
+                self.within + task,
+                scope.prefix,
+                (*scope.place, node.name),
+                behind,
+                *around,
+                rule=node.rule,
+            )
+            site.node, site.awaited = node, scope.before[name]
             match self.front_end.opened(node):
                 case None:
-                    self.add_task(scope, node, behind, guards)
+                    self.add_task(scope, node, site)
+                case Choice(predicate):
+                    self.add_decision(site, predicate)
                 case Inside() as inside:
-                    self.add_seal(scope, node, inside, behind, guards)
+                    self.add_seal(scope, site, inside)
                 case Fanned() as fanned:
-                    self.add_each(scope, node, fanned, behind, guards)
+                    self.add_each(site, fanned)
                 case Waits() as waits:
-                    self.add_wait(scope, node, waits, behind, guards)
+                    self.add_wait(site, node, waits)
 
-    def add_task(self, scope: _Scope, task: Task, behind: Collection[str], guards: tuple[str, ...]) -> None:
-        name, shown = scope.prefix + task.name, self.within + scope.prefix + task.name
-        site = Site(name, "task", shown, scope.prefix, (*scope.place, task.name), behind, guards, task.rule, task)
-        signature = self.signature(task, shown)
+    def add_task(self, scope: _Scope, task: Task, site: Site) -> None:
+        signature = self.signature(task, site.task)
         if signature is not None:
             site.parameters, site.renames = signature.parameters, task.reads
             site.output, site.writes, site.whole = signature.output, task.writes, task.whole
+            if signature.failures:
+                self.violations.append(misplaced(site.task))
+        self.add(site)
+        if task.handler is not None:
+            self.add_handler(scope, site, task.handler, None if signature is None else signature.error)
+
+    def add_handler(self, scope: _Scope, rescued: Site, handler: Task, error: Model | None) -> None:
+        """Add the handler of a task: it sees what the task has seen, and waits for it."""
+        name, shown = scope.prefix + handler.name, self.within + scope.prefix + handler.name
+        site = replace(
+            rescued,
+            id=name,
+            task=shown,
+            place=(*scope.place, handler.name),
+            preds=[*rescued.preds, rescued.id],
+            node=handler,
+            rescues=rescued.id,
+            parameters=(),
+            output=None,
+        )
+        signature = self.signature(handler, shown)
+        if signature is not None:
+            site.parameters, site.given = given_to(signature, error)
+            site.renames, site.output = handler.reads, signature.output
+            if handler.writes or handler.whole is not None:  # else where the task itself would have written
+                site.writes, site.whole = handler.writes, handler.whole
+            self.violations.extend(self.misfits(rescued, site))
         self.add(site)
 
-    def add_wait(
-        self, scope: _Scope, node: Task, waits: Waits, behind: Collection[str], guards: tuple[str, ...]
-    ) -> None:
-        name = scope.prefix + node.name
+    def misfits(self, rescued: Site, handler: Site) -> Iterator[Violation]:
+        """What keeps a handler from standing in for a task: they must write the same keys."""
+        wanted, found = self.writes_of(rescued), self.writes_of(handler)
+        for key, reason in misfits(rescued.task, wanted, found, self.front_end.types):
+            yield misfit(rescued.task, handler.task, self.key_names.get(key, key), reason)
+
+    def add_decision(self, site: Site, predicate: Any) -> None:
+        site.kind, site.predicate = "branch", predicate
+        site.parameters = self.condition_reads(predicate, site.task)
+        self.add(site)
+
+    def add_wait(self, site: Site, node: Task, waits: Waits) -> None:
         if self.within:
-            self.violations.append(waits_inside(self.within + name))
-        site = Site(name, waits.kind, name, scope.prefix, (*scope.place, node.name), behind, guards, node.rule, node)
+            self.violations.append(waits_inside(site.task))
+        site.kind = waits.kind
         site.parameters, site.renames = _input_of(waits), node.reads
         site.output, site.writes, site.whole, site.sure = waits.output, node.writes, node.whole, waits.sure
         self.add(site)
@@ -283,36 +375,28 @@ class _Builder:
         self.violations.extend(violations)
         return signature
 
-    def add_seal(
-        self, scope: _Scope, seal: Node, inside: Inside, behind: Collection[str], guards: tuple[str, ...]
-    ) -> None:
-        name, place = scope.prefix + seal.name, (*scope.place, seal.name)
-        shown = self.within + name
-        entry, within = f"entry:{name}", (*guards, f"entry:{name}")
-        site = Site(entry, "entry", shown, scope.prefix, place, behind, guards, seal.rule, seal, row=inside.input)
-        site.within = f"{name}/"
-        site.parameters = () if inside.input is None else (Parameter("input", inside.input),)
-        inner = _Scope(inside.structure, place, within, entry)
-        last = {inner.prefix + task for task in last_of(inside.structure)}
-        self.add(site)
-        exit = Site(name, "exit", shown, scope.prefix, place, last, within, node=seal, row=inside.output)
-        exit.within = site.within
-        self.add(exit)
+    def add_seal(self, scope: _Scope, site: Site, inside: Inside) -> None:
+        name, place, seal, shown = site.id, site.place, site.node, site.task
+        entry = replace(site, id=f"entry:{name}", kind="entry", row=inside.input, within=f"{name}/")
+        entry.parameters = () if inside.input is None else (Parameter("input", inside.input),)
+        around = _Around((*site.guards, entry.id), site.otherwise)
+        inner = _Scope(inside.structure, place, around, entry.id)
+        last = [inner.prefix + task for task in last_of(inside.structure)]
+        self.add(entry)
+        preds = inner.with_handlers(last)
+        end = Site(name, "exit", shown, scope.prefix, place, preds, *around, last, node=seal, row=inside.output)
+        end.within = entry.within
+        self.add(end)
         for what, row in (("the sealed input", inside.input), ("the sealed output", inside.output)):
             if row is not None:
                 self.violations.extend(self.front_end.row_problems(row, what, shown, f'"{shown}"'))
         self.add_all(inner)
 
-    def add_each(
-        self, scope: _Scope, node: Node, fanned: Fanned, behind: Collection[str], guards: tuple[str, ...]
-    ) -> None:
-        name = scope.prefix + node.name
-        shown = self.within + name
-        inside = _Builder(self.front_end, f"{shown}/")
+    def add_each(self, site: Site, fanned: Fanned) -> None:
+        inside = _Builder(self.front_end, f"{site.task}/")
         inside.add_all(_Scope(fanned.structure))
         self.violations.extend(inside.violations)
-        site = Site(name, "each", shown, scope.prefix, (*scope.place, node.name), behind, guards, node.rule, node)
-        site.fan = Fan(fanned, inside, self.last(fanned.structure))
+        site.kind, site.fan = "each", Fan(fanned, inside, self.last(fanned.structure))
         self.add(site)
 
     def last(self, structure: Structure[Any]) -> Last | None:
@@ -330,36 +414,61 @@ class _Builder:
                 model = inside.output
             case Waits() as waits:
                 model = waits.output
-            case Fanned():
+            case Fanned() | Choice():
                 pass
         return None if model is None else Last(names[0], model)
 
-    def gates(self, scope: _Scope, node: Node) -> tuple[str, ...]:
-        """Return the ids of the gates of a node's own conditions, outermost first; add those that are new."""
-        ids: list[str] = []
-        for depth, guard in enumerate(node.guards):
-            known = scope.gates.get((depth, guard))
-            if known is None:
-                known = scope.gates[depth, guard] = self.add_gate(scope, guard, tuple(ids))
-            ids.append(known)
-        return tuple(ids)
+    def gates(self, scope: _Scope, node: Node) -> tuple[tuple[str, ...], _Around]:
+        """Return the ids of the gates of a node's own conditions, outermost first, and all that is around it.
 
-    def add_gate(self, scope: _Scope, guard: Guard, enclosing: tuple[str, ...]) -> str:
+        Gates that are new are added; the gate of an arm is the decision itself.
+        """
+        if not node.guards:
+            return (), scope.around
+        ids: list[str] = []
+        otherwise = set(scope.around.otherwise)
+        for depth, guard in enumerate(node.guards):
+            if isinstance(guard.predicate, Arm):
+                known: str | None = self.decision(scope, guard.predicate, node.name)
+                if known is not None and not guard.predicate.taken:
+                    otherwise.add(known)
+            else:
+                known = scope.gates.get((depth, guard))
+                if known is None:
+                    enclosing = _Around(tuple(ids), frozenset(otherwise))
+                    known = scope.gates[depth, guard] = self.add_gate(scope, guard, enclosing)
+            ids.extend(() if known is None else (known,))
+        return tuple(ids), _Around((*scope.around.guards, *ids), frozenset(otherwise))
+
+    def decision(self, scope: _Scope, arm: Arm, name: str) -> str | None:
+        """Return the node that decides for an arm, None if a graph put together node by node lacks it."""
+        decision = scope.structure.nodes.get(arm.decision)
+        if decision is not None and isinstance(self.front_end.opened(decision), Choice):
+            return scope.prefix + arm.decision
+        task = self.within + scope.prefix + name
+        text = f'Task "{task}" is in an arm of "{arm.decision}", but that is not in the graph; add the whole branch'
+        self.violations.append(Violation("workflow-input", task, "", text))
+        return None
+
+    def add_gate(self, scope: _Scope, guard: Guard, enclosing: _Around) -> str:
         """Add the gate of ``guard``: it comes behind whatever comes before the first nodes that it decides for."""
         heads = scope.heads_of(guard)
         first = scope.structure.nodes[heads[0]]
         name, shown = scope.prefix + first.name, self.within + scope.prefix + first.name
         members = {scope.prefix + member for member in guard.members}
-        behind = {pred for head in heads for pred in scope.behind[head]} - members
+        awaited = {pred for head in heads for pred in scope.before[head]} - members
+        entry = {scope.entry} if scope.entry and any(not scope.before[head] for head in heads) else set()
         rules = {scope.structure.nodes[head].rule for head in heads}
         site = Site(
-            id=f"when:{name}:{len(enclosing)}",
+            id=f"when:{name}:{len(enclosing.guards)}",
             kind="gate",
             task=shown,
             scope=scope.prefix,
             place=(*scope.place, first.name),
-            preds=behind | {*enclosing[-1:]},
-            guards=(*scope.guards, *enclosing),
+            preds={*scope.with_handlers(awaited), *entry, *enclosing.guards[-1:]},
+            guards=(*scope.around.guards, *enclosing.guards),
+            otherwise=enclosing.otherwise,
+            awaited=awaited,
             # Where the first nodes wait in different ways, the gate decides anyway, and each of them then by its rule.
             rule=rules.pop() if len(rules) == 1 else "all_done",
             node=first,
@@ -369,6 +478,18 @@ class _Builder:
         self.add(site)
         return site.id
 
+    def condition_reads(self, predicate: Any, name: str) -> tuple[Parameter, ...]:
+        """What the decision of a branch reads: its predicate must say so."""
+        model, violations = self.front_end.condition(predicate, name)
+        if model is None and not violations:
+            violations = [self.unannotated(predicate, name)]
+        self.violations.extend(violations)
+        return () if model is None else (Parameter("model", model),)
+
+    def unannotated(self, predicate: Any, name: str) -> Violation:
+        who = f'The condition {self.front_end.condition_name(predicate)} of task "{name}"'
+        return Violation("task-model", name, "", f"{who}: annotate its parameter with the model to read")
+
     def predicate_reads(self, predicate: Any, first: Any, name: str) -> tuple[tuple[Parameter, ...], Renames]:
         model, violations = self.front_end.condition(predicate, name)
         if violations:
@@ -377,6 +498,9 @@ class _Builder:
         if model is not None:
             return (Parameter("model", model),), ()
         inside = self.front_end.opened(first)
+        if isinstance(inside, Choice):  # a branch, whose decision is what comes first
+            read, violations = self.front_end.condition(inside.predicate, first.name)
+            return ((Parameter("model", read),), ()) if read is not None and not violations else ((), ())
         if isinstance(inside, Inside | Waits) and inside.input is not None:
             return (Parameter("model", inside.input),), first.reads if isinstance(inside, Waits) else ()
         if inside is None:
@@ -385,9 +509,7 @@ class _Builder:
                 return signature.parameters[:1], first.reads
             if violations:  # reported with the task itself
                 return (), ()
-        who = f'The condition {self.front_end.condition_name(predicate)} of task "{name}"'
-        text = f"{who}: annotate its parameter with the model to read"
-        self.violations.append(Violation("task-model", name, "", text))
+        self.violations.append(self.unannotated(predicate, name))
         return (), ()
 
     def finished(self, given: Given) -> Elaboration:
@@ -430,16 +552,22 @@ class _Builder:
 
     def rank(self, id: str) -> tuple[bool, tuple[str, ...]]:
         site = self.sites[id]
-        return site.kind not in ("gate", "entry"), site.place
+        return site.kind not in ("gate", "branch", "entry"), site.place
 
     def step(self, site: Site, index: Mapping[str, int]) -> Step:
+        preds = tuple(sorted([index[pred] for pred in site.preds if pred != site.rescues]))
+        plain = not site.guards and len(site.awaited) == len(preds)  # then it looks at all that it waits for
         return Step(
             task=site.task,
-            preds=tuple(sorted([index[pred] for pred in site.preds])),
+            preds=preds,
             reads=self.reads_of(site),
             writes=self.writes_of(site),
             rule=site.rule,
             guards=tuple([index[guard] for guard in site.guards]),
+            otherwise=frozenset([index[gate] for gate in site.otherwise]) if site.otherwise else NONE,
+            awaited=preds if plain else tuple(sorted([index[pred] for pred in site.awaited])),
+            rescues=None if site.rescues is None else index[site.rescues],
+            decides=site.kind == "branch",
             instead=index[f"entry:{site.id}"] if site.kind == "exit" else None,
             entry=site.kind == "entry",
             closing=site.kind in ("exit", "end", "subflow"),
@@ -513,7 +641,7 @@ class _Builder:
         return scope + name
 
     def reader(self, site: Site) -> str:
-        if site.kind == "gate":
+        if site.kind in ("gate", "branch"):
             return f'The condition {self.front_end.condition_name(site.predicate)} of task "{site.task}"'
         if site.kind == "subflow" and site.parameters:
             return f'The input {self.front_end.model_name(site.parameters[0].model)} of "{site.task}"'

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from cloaca.algebra.branches import Decision
 from cloaca.algebra.declarations import Signature
 from cloaca.algebra.fanouts import Each
 from cloaca.algebra.graphs import Predicate, Seal
@@ -19,7 +20,7 @@ from cloaca.algebra.signatures import Unresolved, row_problems, undefined
 from cloaca.algebra.tasks import Task
 from cloaca.algebra.waits import Sleep, Subflow, WaitFor
 from cloaca.contract.annotations import assignable, element_of, list_of, show
-from cloaca.contract.elaboration import Inside, Waits
+from cloaca.contract.elaboration import Choice, Inside, Waits
 from cloaca.contract.fanouts import Fanned
 from cloaca.contract.steps import Types
 from cloaca.errors import ContractError, Violation
@@ -30,9 +31,11 @@ Model = type[BaseModel]
 class _Nodes:
     types: Final = Types(assignable, show, element_of, list_of)
 
-    def opened(self, node: object) -> Inside | Fanned | Waits | None:
+    def opened(self, node: object) -> Inside | Fanned | Waits | Choice | None:
         if isinstance(node, Task):
             return None
+        if isinstance(node, Decision):
+            return Choice(node.predicate)
         if isinstance(node, Seal):
             return Inside(node.graph.structure, node.input, node.output)
         if isinstance(node, Each):

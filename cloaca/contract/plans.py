@@ -23,6 +23,7 @@ from cloaca.algebra.retries import NO_RETRY, Retry
 from cloaca.algebra.tasks import Task
 from cloaca.algebra.waits import Subflow, Wait, WaitFor
 from cloaca.contract.elaboration import SHOWN, Elaboration, Kind, Site
+from cloaca.contract.rescues import Handed
 from cloaca.contract.steps import INPUT, Checked
 
 WAITS: Final = frozenset({"sleep", "wait", "subflow"})
@@ -88,9 +89,13 @@ class PlanNode:
     """One node of a plan.
 
     ``task`` is the name to show (a gate and an entry go by the task that they decide for), ``gates`` the nodes that
-    decide whether it runs, outermost first, ``awaited`` the predecessors that its rule looks at. ``body`` is the task
-    to call, None for nodes that the interpreter does itself; ``wait`` the node that waits, if it is one, ``signal``
-    under which name the signals are stored that it takes.
+    decide whether it runs, outermost first, ``otherwise`` those among them that must have said no, ``awaited`` the
+    predecessors that its rule looks at. ``body`` is the task to call, None for nodes that the interpreter does itself;
+    ``wait`` the node that waits, if it is one, ``signal`` under which name the signals are stored that it takes.
+
+    ``handler`` is the node that stands in for a task if it fails, ``rescues`` the task that a handler stands in for;
+    ``given`` is what a handler gets beside its arguments, by place among all; ``stands_in`` makes of its output the one
+    that the task would have written.
     """
 
     index: int
@@ -102,6 +107,7 @@ class PlanNode:
     awaited: tuple[int, ...]
     gates: tuple[int, ...]
     rule: Rule
+    otherwise: frozenset[int] = frozenset()
     arguments: tuple[Argument, ...] = ()
     output: type[BaseModel] | None = None
     body: Task[Any, Any, Any, Any, Any] | None = None
@@ -109,6 +115,10 @@ class PlanNode:
     fan: FanOut | None = None
     wait: Wait[Any, Any] | None = None
     signal: str | None = None
+    handler: int | None = None
+    rescues: int | None = None
+    given: tuple[tuple[int, Handed], ...] = ()
+    stands_in: Argument | None = None
 
     @property
     def is_wait(self) -> bool:
@@ -121,6 +131,16 @@ class PlanNode:
         return self.wait.workflow if isinstance(self.wait, Subflow) else None
 
     @property
+    def decides(self) -> bool:
+        """Whether it says yes or no: a condition, or the decision of a branch."""
+        return self.kind in ("gate", "branch")
+
+    @property
+    def needs_error(self) -> bool:
+        """Whether it is a handler that takes a typed error, and nothing else will do."""
+        return any(what == "error" for _, what in self.given)
+
+    @property
     def retry(self) -> Retry:
         """The retry policy; nodes without a body are never retried."""
         return self.body.options.retry if self.body else NO_RETRY
@@ -128,13 +148,15 @@ class PlanNode:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a run answers with: the output of ``node``, or the row of ``argument``, or else the whole context.
+    """What a run answers with: the output of the first of ``nodes`` that has run, or the row of ``argument``, or else
+    the whole context.
 
-    ``nothing`` marks a workflow whose last task writes nothing, ``optional`` one whose last task may be skipped by
-    decision, so that it may answer with None.
+    There are several nodes behind a branch, and where the last task has a handler. ``nothing`` marks a workflow whose
+    last task writes nothing, ``optional`` one whose last task may be skipped by decision, so that it may answer with
+    None.
     """
 
-    node: int | None = None
+    nodes: tuple[int, ...] = ()
     argument: Argument | None = None
     nothing: bool = False
     optional: bool = False
@@ -187,6 +209,15 @@ class Plan:
         return any(node.kind == "subflow" for node in self.nodes)
 
     @cached_property
+    def outputs(self) -> tuple[type[BaseModel], ...]:
+        """The models of which one is the output, without None; a handler's is the task's for which it stands in."""
+        if self.answer.argument is not None:
+            return (self.answer.argument.model,)
+        found = [self.nodes[node] for node in self.answer.nodes]
+        own = (node.output for node in found if node.rescues is None)
+        return tuple(dict.fromkeys(model for model in own if model is not None))
+
+    @cached_property
     def queues(self) -> Mapping[int, str]:
         """The queue of each node that has one."""
         queues = {node.index: node.body.options.queue for node in self.nodes if node.body is not None}
@@ -224,6 +255,15 @@ def _node_spec(node: PlanNode) -> dict[str, object]:
         spec["rule"] = node.rule
     if node.gates:
         spec["gates"] = node.gates
+    usual = tuple([pred for pred in node.preds if pred not in node.gates]) if node.gates else node.preds
+    if node.awaited != usual:
+        spec["awaited"] = node.awaited
+    if node.otherwise:
+        spec["otherwise"] = sorted(node.otherwise)
+    if node.rescues is not None:
+        spec["rescues"] = node.rescues
+    if node.given:
+        spec["given"] = node.given
     if node.arguments:
         spec["reads"] = {name: _source_spec(source) for arg in node.arguments for name, source in arg.sources.items()}
     if node.output:
@@ -251,7 +291,9 @@ def _source_spec(source: Source) -> list[object]:
 def _answer_spec(answer: Answer) -> object:
     if answer.argument is not None:
         return {name: _source_spec(source) for name, source in answer.argument.sources.items()}
-    return answer.node if answer.node is not None or answer.nothing else "context"
+    if not answer.nodes:
+        return None if answer.nothing else "context"
+    return answer.nodes[0] if len(answer.nodes) == 1 else answer.nodes
 
 
 def compile_plan(
@@ -283,7 +325,7 @@ class _Compiler:
         sites = [site for site in self.elaboration.sites if site.kind != "end"]
         succs: list[list[int]] = [[] for _ in sites]
         for index in range(len(sites)):
-            for pred in self.elaboration.steps[index].preds:
+            for pred in self.preds(index):
                 succs[pred].append(index)
         nodes = tuple(self.node(index, site, tuple(succs[index])) for index, site in enumerate(sites))
         if answer is None:
@@ -291,19 +333,24 @@ class _Compiler:
             answer = Answer(argument=self.arguments(last, self.elaboration.sites[last])[0])
         return Plan(nodes, self.input, answer, self.context(sites))
 
+    def preds(self, index: int) -> tuple[int, ...]:
+        """What a node waits for; a handler also for the task that it stands in for."""
+        step = self.elaboration.steps[index]
+        return step.preds if step.rescues is None else (*step.preds, step.rescues)
+
     def node(self, index: int, site: Site, succs: tuple[int, ...]) -> PlanNode:
         step = self.elaboration.steps[index]
-        gates = set(step.guards)
         body = site.node if site.kind == "task" and isinstance(site.node, Task) else None
         return PlanNode(
             index=index,
             name=site.id,
             kind=site.kind,
             task=site.task,
-            preds=step.preds,
+            preds=self.preds(index),
             succs=succs,
-            awaited=tuple(pred for pred in step.preds if pred not in gates),
+            awaited=step.awaited,
             gates=step.guards,
+            otherwise=step.otherwise,
             rule=site.rule,  # type: ignore[arg-type]  # a site's rule is a node's, or all_done
             arguments=self.arguments(index, site),
             output=_output_of(site),
@@ -312,7 +359,27 @@ class _Compiler:
             fan=self.fan(index, site),
             wait=site.node if site.kind in WAITS else None,
             signal=self.signal(site.node) if site.kind == "wait" else None,
+            handler=self.handlers.get(index),
+            rescues=step.rescues,
+            given=site.given,
+            stands_in=self.stands_in(index, step.rescues),
         )
+
+    @cached_property
+    def handlers(self) -> Mapping[int, int]:
+        """The handler of each task that has one."""
+        steps = enumerate(self.elaboration.steps)
+        return {step.rescues: index for index, step in steps if step.rescues is not None}
+
+    def stands_in(self, handler: int, rescued: int | None) -> Argument | None:
+        """How the output of a task is made of what its handler has written; None where that will do as it is."""
+        if rescued is None or (wanted := _output_of(self.elaboration.sites[rescued])) is None:
+            return None
+        found = _output_of(self.elaboration.sites[handler])
+        if found is None or issubclass(found, wanted):
+            return None
+        providers, written = self.providers(handler), self.elaboration.steps[rescued].writes
+        return Argument(wanted, {write.field: Source((providers[write.key],)) for write in written if write.field})
 
     def fan(self, index: int, site: Site) -> FanOut | None:
         """Compile what a fan-out does for each element: a plan of its own."""
@@ -322,8 +389,9 @@ class _Compiler:
         given = {key: write.type for key, write in inner.given.items()}
         compiler = _Compiler(inner.elaboration, inner.checked, None, given)
         around = {read.key.removeprefix(site.scope): self.source(index, read.key) for read in inner.reads}
+        handler = compiler.handlers.get(inner.output)
         return FanOut(
-            plan=compiler.plan(Answer(node=inner.output)),
+            plan=compiler.plan(Answer((inner.output,) if handler is None else (inner.output, handler))),
             over=self.source(index, site.scope + fanned.over),
             fields=tuple(row_of(inner.element)),
             around={key: source for key, source in around.items() if source.providers},

@@ -52,11 +52,14 @@ class Step:
     """One node of an elaborated graph, at its place in topological order.
 
     ``task`` is the name to blame; ``guards`` are the indexes of the gates that decide whether it runs, outermost
-    first; ``instead`` is the index of the step whose reads count for ``unread-rewrite`` (its own for a task, the entry
-    for the exit of a sealed graph); ``entry`` marks the entry of a sealed graph: a gate that decides nothing of its
-    own, and what stands for the workflow's input inside; ``closing`` marks a step that stands for a declared row (an
-    ``output=``, the exit of a seal), whose unmet reads are ``workflow-input``; ``reader`` says who reads, in messages,
-    ``elsewhere`` how it could write to another key, where that is not as for a task.
+    first, and ``otherwise`` those among them that must have said no, for the second arm of a branch; ``awaited`` are
+    the predecessors that its rule looks at; ``rescues`` is the index of the task that a handler stands in for, whose
+    predecessors it has; ``decides`` marks the decision of a branch; ``instead`` is the index of the step whose reads
+    count for ``unread-rewrite`` (its own for a task, the entry for the exit of a sealed graph); ``entry`` marks the
+    entry of a sealed graph: a gate that decides nothing of its own, and what stands for the workflow's input inside;
+    ``closing`` marks a step that stands for a declared row (an ``output=``, the exit of a seal), whose unmet reads are
+    ``workflow-input``; ``reader`` says who reads, in messages, ``elsewhere`` how it could write to another key, where
+    that is not as for a task.
     """
 
     task: str
@@ -65,11 +68,22 @@ class Step:
     writes: tuple[Write, ...] = ()
     rule: str = "none_failed"
     guards: tuple[int, ...] = ()
+    otherwise: frozenset[int] = frozenset()
+    awaited: tuple[int, ...] = ()
+    rescues: int | None = None
+    decides: bool = False
     instead: int | None = None
     entry: bool = False
     closing: bool = False
     reader: str = ""
     elsewhere: str = ""
+
+
+def exclusive(one: Step, other: Step) -> bool:
+    """Return whether never both of two steps run: some gate lets one through on yes and the other on no."""
+    if not one.otherwise and not other.otherwise:
+        return False
+    return any(gate in other.guards and (gate in one.otherwise) != (gate in other.otherwise) for gate in one.guards)
 
 
 @dataclass(frozen=True, slots=True)

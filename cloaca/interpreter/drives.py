@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from cloaca.contract.plans import Plan
+from cloaca.contract.plans import Plan, PlanNode
 from cloaca.interpreter.answers import Raised, Report, Returned
 from cloaca.interpreter.errands import runs_in_a_child
 from cloaca.interpreter.group_commit import GroupCommit
@@ -190,6 +190,9 @@ class Drive:
         self.waits = Waits(self, history)
         self.inside = dict(elements_in(plan, history, earlier_attempts(history.run)))
         self.fans: dict[int, FanOut] = {}
+        self.faults = {  # the last failure of each task that has a handler: what the handler is given
+            node.index: row for row in history.failures if (node := self._rescuable(row.name)) is not None
+        }
         self.running: dict[int, Running] = {}
         self.tickets: dict[int, Ticket] = {}  # nodes that wait for a slot of a queue, or hold one
         self.queued = 0  # how many of them wait
@@ -202,6 +205,10 @@ class Drive:
         self.watchers = 0
         self.dropped = False
         self.unsettled = 0  # reports and the like whose rows are not durable yet
+
+    def _rescuable(self, name: str) -> PlanNode | None:
+        node = self.plan.nodes[self.plan.by_name[name]]
+        return None if node.handler is None else node
 
     def begin(self) -> None:
         """Take the run under this worker's lease, and offer whatever may start."""
@@ -299,6 +306,11 @@ class Drive:
         for fan in self.fans.values():
             yield from fan.attempts()
 
+    def fault(self, node: int) -> FailureRow | None:
+        """Return how the task failed that ``node`` stands in for, None if it is no handler."""
+        rescued = self.plan.nodes[node].rescues
+        return None if rescued is None else self.faults[rescued]
+
     def start(self, node: int) -> int | None:
         """Begin an attempt of ``node``; return its number, None if the machine refuses."""
         if self.is_held or self.held_up(node):
@@ -352,7 +364,8 @@ class Drive:
             case Raised():
                 if report.still_running is not None:
                     self.outlives(node, report.still_running)
-                events = self.command(Fail(node, attempt, lease, at, report.retryable, self.worker.chance()))
+                typed = report.error is not None
+                events = self.command(Fail(node, attempt, lease, at, report.retryable, self.worker.chance(), typed))
                 if events:
                     self.messages[node] = report.message
                     self.failed(batch, node, started_at, report, events[0])
@@ -518,7 +531,10 @@ class Drive:
         retry_at = event.retry_at if isinstance(event, AttemptFailed) else None
         name, session = self.name_of(node), self.worker.session
         what = (report.exception_type, report.message, report.traceback, report.error)
-        batch.failures.append(FailureRow(self.id, name, event.attempt, session, started_at, event.at, *what, retry_at))
+        row = FailureRow(self.id, name, event.attempt, session, started_at, event.at, *what, retry_at)
+        batch.failures.append(row)
+        if self.plan.nodes[node].handler is not None:
+            self.faults[node] = row
         if retry_at is None:
             batch.tasks.append(TaskRow(self.id, name, "failed", event.attempt, session, started_at, event.at, None))
 

@@ -97,7 +97,15 @@ class FanOut:
         succeeded = not element.state.failed
         if not succeeded and self.first_failure is None:
             self.first_failure = f"element {element.index}: {element.why}"
-        self.settle(element.index, succeeded, element.outputs.raw.get(self.plan.output))
+        self.settle(element.index, succeeded, self._answer(element))
+
+    def _answer(self, element: Element) -> str | None:
+        """What an element comes to: the output of the last task, or what its handler has written in its place."""
+        for index in self.plan.plan.answer.nodes:
+            if index in element.outputs.raw:
+                how = self.plan.plan.nodes[index].stands_in
+                return element.outputs.text(how) if how is not None else element.outputs.raw[index]
+        return None
 
     def settle(self, index: int, succeeded: bool, output: str | None) -> None:
         """Count an element as done; stop early where the outputs don't fit into a payload."""

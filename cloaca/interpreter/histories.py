@@ -170,9 +170,10 @@ def _replay(plan: Plan, state: RunState, node: PlanNode, done: TaskRow | None, f
     else:
         evolve(plan, state, AttemptStarted(node.index, done.attempt, done.started_at))
     if done.status == "failed":
-        evolve(plan, state, TaskFailed(node.index, done.attempt, done.finished_at))
+        typed = any(failure.attempt == done.attempt and failure.error is not None for failure in failures)
+        evolve(plan, state, TaskFailed(node.index, done.attempt, done.finished_at, typed))
         return
-    verdict = done.output == "true" if node.kind == "gate" else None
+    verdict = done.output == "true" if node.decides else None
     evolve(plan, state, TaskSucceeded(node.index, done.attempt, done.finished_at, verdict))
 
 
@@ -258,20 +259,25 @@ def _because(plan: Plan, state: RunState, skip: Skip | None) -> str | None:
             break
         skip = state.skips[skip.because]
     cause = plan.nodes[skip.because]
+    if cause.kind == "branch" and cause.index in state.verdicts:
+        return f"{cause.task} said {'yes' if state.verdicts[cause.index] else 'no'}"
     if cause.predicate is not None and state.tasks[cause.index] is TaskStatus.SUCCEEDED:
         name = getattr(cause.predicate, "__name__", "condition")
         return f"when {'condition' if name == '<lambda>' else name}"
     if state.tasks[cause.index] is TaskStatus.FAILED:
         return f"{cause.task} failed"
+    if state.tasks[cause.index] is TaskStatus.SUCCEEDED:  # so that there is nothing to rescue
+        return f"{cause.task} succeeded"
     return f"on {cause.rule}"
 
 
 def task_failures(plan: Plan | None, history: History, codec: Codec) -> tuple[TaskFailure, ...]:
     """Return every failed attempt, in the order in which they happened."""
-    return tuple(_task_failure(plan, row, codec) for row in history.failures)
+    return tuple(task_failure(plan, row, codec) for row in history.failures)
 
 
-def _task_failure(plan: Plan | None, row: FailureRow, codec: Codec) -> TaskFailure:
+def task_failure(plan: Plan | None, row: FailureRow, codec: Codec) -> TaskFailure:
+    """Return a failed attempt for people, and for handlers."""
     node = found(plan, row.name) if plan else None
     error = _typed(node, row.error, codec) if node and row.error is not None else None
     task = node.task if node and plan and row.name in plan.by_name else row.name
@@ -300,11 +306,15 @@ def answer(plan: Plan, history: History, codec: Codec) -> Outcome[Any, Any]:
 
 def _check_answer(plan: Plan, history: History) -> None:
     """Raise IncompatibleRun if the run ended under code that had no such last task: its output is not None."""
-    how = plan.answer.node
-    if how is None or restored(plan, history).tasks[how] in FINAL_TASK:
+    how = plan.answer.nodes
+    if not how:
         return
+    state = restored(plan, history)
+    if all(state.tasks[node] in FINAL_TASK for node in how):
+        return
+    names = " or ".join(f'"{plan.nodes[node].task}"' for node in how)
     raise IncompatibleRun(
-        f'run {history.run.id} ended under other code: it has no task "{plan.nodes[how].task}", whose output this '
+        f"run {history.run.id} ended under other code: it has no task {names}, whose output this "
         f"workflow answers with; read it with the code of version {history.run.version}"
     )
 
@@ -316,9 +326,12 @@ def output(plan: Plan, outputs: Outputs, codec: Codec) -> Any:
         return None
     if how.argument is not None:
         return outputs.build(how.argument, codec)
-    if how.node is None:
+    if not how.nodes:
         return outputs.context(plan.context)
-    return decoded(plan.nodes[how.node], outputs, codec)
+    node = next((plan.nodes[node] for node in how.nodes if node in outputs.raw), None)
+    if node is None:
+        return None
+    return outputs.build(node.stands_in, codec) if node.stands_in else decoded(node, outputs, codec)
 
 
 def decoded(node: PlanNode, outputs: Outputs, codec: Codec) -> Any:
@@ -329,17 +342,17 @@ def decoded(node: PlanNode, outputs: Outputs, codec: Codec) -> Any:
     return None if raw is None or node.output is None else codec.decode(node.output, raw)
 
 
-def final_failure(history: History) -> FailureRow | None:
-    """Return the failure of the first task that failed for good since the run was last retried."""
-    earlier = earlier_attempts(history.run)
+def final_failure(plan: Plan, history: History) -> FailureRow | None:
+    """Return the failure of the first task that failed for good since the run was last retried, and was not rescued."""
+    earlier, handed_over = earlier_attempts(history.run), _handed_over(plan, history)
     final = (row for row in history.failures if row.retry_at is None and row.attempt > earlier.get(row.name, 0))
-    return next(final, None)
+    return next((row for row in final if row.name not in handed_over), None)
 
 
 def run_failure(plan: Plan, history: History, codec: Codec) -> RunFailure[Any]:
     """Return why a run has no output."""
     failures = task_failures(plan, history, codec)
-    last = final_failure(history)
+    last = final_failure(plan, history)
     final = next((f for f, row in zip(failures, history.failures, strict=True) if row is last), None)
     run_id, status = str(history.run.id), history.run.status
     if status == "cancelled":
@@ -357,6 +370,12 @@ def _blamed(plan: Plan, task: str) -> str:
     """Return the task of the run that has failed because of one that may be inside a fan-out."""
     name = outermost(plan, task)
     return plan.nodes[plan.by_name[name]].task if name in plan.by_name else task
+
+
+def _handed_over(plan: Plan, history: History) -> set[str]:
+    """The tasks whose handlers have run to their ends: what counts is how those ended."""
+    done = [plan.nodes[plan.by_name[row.name]] for row in history.tasks if row.name in plan.by_name]
+    return {plan.nodes[node.rescues].name for node in done if node.rescues is not None}
 
 
 def run_events(plan: Plan, history: History) -> list[RunEvent]:

@@ -58,7 +58,7 @@ def child_report(node: PlanNode, history: History, codec: Codec) -> Report:
 
 
 def _failed(plan: Plan, history: History, message: str) -> Raised:
-    last = final_failure(history)
+    last = final_failure(plan, history)
     if history.run.status == "cancelled" or last is None or last.error is None:
         kind = "ChildCancelled" if history.run.status == "cancelled" else "ChildFailed"
         return Raised(kind, message, "", retryable=False)

@@ -17,16 +17,18 @@ from functools import partial
 from typing import Any
 
 from cloaca.algebra.context import TaskContext
+from cloaca.algebra.outcomes import TaskFailure
 from cloaca.contract.plans import Plan
 from cloaca.contract.workflows import Workflow
 from cloaca.errors import IncompatibleRun, LeaseLost, StoreError, StoreUnavailable
 from cloaca.interpreter.alarms import Alarms
-from cloaca.interpreter.answers import Withdrawn, raised
+from cloaca.interpreter.answers import Report, Withdrawn, raised
 from cloaca.interpreter.attempts import SUBSTITUTES, attempt, evaluate
 from cloaca.interpreter.drives import Drive, Running
 from cloaca.interpreter.errands import run_errand, runs_in_a_child
 from cloaca.interpreter.fanouts import FanOut
 from cloaca.interpreter.group_commit import GroupCommit
+from cloaca.interpreter.histories import task_failure
 from cloaca.interpreter.offspring import ENDED_BADLY, child_report, new_child, plan_row
 from cloaca.interpreter.queues import Queues
 from cloaca.interpreter.retention import keep_pruning
@@ -752,23 +754,11 @@ class Worker:
         return self._attempt(drive, node, number)
 
     async def _attempt(self, drive: Drive, node: int, number: int) -> None:
-        plan_node, running = drive.plan.nodes[node], drive.running[node]
-        assert plan_node.body is not None
-        takes_context = plan_node.body.signature.context is not None
-        context = self._context(drive, node, number, running) if takes_context else None
-        executor = self.executor if running.ticket is None else self.queues.holding(running.ticket, self.executor)
+        running = drive.running[node]
         try:
-            if runs_in_a_child(plan_node) and plan_node.body.function not in SUBSTITUTES:
-                report = await run_errand(plan_node, drive.outputs, context, self.codec, self.processes)
-            elif plan_node.body.signature.session is not None:
-                perform = partial(attempt, plan_node, drive.outputs, context, self.codec, executor)
-                committed = await in_transaction(drive, node, number, self.store, perform)
-                if committed is None:
-                    return
-                report = committed
-            else:
-                report = await attempt(plan_node, drive.outputs, context, self.codec, executor)
-            drive.report(node, number, report)
+            report = await self._end_of(drive, node, number, running)
+            if report is not None:
+                drive.report(node, number, report)
         except Withdrawn:  # only a worker that leaves closes its executor: the run is released with all the others
             drive.running.pop(node, None)
         except asyncio.CancelledError as error:
@@ -781,6 +771,29 @@ class Worker:
                 self.queues.over(running.ticket)
             if self.queues.line:
                 self.queues.ask()
+
+    async def _end_of(self, drive: Drive, node: int, number: int, running: Running) -> Report | None:
+        """Make an attempt; return how it ended, None if that is committed already. Raises as ``attempts.attempt``."""
+        plan_node = drive.plan.nodes[node]
+        assert plan_node.body is not None
+        takes_context = plan_node.body.signature.context is not None
+        context = self._context(drive, node, number, running) if takes_context else None
+        executor = self.executor if running.ticket is None else self.queues.holding(running.ticket, self.executor)
+        try:
+            failure = self._failure(drive, node) if plan_node.given else None
+        except Exception as error:  # noqa: BLE001 - a user's validator may raise anything
+            return raised(error, retryable=False)
+        if runs_in_a_child(plan_node) and plan_node.body.function not in SUBSTITUTES:
+            return await run_errand(plan_node, drive.outputs, context, self.codec, self.processes, failure=failure)
+        if plan_node.body.signature.session is None:
+            return await attempt(plan_node, drive.outputs, context, self.codec, executor, failure=failure)
+        perform = partial(attempt, plan_node, drive.outputs, context, self.codec, executor, failure=failure)
+        return await in_transaction(drive, node, number, self.store, perform)
+
+    def _failure(self, drive: Drive, node: int) -> TaskFailure | None:
+        """Return what a handler is given."""
+        row = drive.fault(node)
+        return None if row is None else task_failure(drive.plan, row, self.codec)
 
     def _context(self, drive: Drive, node: int, number: int, running: Running) -> TaskContext:
         name, run_id = drive.name_of(node), str(drive.id)

@@ -39,7 +39,8 @@ class Complete:
 class Fail:
     """Report that an attempt failed, or that what a node has waited for will not come.
 
-    ``retryable`` says whether the error is worth another attempt; ``chance``, from 0 to 1, decides the jitter.
+    ``retryable`` says whether the error is worth another attempt; ``chance``, from 0 to 1, decides the jitter;
+    ``typed`` says that the body has answered with a ``Failure``.
     """
 
     node: int
@@ -48,6 +49,7 @@ class Fail:
     at: float
     retryable: bool
     chance: float = 0.5
+    typed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

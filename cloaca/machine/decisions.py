@@ -206,4 +206,4 @@ def _failure(plan: Plan, state: RunState, command: Fail) -> Decision:
     if command.retryable and tried < retry.attempts:
         retry_at = command.at + retry.delay_s(tried, command.chance)
         return (AttemptFailed(command.node, command.attempt, command.at, retry_at),)
-    return (TaskFailed(command.node, command.attempt, command.at),)
+    return (TaskFailed(command.node, command.attempt, command.at, command.typed),)

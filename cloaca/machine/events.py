@@ -65,23 +65,24 @@ class AttemptPutBack:
 
 @dataclass(frozen=True, slots=True)
 class TaskFailed:
-    """The last attempt failed, so the task has."""
+    """The last attempt failed, so the task has; with ``typed`` the body has answered with a ``Failure``."""
 
     node: int
     attempt: int
     at: float
+    typed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RunSucceeded:
-    """Every task is final, none failed."""
+    """Every task is final, none failed but those that were rescued."""
 
     at: float
 
 
 @dataclass(frozen=True, slots=True)
 class RunFailed:
-    """Every task is final, at least one failed; or the run was abandoned."""
+    """Every task is final, at least one failed and was not rescued; or the run was abandoned."""
 
     at: float
 

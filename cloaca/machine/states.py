@@ -61,11 +61,12 @@ class RunState:
         earlier: how many of them were made before the run was last retried: they don't count for the retry policy.
         retry_at: when a node in its retry delay may start again. ``waits``: of the nodes that wait for something else,
             when that is over at the latest, None for whenever it may be.
-        verdicts: what gates decided. ``skips``: why nodes are skipped; both follow from how the predecessors ended,
-            whatever the order.
+        verdicts: what gates and the decisions of branches said. ``skips``: why nodes are skipped; both follow from how
+            the predecessors ended, whatever the order.
         ready: the nodes that may start now, in the order in which they became ready.
         news: the nodes that became ready or were skipped since ``take_news``, in that order.
-        failed: the nodes that failed for good, in the order of the events. ``unfinished``: how many are not final.
+        failed: the nodes that failed for good and were not rescued, in the order of the events. ``typed``: the nodes
+            whose last attempt answered with a ``Failure``. ``unfinished``: how many are not final.
     """
 
     __slots__ = (
@@ -82,6 +83,7 @@ class RunState:
         "skips",
         "status",
         "tasks",
+        "typed",
         "unfinished",
         "verdicts",
         "waits",
@@ -102,9 +104,10 @@ class RunState:
         self.skips: dict[int, Skip] = {}
         self.ready: dict[int, None] = {}
         self.failed: list[int] = []
+        self.typed: set[int] = set()
         self.unfinished = len(plan.nodes)
         self.news: list[int] = []
-        _settled(plan, self, [node.index for node in plan.nodes if not node.preds and _resolve(node, self)])
+        _settled(plan, self, [node.index for node in plan.nodes if not node.preds and _resolve(plan, node, self)])
 
     @property
     def over(self) -> bool:
@@ -134,11 +137,13 @@ def evolve(plan: Plan, state: RunState, event: Event) -> RunState:
     """Return the state after ``event``: the same object, changed."""
     match event:
         case TaskSucceeded(node, verdict=verdict):
-            assert (plan.nodes[node].kind == "gate") == (verdict is not None), f"node {node}: verdict {verdict}"
+            assert plan.nodes[node].decides == (verdict is not None), f"node {node}: verdict {verdict}"
             _move(state, node, TaskStatus.SUCCEEDED)
             _concluded(state, node)
             if verdict is not None:
                 state.verdicts[node] = verdict
+            if (rescued := plan.nodes[node].rescues) is not None:
+                state.failed.remove(rescued)
             _settled(plan, state, [node])
         case AttemptStarted(node):
             _move(state, node, TaskStatus.RUNNING)
@@ -157,11 +162,13 @@ def evolve(plan: Plan, state: RunState, event: Event) -> RunState:
             state.in_flight -= 1
             state.attempts[node] = attempt
             state.retry_at[node] = retry_at
-        case TaskFailed(node, attempt):
+        case TaskFailed(node, attempt, typed=typed):
             _move(state, node, TaskStatus.FAILED)
             _concluded(state, node)
             state.attempts[node] = attempt
             state.failed.append(node)
+            if typed:
+                state.typed.add(node)
             _settled(plan, state, [node])
         case RunAdopted(lease):
             _adopt(state, lease)
@@ -288,12 +295,13 @@ def _start_anew(plan: Plan, state: RunState, nodes: tuple[int, ...]) -> None:
             state.earlier[node] = state.attempts[node]
         state.skips.pop(node, None)
         state.verdicts.pop(node, None)
+        state.typed.discard(node)
         _move(state, node, TaskStatus.PENDING)
     state.failed = [node for node in state.failed if state.tasks[node] is TaskStatus.FAILED]
     state.unfinished = len(nodes)
     state.open = [sum(state.tasks[pred] not in FINAL_TASK for pred in node.preds) for node in plan.nodes]
     free = [node for node in nodes if state.open[node] == 0]
-    _settled(plan, state, [node for node in free if _resolve(plan.nodes[node], state)])
+    _settled(plan, state, [node for node in free if _resolve(plan, plan.nodes[node], state)])
 
 
 def _settled(plan: Plan, state: RunState, final: list[int]) -> None:
@@ -302,13 +310,13 @@ def _settled(plan: Plan, state: RunState, final: list[int]) -> None:
         state.unfinished -= 1
         for succ in plan.nodes[final.pop()].succs:
             state.open[succ] -= 1
-            if state.open[succ] == 0 and _resolve(plan.nodes[succ], state):
+            if state.open[succ] == 0 and _resolve(plan, plan.nodes[succ], state):
                 final.append(succ)
 
 
-def _resolve(node: PlanNode, state: RunState) -> bool:
+def _resolve(plan: Plan, node: PlanNode, state: RunState) -> bool:
     """Make a node whose predecessors are all final ready, or skip it; return whether it is skipped."""
-    skip = judge(node, state)
+    skip = judge(plan, node, state)
     state.news.append(node.index)
     if skip is None:
         _move(state, node.index, TaskStatus.READY)
@@ -319,43 +327,66 @@ def _resolve(node: PlanNode, state: RunState) -> bool:
     return True
 
 
-def judge(node: PlanNode, state: RunState) -> Skip | None:
+def judge(plan: Plan, node: PlanNode, state: RunState) -> Skip | None:
     """Return why a node is skipped, None if it may run; all its predecessors are final.
 
-    Its gates come first, the outermost before all: a gate that was skipped skips its members in the same way, one
-    that said no skips them by decision, one that failed by failure. Then its rule. Cost: its gates and predecessors.
+    A handler has its own reason, see ``_not_needed``. Else its gates come first, the outermost before all: a gate that
+    was skipped skips its members in the same way, one that did not say what they need (yes, but no for the second arm
+    of a branch) skips them by decision, one that failed by failure. Then its rule. Cost: its gates and predecessors.
     """
+    if node.rescues is not None:
+        return _not_needed(node, node.rescues, state)
     for gate in node.gates:
         match state.tasks[gate]:
             case TaskStatus.SUCCEEDED:
-                if not state.verdicts.get(gate, True):  # the entry of a sealed graph decides nothing itself
+                # The entry of a sealed graph decides nothing itself: it has no verdict.
+                if state.verdicts.get(gate, True) == (gate in node.otherwise):
                     return Skip("decision", gate)
             case TaskStatus.SKIPPED:
                 return Skip(state.skips[gate].by, gate)
             case _:
                 return Skip("failure", gate)
     if node.rule == "none_failed" and not state.failed:
-        return None  # nothing has failed in this run, so nothing was skipped by failure either
-    return _ruled(node, state)
+        return None  # nothing has failed in this run but was rescued, so nothing was skipped by failure either
+    return _ruled(plan, node, state)
+
+
+def _not_needed(handler: PlanNode, rescued: int, state: RunState) -> Skip | None:
+    """Return why a handler is skipped, None if the task that it stands in for has failed in a way that it handles."""
+    match state.tasks[rescued]:
+        case TaskStatus.SKIPPED:
+            return Skip(state.skips[rescued].by, rescued)
+        case TaskStatus.FAILED:
+            return Skip("failure", rescued) if handler.needs_error and rescued not in state.typed else None
+        case _:
+            return Skip("decision", rescued)
 
 
 _Standing = Literal["succeeded", "failed", "neither"]
 
 
-def _standing(pred: int, state: RunState) -> _Standing:
+def rescued(plan: Plan, node: int, state: RunState) -> bool:
+    """Return whether a task has failed, and its handler has stood in for it."""
+    handler = plan.nodes[node].handler
+    return (
+        handler is not None and state.tasks[node] is TaskStatus.FAILED and state.tasks[handler] is TaskStatus.SUCCEEDED
+    )
+
+
+def _standing(plan: Plan, pred: int, state: RunState) -> _Standing:
     """Return what a predecessor that is final counts as: skipped by failure is failed, by decision is neither."""
-    if state.tasks[pred] is TaskStatus.SUCCEEDED:
+    if state.tasks[pred] is TaskStatus.SUCCEEDED or rescued(plan, pred, state):
         return "succeeded"
     if state.tasks[pred] is TaskStatus.SKIPPED and state.skips[pred].by == "decision":
         return "neither"
     return "failed"
 
 
-def _ruled(node: PlanNode, state: RunState) -> Skip | None:
+def _ruled(plan: Plan, node: PlanNode, state: RunState) -> Skip | None:
     """Apply a trigger rule: it asks only which standings occur. Of no predecessors "all" holds, "any" does not."""
     first: dict[_Standing, int] = {}  # the first predecessor of each standing
     for pred in node.awaited:
-        first.setdefault(_standing(pred, state), pred)
+        first.setdefault(_standing(plan, pred, state), pred)
     failure = Skip("failure", first["failed"]) if "failed" in first else None
     match node.rule:
         case "none_failed":

@@ -14,6 +14,7 @@ from mypy.plugin import FunctionContext, FunctionSigContext, MethodContext
 from mypy.types import AnyType, FunctionLike, Instance, NoneType, ProperType, Type, TypeOfAny, UnionType
 from mypy.types import get_proper_type as proper
 
+from cloaca.algebra.guards import Arm
 from cloaca.algebra.structures import Structure, closed, overlay
 from cloaca.contract.closing import Closed, check_declared, close
 from cloaca.errors import ContractError, Violation
@@ -21,7 +22,7 @@ from cloaca.mypy import results
 from cloaca.mypy.expressions import literal_text
 from cloaca.mypy.hints import UnknownElement
 from cloaca.mypy.locations import blamed, lost_part, mentions
-from cloaca.mypy.nodes import StaticEach, StaticNode, StaticSeal, StaticTask, models_of
+from cloaca.mypy.nodes import StaticDecision, StaticEach, StaticNode, StaticSeal, StaticTask, models_of
 from cloaca.mypy.operands import graph_type, instances_of, is_from_error, operand
 from cloaca.mypy.sessions import Session
 from cloaca.mypy.terms import GRAPH, HIDDEN
@@ -151,10 +152,13 @@ def models(structure: Structure[StaticNode], *more: Type | None) -> Iterable[Ins
             yield model
     for node in structure.nodes.values():
         for guard in node.guards:
-            if guard.predicate.model is not None:
+            if not isinstance(guard.predicate, Arm) and guard.predicate.model is not None:
                 yield guard.predicate.model
-        if isinstance(node, StaticTask):
-            yield from models_of(node.signature)
+        if isinstance(node, StaticDecision) and node.condition is not None and node.condition.model is not None:
+            yield node.condition.model
+        elif isinstance(node, StaticTask):
+            for task in (node, node.handler):
+                yield from models_of(task.signature) if task is not None else ()
         elif isinstance(node, StaticSeal) and node.structure is not None:
             yield from models(node.structure, node.input, node.output)
         elif isinstance(node, StaticEach) and node.structure is not None:

@@ -29,6 +29,7 @@ from cloaca.mypy.spelling import shown
 
 TASK_CONTEXT: Final = "cloaca.algebra.context.TaskContext"
 LISTS: Final = ("builtins.list", "builtins.tuple", "typing.Sequence")
+TASK_FAILURE: Final = "cloaca.algebra.outcomes.TaskFailure"
 
 
 class UnknownElement(Exception):
@@ -61,6 +62,11 @@ class MypyHints(StaticModels):
         """Return whether a type is ``TaskContext``."""
         known = proper(hint) if isinstance(hint, Type) else None
         return isinstance(known, Instance) and known.type.has_base(TASK_CONTEXT)
+
+    def is_failure(self, hint: Any) -> bool:
+        """Return whether a type is ``TaskFailure``."""
+        known = proper(hint) if isinstance(hint, Type) else None
+        return isinstance(known, Instance) and known.type.fullname == TASK_FAILURE
 
     def element(self, hint: Any) -> Instance | None:
         """Return the model of which a type is a list. Raises UnknownElement if it is a class that mypy can't see."""

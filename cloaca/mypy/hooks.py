@@ -19,12 +19,11 @@ from cloaca.mypy.sessions import Session, session, unfiltered
 
 GRAPHS: Final = "cloaca.algebra.graphs"
 TASK: Final = "cloaca.algebra.tasks.Task"
+BRANCHES: Final = "cloaca.algebra.branches"
 WAITS: Final = tuple(f"cloaca.algebra.waits.{name}" for name in ("Wait", "Writing", "Sleep", "WaitFor", "Subflow"))
 RECEIVERS: Final = (
-    f"{GRAPHS}.Graph",
-    f"{GRAPHS}.Composite",
-    f"{GRAPHS}.Node",
-    f"{GRAPHS}.Seal",
+    *(f"{GRAPHS}.{name}" for name in ("Graph", "Composite", "Node", "Seal")),
+    *(f"{BRANCHES}.{name}" for name in ("Branch", "Decision")),
     "cloaca.algebra.fanouts.Each",
     TASK,
     *WAITS,
@@ -39,6 +38,7 @@ _FUNCTIONS: Final[dict[str, Callable[[FunctionContext, Session], Type]]] = {
     closing.WORKFLOW: closing.workflow,
     f"{GRAPHS}.Graph": operators.made,
     EACH: fanouts.each,
+    f"{BRANCHES}.branch": operators.branch,
     **waits.FUNCTIONS,
 }
 _METHOD_SIGNATURES: Final[dict[str, Callable[[MethodSigContext, Session], FunctionLike]]] = {

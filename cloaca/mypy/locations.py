@@ -11,7 +11,8 @@ from mypy.types import get_proper_type as proper
 
 from cloaca.errors import Violation
 from cloaca.mypy import terms
-from cloaca.mypy.expressions import fanned, parts
+from cloaca.mypy.expressions import fanned, is_branch, parts
+from cloaca.mypy.nodes import StaticTask
 from cloaca.mypy.operands import graph_type
 from cloaca.mypy.sessions import Session
 from cloaca.mypy.terms import HIDDEN
@@ -21,7 +22,8 @@ def blamed(session: Session, expression: Expression, violation: Violation) -> Ex
     """Return the part of a graph expression that a violation is about: a condition itself, or a node's last mention."""
     place = locate(session, expression, violation.task)
     about_condition = violation.message.startswith("The condition ")
-    if about_condition and isinstance(place, CallExpr) and getattr(place.callee, "name", "") == "when" and place.args:
+    asks = is_branch(place) or getattr(getattr(place, "callee", None), "name", "") == "when"
+    if about_condition and asks and isinstance(place, CallExpr) and place.args:
         return place.args[0]
     return place
 
@@ -60,7 +62,10 @@ def _has(session: Session, type: Type | None, name: str) -> bool:
         return False
     term = terms.term_of(graph.args[HIDDEN])
     nodes = session.structures.of(term).nodes if term is not None else {}
-    return name in nodes or name.partition("/")[0] in nodes
+    if name in nodes or name.partition("/")[0] in nodes:
+        return True
+    handlers = (node.handler for node in nodes.values() if isinstance(node, StaticTask))
+    return any(handler is not None and handler.name == name for handler in handlers)
 
 
 def lost_part(session: Session, expression: Expression) -> Expression:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
 
 from mypy.types import Instance, Type
 
@@ -15,7 +15,7 @@ from cloaca.algebra.declarations import Reader, Signature
 from cloaca.algebra.guards import Guard
 from cloaca.algebra.rows import Row
 from cloaca.algebra.structures import Structure, closed
-from cloaca.contract.elaboration import Inside, Waits
+from cloaca.contract.elaboration import Choice, Inside, Waits
 from cloaca.contract.fanouts import Fanned
 from cloaca.contract.steps import Types
 from cloaca.errors import Violation
@@ -59,14 +59,21 @@ class StaticNode:
         """What makes a node another one."""
         return (self.name, self.identity, self.rule, self.guards)
 
-    def named(self, name: str) -> StaticNode:
+    def named(self, name: str, /) -> Self:
         """Return the same node under another name."""
         return replace(self, name=name, guards=tuple(guard.renamed(self.name, name) for guard in self.guards))
+
+    def under(self, guards: tuple[Guard[Condition], ...]) -> Self:
+        """Return the same node under these conditions alone."""
+        return replace(self, guards=guards)
 
 
 @dataclass(frozen=True, eq=False)
 class StaticTask(StaticNode):
-    """A task, or with ``is_opaque`` a graph of which no more is known than its two rows."""
+    """A task, or with ``is_opaque`` a graph of which no more is known than its two rows.
+
+    ``handler`` is the task that stands in for it if it fails.
+    """
 
     signature: Signature[Model] = NOTHING
     options: tuple[tuple[str, str], ...] = ()
@@ -74,6 +81,7 @@ class StaticTask(StaticNode):
     writes: Renames = ()
     whole: str | None = None
     is_opaque: bool = False
+    handler: StaticTask | None = None
 
     def __eq__(self, other: object) -> bool:
         return super().__eq__(other) and isinstance(other, StaticTask) and _may_agree(self.options, other.options)
@@ -81,8 +89,19 @@ class StaticTask(StaticNode):
     __hash__ = StaticNode.__hash__
 
     def key(self) -> tuple[object, ...]:
-        """Where its rows are in the context counts, too."""
-        return (*super().key(), self.reads, self.writes, self.whole)
+        """Where its rows are in the context counts, too, and its handler."""
+        return (*super().key(), self.reads, self.writes, self.whole, self.handler)
+
+
+@dataclass(frozen=True, eq=False)
+class StaticDecision(StaticNode):
+    """The decision of a branch."""
+
+    condition: Condition | None = None
+
+    def key(self) -> tuple[object, ...]:
+        """The condition counts, too."""
+        return (*super().key(), self.condition)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,8 +176,10 @@ class StaticNodes:
         """What may be asked about types."""
         return self.hints.types
 
-    def opened(self, node: StaticNode) -> Inside | Fanned | Waits | None:
-        """Return what is inside a sealed node or a fan-out, or what a node waits for."""
+    def opened(self, node: StaticNode) -> Inside | Fanned | Waits | Choice | None:
+        """Return what a node is: a sealed graph, a fan-out, a wait, the decision of a branch; None for a task."""
+        if isinstance(node, StaticDecision):
+            return Choice(node.condition)
         if isinstance(node, StaticWait):
             inputs = [parameter.model for parameter in node.signature.parameters]
             return Waits(node.kind, next(iter(inputs), None), node.signature.output, node.sure)

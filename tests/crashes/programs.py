@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import BaseModel
 from returns.result import Failure, Result, Success
 
-from cloaca import Retry, Runner, TaskContext, Workflow, each, task
+from cloaca import Retry, Runner, TaskContext, TaskFailure, Workflow, branch, each, task
 
 
 class Place(BaseModel):
@@ -279,7 +279,40 @@ def binds(lines: Lines, *, ctx: TaskContext) -> Total:
 
 book = Workflow("book", cuts >> each(reads >> trims, over="pages", into="lines", limit=5) >> binds, input=Job)
 
-WORKFLOWS = [chain, pipeline, killer, innocent, delayed, book]
+# A branch whose arm fails, and a handler that waits for the file "go"
+
+
+def is_odd(job: Job) -> bool:
+    with (Path(job.folder) / "asked").open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    return job.number % 2 == 1
+
+
+@task
+def refuses(job: Job, *, ctx: TaskContext) -> Result[One, Refused]:
+    job.note(ctx)
+    return Failure(Refused(reason=f"{job.number} is odd"))
+
+
+@task
+async def stands_in(failure: TaskFailure, refused: Refused, job: Job, *, ctx: TaskContext) -> One:
+    job.note(ctx)
+    while not job.is_open("go"):
+        await asyncio.sleep(0.005)
+    return One(one=len(refused.reason) + failure.attempt)
+
+
+@task
+def counts(seen: Seen, *, ctx: TaskContext) -> Total:
+    seen.note(ctx)
+    return Total(total=seen.one)
+
+
+deciding = Workflow(
+    "deciding", branch(is_odd, then=refuses.rescue(stands_in), otherwise=first.named("even")) >> counts, input=Job
+)
+
+WORKFLOWS = [chain, pipeline, killer, innocent, delayed, book, deciding]
 
 
 # What a process does

@@ -17,7 +17,7 @@ from returns.result import Success
 from cloaca import Runner, Workflow, task
 from tests.crashes.commands import worker
 from tests.crashes.processes import begun, log, until
-from tests.crashes.programs import PAGES, WORKFLOWS, Job, Total, book, chain, innocent
+from tests.crashes.programs import PAGES, WORKFLOWS, Job, Total, book, chain, deciding, innocent
 from tests.runner.databases import asynchronous
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
@@ -241,3 +241,19 @@ async def test_runs_that_only_wait_go_to_a_peer_while_others_have_their_grace(ur
         await left
         infos = {info.id: info.status for info in await peer.runs()}
         assert infos == dict.fromkeys(waiting, "succeeded") | {slow.id: "succeeded"}
+
+
+@asynchronous
+async def test_a_branch_and_a_handler_go_on_after_a_kill(url: str, folder: Path) -> None:
+    """The condition is asked once, the task that failed is not tried again, its handler gets the same failure."""
+    [run] = await submitted(url, deciding, Job(folder=str(folder), number=7))
+    with worker(url, *LEASE) as dying:
+        until(lambda: begun(folder, "stands_in"))
+        dying.signal(signal.SIGKILL)
+        dying.end()
+    (folder / "go").touch()
+    with worker(url, *LEASE):
+        assert await result_of(url, run) == Success(Total(total=len("7 is odd") + 1))
+    assert Counter(entry["task"] for entry in log(folder)) == {"refuses": 1, "stands_in": 2, "counts": 1}
+    assert (folder / "asked").read_text().count("\n") == 1
+    assert "run_recovered" in await events_of(url, run)

@@ -43,7 +43,7 @@ from cloaca.machine.invariants import violated
 from cloaca.machine.states import NO_LEASE, RunState, enabled, evolve, overdue
 from cloaca.machine.statuses import FINAL_TASK, RUN_TRANSITIONS, TASK_TRANSITIONS, RunStatus, TaskStatus
 from tests.machine.programs import Scope, plan_of, random_program
-from tests.machine.reference import OPEN, Fate, Standing, evaluate
+from tests.machine.reference import OPEN, Fate, Standing, evaluate, evaluated
 
 Picture = Mapping[str, object]
 
@@ -81,6 +81,7 @@ class Trial:
         self.waits: dict[int, float | None] = {}
         self.fates: dict[str, Fate] = {}
         self.verdicts: dict[str, bool] = {}
+        self.typed: set[str] = set()  # what failed for good with a typed error: one that is not retried
         self.rows: dict[int, list[Event]] = {}
         self.queue: list[int] = []
         self.marks: Counter[object] = Counter()
@@ -245,9 +246,10 @@ class Trial:
 
     def retry(self) -> None:
         """A user wants a run that has not succeeded to be tried again."""
-        standings, anew = self.standings(), set[int]()
+        standings, anew, rescued = self.standings(), set[int](), self.rescued()
         for node in self.plan.nodes:
-            if standings[node.name] in (*OPEN, "failed") or not anew.isdisjoint(node.preds):
+            lost = standings[node.name] == "failed" and node.name not in rescued
+            if lost or standings[node.name] in OPEN or not anew.isdisjoint(node.preds):
                 anew.add(node.index)
         right = self.state.status in (RunStatus.FAILED, RunStatus.CANCELLED)
         for index in anew if right else ():
@@ -264,6 +266,7 @@ class Trial:
         succeeded = self.fates.pop(node.name, None) == "succeeded"
         self.marks["success made void"] += succeeded
         self.verdicts.pop(node.name, None)
+        self.typed.discard(node.name)
         self.failures[node.index] += succeeded
         if self.failures[node.index]:
             self.earlier[node.index] = self.failures[node.index]
@@ -305,7 +308,7 @@ class Trial:
 
     def complete(self, node: int, attempt: int, lease: int, verdict: bool) -> None:
         """Report a success; it counts only for the attempt in flight under its own lease."""
-        gate = self.plan.nodes[node].kind == "gate"
+        gate = self.plan.nodes[node].decides
         command = Complete(node, attempt, lease, self.now, verdict if gate else None)
         right = self.counts(node, attempt, lease, True)
         if right:
@@ -326,12 +329,13 @@ class Trial:
         again = right and retryable and tried < self.plan.nodes[node].retry.attempts
         if right and not again:
             self.fates[self.plan.nodes[node].name] = "failed"
-        events = self.give(Fail(node, attempt, lease, self.now, retryable, chance), right)
+            self.typed |= set() if retryable else {self.plan.nodes[node].name}
+        events = self.give(Fail(node, attempt, lease, self.now, retryable, chance, not retryable), right)
         if events:
             self.failures[node] += 1
             assert isinstance(events[0], AttemptFailed if again else TaskFailed)
             self.store(node, attempt, events[0])
-            self.marks["gate raised"] += self.plan.nodes[node].kind == "gate"
+            self.marks["gate raised"] += self.plan.nodes[node].decides
         if events and isinstance(events[0], AttemptFailed):
             self.due[node] = events[0].retry_at
             low, high = delays(self.plan.nodes[node], tried)
@@ -384,7 +388,16 @@ class Trial:
 
     def standings(self) -> dict[str, Standing]:
         """Return what the reference says about each node, given what has ended so far."""
-        return evaluate(self.program, self.fates, self.verdicts)
+        return evaluate(self.program, self.fates, self.verdicts, self.typed)
+
+    def rescued(self) -> set[str]:
+        """Return the tasks that have failed, but whose handlers stand in for them."""
+        found = evaluated(self.program, self.fates, self.verdicts, self.typed)
+        return {
+            task
+            for task, handler in found.handlers.items()
+            if (found.standings[task], found.standings[handler]) == ("failed", "succeeded")
+        }
 
     def give(self, command: Command, right: bool) -> tuple[Event, ...]:
         """Put a command through the machine; it must be accepted if it is right, and else change nothing."""
@@ -469,12 +482,15 @@ class Trial:
             return "paused" if self.paused else "pending"
         if any(standing in OPEN for standing in standings.values()):
             return "running"
-        return "failed" if "failed" in standings.values() else "succeeded"
+        rescued = self.rescued()
+        self.marks["rescued"] += bool(rescued)
+        lost = any(standing == "failed" and name not in rescued for name, standing in standings.items())
+        return "failed" if lost else "succeeded"
 
     def agrees(self, stored: RunState) -> None:
         """Compare the state that the rows amount to with this one: the same, but for attempts in flight."""
         live, other = picture(self.state), picture(stored)
-        for slot in ("attempts", "earlier", "open", "skips", "unfinished", "verdicts"):
+        for slot in ("attempts", "earlier", "open", "skips", "typed", "unfinished", "verdicts"):
             assert live[slot] == other[slot], slot
         assert sorted(self.state.failed) == sorted(stored.failed)
         going = {TaskStatus.READY, TaskStatus.RUNNING, TaskStatus.WAITING}

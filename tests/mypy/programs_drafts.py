@@ -249,7 +249,25 @@ class Draft(Pen):
             writes = {}
         if self.chance(5):
             text += ".with_options(timeout=3)" if self.chance(50) else f'.named("{name}_too")'
+        if self.chance(12):
+            text += self._handler(name, read, wrote, output)
         return self._bound(Expr(text, ATOM, writes, first=first, last=output, lambdas=bool(read)))
+
+    def _handler(self, name: str, read: list[Column], wrote: list[Column], output: str) -> str:
+        """What stands in for a task: mostly something that fits."""
+        columns = list(wrote)
+        if wrote and self.chance(20):
+            columns[0] = replace(columns[0], type=INT if columns[0].fold else self.type())
+        if self.chance(20):
+            columns = columns[1:] if self.chance(50) else [*columns, Column(self.word(), self.type())]
+        handler = self.name(f"{name}_handler")
+        inputs = self._models([replace(c, name=c.at, key="") for c in read[:1]]) if self.chance(60) else []
+        inputs += ["TaskFailure"] * self.chance(50)
+        written = (
+            output if columns == wrote else self.model(f"{_title(handler)}Out", tuple(columns)) if columns else "None"
+        )
+        self.function(handler, inputs, written, "")
+        return f".rescue({handler})"
 
     def _bound(self, made: Expr) -> Expr:
         """Give a task with methods a name, or leave it as it stands."""
@@ -277,6 +295,8 @@ class Draft(Pen):
             made = self._composite(size, keys, siblings, first)
         if self.chance(40 if "maybe" in self.faults else 10):
             made = self._when(made, keys)
+        elif self.chance(4):
+            made = self._branch([made, Expr("Graph()")], keys)
         return self._stored(made)
 
     def _composite(self, size: int, keys: Keys, siblings: Keys, first: bool) -> Expr:
@@ -284,6 +304,8 @@ class Draft(Pen):
         while size:
             sizes.append(self.random.randint(1, size if sizes else size - 1))
             size -= sizes[-1]
+        if len(sizes) == 2 and self.chance(25):
+            return self._branch([self.expression(part, keys, siblings, first) for part in sizes], keys)
         if self.chance(40 if "conflict" in self.faults else 65):
             return self._series(sizes, keys, siblings, first)
         return self._overlay(sizes, keys, siblings, first)
@@ -337,15 +359,35 @@ class Draft(Pen):
             lambdas=all(part.lambdas for part in parts),
         )
 
+    def _predicate(self, keys: Keys) -> str:
+        read = self.reads({key: known for key, known in keys.items() if not known.fold}, {})
+        model = self.model("Question", tuple(replace(column, name=column.at, key="") for column in read[:2]))
+        predicate = self.name("is_large")
+        self.state(2, predicate, f"def {predicate}(row: {model}) -> bool:\n    return True")
+        return predicate
+
+    def _branch(self, arms: list[Expr], keys: Keys) -> Expr:
+        """One of two graphs; what both write is as sure as in either."""
+        predicate = "lambda row: True" if self.chance(5) else self._predicate(keys)
+        texts = [
+            f"[{', '.join(arm.parts)}]" if arm.level == AND and arm.parts and self.chance(50) else arm.text
+            for arm in arms
+        ]
+        text = f"branch({predicate}, then={texts[0]}, otherwise={texts[1]})"
+        if self.chance(20):
+            text += f'.named("{self.name("choice")}")'
+        both = arms[0].writes.keys() & arms[1].writes.keys()
+        writes = {
+            key: replace(known, sure=known.sure and key in both) for arm in arms for key, known in arm.writes.items()
+        }
+        return Expr(text, ATOM, writes, (), _worst(arms), lambdas=True)
+
     def _when(self, made: Expr, keys: Keys) -> Expr:
         """The expression on a condition: a named predicate, or a lambda."""
         if (made.lambdas or self.chance(5)) and self.chance(30):
             predicate = "lambda row: True"
         else:
-            read = self.reads({key: known for key, known in keys.items() if not known.fold}, {})
-            model = self.model("Question", tuple(replace(column, name=column.at, key="") for column in read[:2]))
-            predicate = self.name("is_large")
-            self.state(2, predicate, f"def {predicate}(row: {model}) -> bool:\n    return True")
+            predicate = self._predicate(keys)
         text = f"{made.within(ATOM)}.when({predicate})"
         return replace(made, text=text, level=ATOM, writes=_unsure(made.writes), tasks=(), parts=())
 
