@@ -207,8 +207,8 @@ class Drive:
         self.unsettled = 0  # reports and the like whose rows are not durable yet
 
     def _rescuable(self, name: str) -> PlanNode | None:
-        node = self.plan.nodes[self.plan.by_name[name]]
-        return None if node.handler is None else node
+        index = self.plan.by_name.get(name)  # an element's own drive has the rows inside of it
+        return None if index is None or self.plan.nodes[index].handler is None else self.plan.nodes[index]
 
     def begin(self) -> None:
         """Take the run under this worker's lease, and offer whatever may start."""
