@@ -15,6 +15,7 @@ from typing import Any, Generic, Self, Unpack, overload
 from pydantic import BaseModel
 from typing_extensions import TypeVar
 
+from cloaca.algebra.drawings import Drawable
 from cloaca.algebra.fanouts import Each
 from cloaca.algebra.graphs import Node
 from cloaca.algebra.outcomes import Outcome, TaskFailure
@@ -224,6 +225,10 @@ class BlockingRunHandle(Generic[Out, Errors, Context]):
     def tasks(self) -> list[TaskInfo]:
         """As ``RunHandle.tasks``."""
         return self._runner._call(self._handle.tasks())
+
+    def picture(self) -> Drawable:
+        """As ``RunHandle.picture``."""
+        return self._runner._call(self._handle.picture())
 
     def elements(
         self, task: Node[Any, Any, Any] | str, *, status: str | None = None, after: int = -1, limit: int = 100

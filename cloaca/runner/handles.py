@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Any, Generic, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, cast, overload
 
 from pydantic import BaseModel, ValidationError
 from returns.result import Success
 from typing_extensions import TypeVar
 
+from cloaca.algebra.drawings import Drawable
 from cloaca.algebra.fanouts import Each
 from cloaca.algebra.graphs import Node
 from cloaca.algebra.outcomes import Outcome, TaskFailure
@@ -32,6 +33,9 @@ from cloaca.runner import controls
 from cloaca.runner.engines import Engine
 from cloaca.runner.vigils import Vigil, vigil
 
+if TYPE_CHECKING:
+    from cloaca.drawing import Picture
+
 Out = TypeVar("Out", covariant=True)
 Errors = TypeVar("Errors", covariant=True)
 Context = TypeVar("Context", covariant=True, default=Mapping[str, Any])
@@ -41,6 +45,17 @@ Key = tuple[object, ...]
 
 FINAL = frozenset({"succeeded", "failed", "cancelled"})
 ONCE = histories.ENDINGS | {"run_started", "task_skipped", "task_failed"}
+
+
+class RunPicture(Drawable):
+    """A workflow as one run of it stands: a value, which does not follow the run. ``states`` are statuses by task."""
+
+    def __init__(self, workflow: Workflow[Any, Any, Any, Any], states: Mapping[str, str]) -> None:
+        self.workflow, self.states = workflow, dict(states)
+
+    def picture(self, states: Mapping[str, str] | None = None) -> Picture:
+        """Return the workflow's picture; ``states`` instead of the run's, if given."""
+        return self.workflow.picture(self.states if states is None else states)
 
 
 class RunHandle(Generic[Out, Errors, Context]):
@@ -129,6 +144,13 @@ class RunHandle(Generic[Out, Errors, Context]):
             return infos
         started = {self._plan.nodes[node].task: running for node, running in drive.running.items()}
         return [_running_now(info, started.get(info.name)) for info in infos]
+
+    async def picture(self) -> Drawable:
+        """Return the run as a picture of its workflow, each task coloured by where it stands now.
+
+        It has ``to_svg()``, ``to_mermaid()``, ``to_dot()`` and ``to_text()``, as a workflow has; a notebook shows it.
+        """
+        return RunPicture(self.workflow, {info.name: info.status for info in await self.tasks()})
 
     async def elements(
         self, task: Node[Any, Any, Any] | str, *, status: str | None = None, after: int = -1, limit: int = 100

@@ -401,3 +401,38 @@ async def test_a_worker_takes_only_what_it_knows(database: Database) -> None:
         assert await foreign.status() == "pending"
         async with database.runner(shop):
             assert isinstance(await foreign.result(), Success)
+
+
+# Pictures
+
+
+@asynchronous
+async def test_a_run_draws_itself_as_it_stands(database: Database) -> None:
+    release = asyncio.Event()
+
+    @task
+    async def hold(order: Order) -> A:
+        await release.wait()
+        return A(a=1)
+
+    @task
+    def follow(a: A) -> B:
+        return B(b=a.a)
+
+    workflow = Workflow("drawn", hold >> follow)
+    async with database.runner(workflow) as runner:
+        handle = await runner.start(workflow, Order(order=1))
+        await eventually(lambda: _stands(handle, {"hold": "running", "follow": "pending"}))
+        before = await handle.picture()
+        assert before.to_text() == workflow.to_text({"hold": "running", "follow": "pending"})
+        assert before.to_svg() == workflow.to_svg({"hold": "running", "follow": "pending"}) == before._repr_svg_()
+        release.set()
+        await handle.result(timeout=20)
+        after = await handle.picture()
+        done = {"hold": "succeeded", "follow": "succeeded"}
+        assert after.to_mermaid() == workflow.to_mermaid(done) != before.to_mermaid()
+        assert after.to_dot() == workflow.to_dot(done) != before.to_dot()
+
+
+async def _stands(handle: RunHandle[Any, Any], wanted: dict[str, str]) -> bool:
+    return statuses(await handle.tasks()) == wanted
