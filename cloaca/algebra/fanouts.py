@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from cloaca.algebra.graphs import Graph, Hidden, In, Node, Out, as_graph, graph_of
-from cloaca.algebra.structures import Structure, closed
-from cloaca.errors import ContractError, Violation
+from cloaca.algebra.structures import Structure, closed, nothing_to_do
+from cloaca.errors import ContractError
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -88,8 +88,3 @@ def each(
         raise ContractError([nothing_to_do()])
     inner = graph_of(closed(found.structure))
     return Each(f"each:{min(inner.structure.heads)}", graph=inner, over=over, into=into, limit=limit)
-
-
-def nothing_to_do() -> Violation:
-    """Return the violation for an empty graph: nothing says what to do with an element."""
-    return Violation("workflow-input", "", "", "each() of an empty graph: there is nothing to do for an element")

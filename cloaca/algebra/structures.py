@@ -186,6 +186,11 @@ def nothing_to_seal() -> Violation:
     return Violation("workflow-input", "", "", "An empty graph can't be sealed")
 
 
+def nothing_to_do() -> Violation:
+    """Return the violation for an empty graph: nothing says what to do with an element."""
+    return Violation("workflow-input", "", "", "each() of an empty graph: there is nothing to do for an element")
+
+
 def _common(left: Structure[N], right: Structure[N]) -> list[str]:
     small, large = (left, right) if len(left.nodes) <= len(right.nodes) else (right, left)
     return sorted(name for name in small.nodes if name in large.nodes)

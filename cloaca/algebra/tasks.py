@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf
-from typing import Any, Concatenate, Final, Generic, Literal, Protocol, Self, TypeAlias, TypedDict, Unpack, overload
+from typing import Any, Concatenate, Final, Generic, Literal, Self, TypeAlias, TypedDict, Unpack, overload
 
 from pydantic import BaseModel
 from returns.result import Result
@@ -19,6 +19,7 @@ from typing_extensions import ParamSpec, TypeVar
 
 from cloaca.algebra.declarations import Renames, Signature, collisions, renamed
 from cloaca.algebra.graphs import Graph, Hidden, In, Node, Out
+from cloaca.algebra.handlers import unfit_handler
 from cloaca.algebra.models import row_of
 from cloaca.algebra.queues import checked_queue
 from cloaca.algebra.retries import NO_RETRY, Retry, Seconds, in_seconds
@@ -238,34 +239,6 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
             return self.signature
         except Unresolved as error:
             raise ContractError([undefined(self.name, f'Task "{self.name}"', error)]) from error
-
-
-class Rescuable(Protocol):
-    """What of a task counts when it is given a handler, or is one; a type checker has tasks of its own."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def handler(self) -> object: ...
-    @property
-    def guards(self) -> tuple[object, ...]: ...
-    @property
-    def rule(self) -> str: ...
-
-
-def unfit_handler(task: Rescuable, handler: Rescuable) -> str | None:
-    """Return why a task can't be the handler of another, None if it can."""
-    who = f'The handler "{handler.name}" of task "{task.name}"'
-    if task.handler is not None:
-        return f'Task "{task.name}" has a handler already; let one handler do what both should'
-    if handler.handler is not None:
-        return f"{who} has a handler itself: nothing rescues a rescue; use retry="
-    if handler.guards or handler.rule != "none_failed":
-        return (
-            f'{who} has a condition or a rule of its own, but it runs exactly if "{task.name}" has failed; '
-            f'put it on "{task.name}"'
-        )
-    return None
 
 
 @dataclass(frozen=True, slots=True)

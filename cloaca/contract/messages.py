@@ -201,3 +201,11 @@ def _available(checker: Checker, index: int, ancestors: list[int]) -> Iterator[t
     writes = checker.graph.input.values() if entry == INPUT else checker.steps[entry].writes
     for write in writes:
         yield _key(checker, write.key), "the context around" if write.around else _input(checker, index)
+
+
+def no_row(name: str) -> str:
+    """Return what is wrong with a child workflow that has several last tasks and no output."""
+    return (
+        f'Workflow "{name}" can\'t be a child: with several last tasks it answers with its context, a dict, and what '
+        "it writes is then not known; give it output=Model"
+    )

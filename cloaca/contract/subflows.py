@@ -10,6 +10,7 @@ from typing import Any
 from typing_extensions import TypeVar
 
 from cloaca.algebra.waits import Subflow
+from cloaca.contract.messages import no_row
 from cloaca.contract.workflows import Workflow
 from cloaca.errors import ContractError, Violation
 
@@ -34,14 +35,6 @@ def subflow(workflow: Workflow[In, Out, Any, Any], /) -> Subflow[In, Out]:
     if workflow.output is None and not answer.nothing:
         raise ContractError([Violation("workflow-input", name, "", no_row(workflow.name))])
     return Subflow(name, input=workflow.input, output=workflow.output, workflow=workflow, sure=not answer.optional)
-
-
-def no_row(name: str) -> str:
-    """Return what is wrong with a child workflow that has several last tasks and no output."""
-    return (
-        f'Workflow "{name}" can\'t be a child: with several last tasks it answers with its context, a dict, and what '
-        "it writes is then not known; give it output=Model"
-    )
 
 
 def family(workflow: Workflow[Any, Any, Any, Any]) -> dict[str, Workflow[Any, Any, Any, Any]]:

@@ -15,8 +15,8 @@ from mypy.types import AnyType, CallableType, FunctionLike, Instance, ProperType
 from mypy.types import get_proper_type as proper
 
 from cloaca.algebra.declarations import Reader, collisions, unknown_field
+from cloaca.algebra.handlers import unfit_handler
 from cloaca.algebra.structures import Structure
-from cloaca.algebra.tasks import unfit_handler
 from cloaca.contract.elaboration import Inside
 from cloaca.errors import Violation
 from cloaca.mypy import results, terms

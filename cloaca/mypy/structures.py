@@ -15,9 +15,8 @@ from mypy.types import get_proper_type as proper
 from cloaca.algebra import arms
 from cloaca.algebra.arms import branched
 from cloaca.algebra.declarations import Parameter, Signature
-from cloaca.algebra.fanouts import nothing_to_do
 from cloaca.algebra.guards import Guard
-from cloaca.algebra.structures import Structure, empty, leaf, nothing_to_seal, overlay, series
+from cloaca.algebra.structures import Structure, empty, leaf, nothing_to_do, nothing_to_seal, overlay, series
 from cloaca.errors import Violation
 from cloaca.mypy import terms
 from cloaca.mypy.nodes import Condition, StaticDecision, StaticNode, StaticTask, StaticWait, fanned, renamed, sealed

@@ -13,7 +13,7 @@ from mypy.types import Instance, NoneType, ProperType, Type, TypedDictType, Unin
 from mypy.types import get_proper_type as proper
 
 from cloaca.algebra.declarations import Reader
-from cloaca.contract.subflows import no_row
+from cloaca.contract.messages import no_row
 from cloaca.errors import Violation
 from cloaca.mypy import terms
 from cloaca.mypy.closing import WORKFLOW
