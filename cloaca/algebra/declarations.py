@@ -42,6 +42,10 @@ class Hints(Models, Protocol):
         """Return whether a hint is ``TaskContext``, which is injected."""
         ...
 
+    def is_run_failure(self, hint: Any) -> bool:
+        """Return whether a hint is ``RunFailure``, which is injected into what runs because of one."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Parameter(Generic[M]):
@@ -56,7 +60,8 @@ class Signature(Generic[M]):
     """The data side of a task: what it reads, what it writes, how it answers.
 
     ``output`` is None for a task that writes nothing; ``answers`` says whether the body returns a ``Result``, whose
-    error model is ``error``; ``context`` is the keyword-only parameter that takes the ``TaskContext``, if any.
+    error model is ``error``; ``context`` is the keyword-only parameter that takes the ``TaskContext``, if any,
+    ``run_failure`` the one that takes the ``RunFailure``.
     """
 
     parameters: tuple[Parameter[M], ...]
@@ -65,6 +70,7 @@ class Signature(Generic[M]):
     error: M | None = None
     context: str | None = None
     is_async: bool = False
+    run_failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +106,7 @@ class Reader(Generic[M]):
         """Return what a task reads and writes; what is wrong is among the violations and missing from the answer."""
         parameters: list[Parameter[M]] = []
         context: str | None = None
+        run_failure: str | None = None
         for each in declared:
             if each.kind in ("*", "**"):
                 self.refuse(each.name, f'"{each.kind}{each.name}" can\'t be read from the context; name each input')
@@ -107,6 +114,8 @@ class Reader(Generic[M]):
                 parameters.extend(self.parameter(each))
             elif self.hints.is_context(each.hint):
                 context = each.name
+            elif self.hints.is_run_failure(each.hint):
+                run_failure = each.name
             elif not each.has_default:
                 self.refuse(
                     each.name,
@@ -115,7 +124,7 @@ class Reader(Generic[M]):
                 )
         output, error = self.returned(returned)
         self.agree(parameters)
-        return Signature(tuple(parameters), output, returned.answers, error, context, is_async)
+        return Signature(tuple(parameters), output, returned.answers, error, context, is_async, run_failure)
 
     def predicate(self, declared: Sequence[Declared], *, is_async: bool) -> Parameter[M] | None:
         """Return what a condition reads, None if its one parameter has no annotation (a lambda) or is wrong."""

@@ -17,6 +17,8 @@ from pydantic import BaseModel
 from returns.result import Result
 from typing_extensions import ParamSpec, TypeVar
 
+from cloaca.algebra.caching import CacheAge, cache_age_s, check_cacheable
+from cloaca.algebra.compensations import check_undo
 from cloaca.algebra.declarations import Signature, collisions, unknown_field
 from cloaca.algebra.graphs import Graph, Hidden, In, Node, Out
 from cloaca.algebra.models import row_of
@@ -48,6 +50,7 @@ class TaskOptions(TypedDict, total=False):
     retry: Retry | None
     timeout: Seconds | None
     executor: Executor | None
+    cache: CacheAge | None
     tags: Sequence[str]
 
 
@@ -56,18 +59,20 @@ class Options:
     """How a task is executed at one place of a graph. ``timeout_s`` is in seconds, None for no limit.
 
     ``executor`` None leaves it to the function: a sync one runs on a thread, an async one on the event loop.
+    ``cache_s`` is how old a result may be, in seconds, that another run has left for the same input; None for none.
     """
 
     retry: Retry = NO_RETRY
     timeout_s: float | None = None
     tags: tuple[str, ...] = ()
     executor: Executor | None = None
+    cache_s: float | None = None
 
     def updated(self, given: Mapping[str, Any]) -> Options:
-        """Return these options with the ones in ``given`` (``retry``, ``timeout``, ``executor``, ``tags``) replaced."""
-        unknown = given.keys() - {"retry", "timeout", "executor", "tags"}
+        """Return these options with those in ``given``, by the names that a decorator has for them, replaced."""
+        unknown = given.keys() - {"retry", "timeout", "executor", "cache", "tags"}
         if unknown:
-            known = "retry, timeout, executor and tags"
+            known = "retry, timeout, executor, cache and tags"
             raise TypeError(f"Unknown task option {', '.join(sorted(unknown))}; known are {known}")
         new = self
         if "retry" in given:
@@ -76,6 +81,8 @@ class Options:
             new = replace(new, timeout_s=_timeout(given["timeout"]))
         if "executor" in given:
             new = replace(new, executor=_executor(given["executor"]))
+        if "cache" in given:
+            new = replace(new, cache_s=cache_age_s(given["cache"]))
         if "tags" in given:
             tags = given["tags"]
             new = replace(new, tags=(tags,) if isinstance(tags, str) else tuple(tags))
@@ -120,7 +127,7 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
     """A typed function as a node. Made by ``@task``; calling it calls the plain function.
 
     ``reads`` and ``writes`` map a model's fields to other context keys; ``whole`` is the key that takes the whole
-    output model (``.into``), if any.
+    output model (``.into``), ``undo`` the task that undoes it (``.compensate``), if any.
     """
 
     function: Callable[..., Any] = field(kw_only=True)
@@ -128,6 +135,7 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
     reads: Renames = field(default=(), kw_only=True)
     writes: Renames = field(default=(), kw_only=True)
     whole: str | None = field(default=None, kw_only=True)
+    undo: Task[Any, Any, Any, ..., Any] | None = field(default=None, kw_only=True)
     names: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -165,14 +173,17 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
         return f"{reads or '()'} -> {signature.output.__name__ if signature.output else '()'}"
 
     def identity(self) -> tuple[object, ...]:
-        """The function, its options and its keys count too."""
-        return (*super().identity(), self.function, self.options, self.reads, self.writes, self.whole)
+        """The function, its options, its keys and what undoes it count too."""
+        return (*super().identity(), self.function, self.options, self.reads, self.writes, self.whole, self.undo)
 
     def with_options(self, **options: Unpack[TaskOptions]) -> Self:
-        """Return the same task with other options (``retry=``, ``timeout=``, ``executor=``, ``tags=``) here."""
+        """Return the same task with other options here: ``retry``, ``timeout``, ``executor``, ``cache``, ``tags``."""
         updated = self.options.updated(options)
         _check_executor(self.name, self.function, updated.executor)
-        return self._changed(options=updated)
+        other = self._changed(options=updated)
+        with suppress(Unresolved):  # asked again when the graph is closed
+            check_cacheable(other)
+        return other
 
     def reading(self, **keys: str) -> Self:
         """Return the same task with model fields read from other context keys: ``t.reading(amount="total")``."""
@@ -199,6 +210,20 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
         if self._resolved().output is None:
             raise TypeError(f'Task "{self.name}" writes nothing, so there is nothing to write into "{key}"')
         return self._changed(whole=key)
+
+    def compensate(self, undo: Task[Any, Any, Any, ..., Any], /) -> Self:
+        """Return the same task with ``undo``, which runs if the run fails or is cancelled after it has succeeded.
+
+        ``undo`` is a task with its own retries, timeout and executor. It reads what this task could read, and what it
+        wrote; what ``undo`` writes is stored, but is not part of the context. The compensations of a run run one after
+        another, in reverse order of completion; the run ends when they are done.
+
+        Raises:
+            TypeError: ``undo`` is no task, has a condition, a trigger rule, a cache or a compensation of its own, or
+                this task is cached or has another compensation.
+        """
+        check_undo(self, undo)
+        return self._changed(undo=undo)
 
     def _resolved(self) -> Signature[Model]:
         """The signature, where there is no waiting for a definition further down."""
@@ -230,6 +255,8 @@ class TaskDecorator:
         timeout: seconds or a ``timedelta`` for one attempt.
         executor: where the body runs: ``"thread"`` (sync bodies, unless it says otherwise), ``"loop"`` (async ones) or
             ``"process"``, a child process, for what keeps a CPU busy; see ``docs/how-to/cpu-bound-tasks.md``.
+        cache: how old a result of the same code for the same input may be, from whatever run, to be reused: seconds, a
+            ``timedelta``, or True for any age; see ``docs/how-to/cache-results.md``.
         tags: strings for people and tools.
 
     Raises:
@@ -305,6 +332,7 @@ class TaskDecorator:
         retry: Retry | None = None,
         timeout: Seconds | None = None,
         executor: Executor | None = None,
+        cache: CacheAge | None = None,
         tags: tuple[str, ...] | list[str] = (),
     ) -> TaskDecorator: ...
     def __call__(self, function: Any = None, *, name: str | None = None, **options: Any) -> Any:
@@ -319,6 +347,7 @@ class TaskDecorator:
         made: Task[Any, Any] = Task(named, function=function, options=self.options, names=local_names(function))
         with suppress(Unresolved):  # a model defined further down: whoever closes the graph asks again
             made.signature  # noqa: B018 - reads the annotations now, so that an error is reported at the decorator
+            check_cacheable(made)
         return made
 
 

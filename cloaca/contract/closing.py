@@ -5,13 +5,14 @@ It compiles nothing and knows no pydantic model: see ``elaboration.FrontEnd``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cloaca.algebra.structures import Structure
 from cloaca.contract.checker import check
 from cloaca.contract.elaboration import Elaboration, FrontEnd, Model, elaborate, first_of, last_of
+from cloaca.contract.epilogues import Callback
 from cloaca.contract.steps import Checked, Elaborated, Write
 from cloaca.errors import ContractError, Violation
 
@@ -27,7 +28,13 @@ class Closed:
 
 
 def close(
-    name: str, structure: Structure[Any], input: Model | None, output: Model | None, front_end: FrontEnd
+    name: str,
+    structure: Structure[Any],
+    input: Model | None,
+    output: Model | None,
+    front_end: FrontEnd,
+    *,
+    callbacks: Sequence[Callback] = (),
 ) -> Closed:
     """Return the closed graph, its violations among what was checked; the input is inferred if it is None.
 
@@ -38,7 +45,7 @@ def close(
     if not structure.nodes:
         raise ContractError([Violation("workflow-input", name, "", f'Workflow "{name}" has no task')])
     _refuse_declared(name, {"input": input, "output": output}, front_end)
-    elaboration = elaborate(structure, output, name, front_end)
+    elaboration = elaborate(structure, output, name, front_end, callbacks)
     if input is None:
         input = _inferred_input(name, structure, front_end)
     checked = _checked(elaboration, input, "the workflow input", front_end)

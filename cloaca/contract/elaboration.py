@@ -15,10 +15,12 @@ from cloaca.algebra.declarations import Parameter, Signature
 from cloaca.algebra.guards import Guard
 from cloaca.algebra.rows import Row
 from cloaca.algebra.structures import Structure, cyclic, find_cycle, topological, two_tasks_one_name
+from cloaca.contract import epilogues
+from cloaca.contract.epilogues import EPILOGUE, Callback
 from cloaca.contract.steps import Read, Step, Types, Write
 from cloaca.errors import ContractError, Violation
 
-Kind = Literal["task", "gate", "entry", "exit", "end"]
+Kind = Literal["task", "gate", "entry", "exit", "end", "undo", "callback"]
 Model: TypeAlias = Any  # a front end's: opaque, hashable, compared
 Renames = tuple[tuple[str, str], ...]
 
@@ -35,7 +37,10 @@ class Node(Protocol):
 
 
 class Task(Node, Protocol):
-    """A node that is a task: ``reads`` and ``writes`` rename fields, ``whole`` is the key of ``into``."""
+    """A node that is a task: ``reads`` and ``writes`` rename fields, ``whole`` is the key of ``into``.
+
+    ``undo`` is the task that compensates it, if any.
+    """
 
     @property
     def reads(self) -> Renames: ...
@@ -43,6 +48,8 @@ class Task(Node, Protocol):
     def writes(self) -> Renames: ...
     @property
     def whole(self) -> str | None: ...
+    @property
+    def undo(self) -> Any | None: ...
 
 
 class Inside(NamedTuple):
@@ -115,6 +122,8 @@ class Site:
     output: Model | None = None  # what a task writes, as a whole under the key ``whole`` if it has one
     whole: str | None = None
     row: Model | None = None  # what an exit or the end collects, or an entry passes on
+    undoes: str | None = None  # the site that a compensation compensates
+    outcomes: tuple[str, ...] = ()  # how a run ends that a callback is called for
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +140,8 @@ class Elaboration:
 
 
 END = "end:"
+# What decides comes as soon as it can; the epilogue comes behind all tasks, and changes the place of none.
+_RANKS: Mapping[Kind, int] = {"gate": 0, "entry": 0, "undo": 2, "callback": 3, "end": 4}
 
 
 def first_of(structure: Structure[Any]) -> list[str]:
@@ -143,8 +154,14 @@ def last_of(structure: Structure[Any]) -> list[str]:
     return sorted(structure.nodes.keys() - {source for source, _ in structure.edges})
 
 
-def elaborate(structure: Structure[Any], output: Model | None, name: str, front_end: FrontEnd) -> Elaboration:
-    """Return the steps of a graph; with ``output``, a last step that reads that model.
+def elaborate(
+    structure: Structure[Any],
+    output: Model | None,
+    name: str,
+    front_end: FrontEnd,
+    callbacks: Sequence[Callback] = (),
+) -> Elaboration:
+    """Return the steps of a graph, its epilogue behind them; with ``output``, a last step that reads that model.
 
     ``name`` is the workflow's; ``""`` for a graph whose rows are declared.
 
@@ -153,6 +170,8 @@ def elaborate(structure: Structure[Any], output: Model | None, name: str, front_
     """
     builder = _Builder(front_end)
     builder.add_all(_Scope(structure))
+    for callback in callbacks:
+        builder.add_callback(callback, last_of(structure))
     if output is not None:
         builder.add(Site(END, "end", name, "", preds=last_of(structure), row=output))
     if builder.violations:
@@ -221,7 +240,15 @@ class _Builder:
         if signature is not None:
             site.parameters, site.renames = signature.parameters, task.reads
             site.output, site.writes, site.whole = signature.output, task.writes, task.whole
+            self.violations.extend(epilogues.failure_refused(name, signature))
         self.add(site)
+        if task.undo is not None:
+            self.add(epilogues.undo_of(site, task.undo, self.signature(task.undo, scope.prefix + task.undo.name)))
+
+    def add_callback(self, callback: Callback, last: Collection[str]) -> None:
+        signature = self.signature(callback.task, callback.task.name)
+        self.violations.extend(epilogues.failure_refused(callback.task.name, signature, callback.outcomes))
+        self.add(epilogues.callback_of(Site, callback, last, signature))
 
     def signature(self, task: Task, name: str) -> Signature | None:
         signature, violations = self.front_end.signature(task, name)
@@ -314,9 +341,9 @@ class _Builder:
     def edges(self) -> Iterator[tuple[str, str]]:
         return ((pred, site.id) for site in self.sites.values() for pred in site.preds)
 
-    def rank(self, id: str) -> tuple[bool, tuple[str, ...]]:
+    def rank(self, id: str) -> tuple[int, tuple[str, ...]]:
         site = self.sites[id]
-        return site.kind not in ("gate", "entry"), site.place
+        return _RANKS.get(site.kind, 1), site.place
 
     def step(self, site: Site, index: Mapping[str, int]) -> Step:
         return Step(
@@ -394,6 +421,8 @@ class _Builder:
         return scope + name
 
     def reader(self, site: Site) -> str:
+        if site.kind in EPILOGUE:
+            return epilogues.reader(site)
         if site.kind == "gate":
             return f'The condition {self.front_end.condition_name(site.predicate)} of task "{site.task}"'
         row = "" if site.row is None else self.front_end.model_name(site.row)

@@ -17,11 +17,13 @@ from typing import Any, NamedTuple, NewType
 
 from pydantic import BaseModel
 
+from cloaca.algebra.caching import check_cacheable
 from cloaca.algebra.graphs import Rule
 from cloaca.algebra.models import Reduce, row_of
 from cloaca.algebra.retries import NO_RETRY, Retry
 from cloaca.algebra.tasks import Task
 from cloaca.contract.elaboration import Elaboration, Kind, Site
+from cloaca.contract.epilogues import EPILOGUE, check_home
 from cloaca.contract.steps import INPUT, Checked
 
 NodeId = NewType("NodeId", int)
@@ -68,6 +70,9 @@ class PlanNode:
     ``task`` is the name to show (a gate and an entry go by the task that they decide for), ``gates`` the nodes that
     decide whether it runs, outermost first, ``awaited`` the predecessors that its rule looks at. ``body`` is the task
     to call, None for nodes that the interpreter does itself.
+
+    A node of the epilogue has no predecessors: it is due once the run's outcome is known. ``undoes`` is the node that
+    it compensates, ``outcomes`` are those that it is called for.
     """
 
     index: int
@@ -83,6 +88,8 @@ class PlanNode:
     output: type[BaseModel] | None = None
     body: Task[Any, Any, Any, Any, Any] | None = None
     predicate: Callable[[Any], bool] | None = None
+    undoes: int | None = None
+    outcomes: tuple[str, ...] = ()
 
     @property
     def retry(self) -> Retry:
@@ -104,7 +111,7 @@ class Answer:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A checked graph, compiled: nodes in topological order, ties by name."""
+    """A checked graph, compiled: nodes in topological order, ties by name; behind them those of the epilogue."""
 
     nodes: tuple[PlanNode, ...]
     input: type[BaseModel] | None
@@ -115,6 +122,26 @@ class Plan:
     def by_name(self) -> Mapping[str, int]:
         """Node indexes by unique name."""
         return {node.name: node.index for node in self.nodes}
+
+    @cached_property
+    def length(self) -> int:
+        """How many nodes are the run's proper; the rest is its epilogue."""
+        return sum(node.kind not in EPILOGUE for node in self.nodes)
+
+    @property
+    def has_epilogue(self) -> bool:
+        """Whether something may be due once the outcome of a run is known."""
+        return self.length < len(self.nodes)
+
+    @cached_property
+    def undos(self) -> Mapping[int, int]:
+        """For each node that has a compensation, the node that undoes it."""
+        return {node.undoes: node.index for node in self.nodes[self.length :] if node.undoes is not None}
+
+    @cached_property
+    def callbacks(self) -> Mapping[str, int]:
+        """For each outcome that has a callback, its node."""
+        return {outcome: node.index for node in self.nodes[self.length :] for outcome in node.outcomes}
 
     @cached_property
     def by_task(self) -> Mapping[str, int]:
@@ -151,6 +178,10 @@ def _node_spec(node: PlanNode) -> dict[str, object]:
         spec["reads"] = {name: _source_spec(source) for arg in node.arguments for name, source in arg.sources.items()}
     if node.output:
         spec["writes"] = sorted(row_of(node.output))
+    if node.undoes is not None:
+        spec["undoes"] = node.undoes
+    if node.outcomes:
+        spec["outcomes"] = node.outcomes
     return spec
 
 
@@ -187,7 +218,7 @@ class _Compiler:
         sites = [site for site in self.elaboration.sites if site.kind != "end"]
         succs: list[list[int]] = [[] for _ in sites]
         for index in range(len(sites)):
-            for pred in self.elaboration.steps[index].preds:
+            for pred in self.elaboration.steps[index].preds if sites[index].kind not in EPILOGUE else ():
                 succs[pred].append(index)
         nodes = tuple(self.node(index, site, tuple(succs[index])) for index, site in enumerate(sites))
         if answer is None:
@@ -198,7 +229,11 @@ class _Compiler:
     def node(self, index: int, site: Site, succs: tuple[int, ...]) -> PlanNode:
         step = self.elaboration.steps[index]
         gates = set(step.guards)
-        body = site.node if site.kind == "task" and isinstance(site.node, Task) else None
+        body = site.node if isinstance(site.node, Task) and site.kind in ("task", *EPILOGUE) else None
+        if body is not None:
+            check_cacheable(body)
+        if site.kind in EPILOGUE:
+            return self.closing_node(index, site)
         return PlanNode(
             index=index,
             name=site.id,
@@ -213,6 +248,27 @@ class _Compiler:
             output=body.signature.output if body else site.row,
             body=body,
             predicate=site.predicate.function if site.predicate else None,
+        )
+
+    def closing_node(self, index: int, site: Site) -> PlanNode:
+        """A node of the epilogue: nothing comes before it, and nothing decides whether it runs but the outcome."""
+        assert isinstance(site.node, Task)
+        check_home(site.node)
+        return PlanNode(
+            index,
+            site.id,
+            site.kind,
+            site.task,
+            preds=(),
+            succs=(),
+            awaited=(),
+            gates=(),
+            rule="all_done",
+            arguments=self.arguments(index, site),
+            output=site.node.signature.output,
+            body=site.node,
+            undoes=None if site.undoes is None else self.elaboration.index[site.undoes],
+            outcomes=site.outcomes,
         )
 
     def arguments(self, index: int, site: Site) -> tuple[Argument, ...]:

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from cloaca.algebra.context import TaskContext
+from cloaca.algebra.outcomes import RunFailure
 from cloaca.contract.plans import PlanNode
 from cloaca.interpreter.answers import (
     AttemptTimeout,
@@ -45,13 +46,19 @@ def evaluate(node: PlanNode, outputs: Outputs, codec: Codec) -> Report:
 
 
 async def attempt(
-    node: PlanNode, outputs: Outputs, context: TaskContext | None, codec: Codec, executor: Executor
+    node: PlanNode,
+    outputs: Outputs,
+    context: TaskContext | None,
+    codec: Codec,
+    executor: Executor,
+    *,
+    failure: RunFailure[Any] | None = None,
 ) -> Report:
     """Run one attempt of a task and return how it ended.
 
     Raises CancelledError only if it was cancelled itself, Withdrawn if the executor was closed before the body began.
 
-    ``context`` is None for a body that does not ask for it.
+    ``context`` is None for a body that does not ask for it, ``failure`` where there is none.
     """
     body = node.body
     assert body is not None  # nodes without a body are evaluated, not attempted
@@ -60,7 +67,9 @@ async def attempt(
         models = outputs.arguments(node.arguments, codec)
     except BaseException as error:  # noqa: BLE001 - a user's reducer or validator may raise anything
         return raised(error, retryable=False)
-    injected = {signature.context: context} if signature.context and context else {}
+    injected: dict[str, object] = {signature.context: context} if signature.context and context else {}
+    if signature.run_failure is not None:
+        injected[signature.run_failure] = failure
     try:
         value = await _value(node, models, injected, executor)
         if isinstance(value, Exit):
@@ -80,9 +89,7 @@ async def attempt(
         return raised(error, retryable=worth_retrying(error, node.retry.retries))
 
 
-async def _value(
-    node: PlanNode, models: list[BaseModel], injected: dict[str, TaskContext], executor: Executor
-) -> object:
+async def _value(node: PlanNode, models: list[BaseModel], injected: dict[str, object], executor: Executor) -> object:
     """Call the body where it belongs."""
     body = node.body
     assert body is not None
@@ -102,7 +109,7 @@ class _Overrun(Exception):
 
 
 async def _limited(
-    node: PlanNode, models: list[BaseModel], injected: dict[str, TaskContext], executor: Executor, limit_s: float
+    node: PlanNode, models: list[BaseModel], injected: dict[str, object], executor: Executor, limit_s: float
 ) -> object:
     """Call the body for ``limit_s`` seconds at most."""
     body = node.body
@@ -151,7 +158,7 @@ async def _waited(running: asyncio.Future[Any], limit_s: float) -> None:
         raise
 
 
-def _called(function: Callable[..., object], models: list[BaseModel], injected: dict[str, TaskContext]) -> object:
+def _called(function: Callable[..., object], models: list[BaseModel], injected: dict[str, object]) -> object:
     try:
         return function(*models, **injected)
     except BaseException as error:  # noqa: BLE001 - this is where user code runs

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
+from cloaca.algebra.outcomes import RunFailure
 from cloaca.contract.plans import Plan
 from cloaca.interpreter.answers import Raised, Report, Returned
+from cloaca.interpreter.epilogues import Closing, closing_of, closing_row
 from cloaca.interpreter.errands import runs_in_a_child
 from cloaca.interpreter.group_commit import GroupCommit
-from cloaca.interpreter.histories import RunEvent, moment, restored, shows_skip
+from cloaca.interpreter.histories import VISIBLE, RunEvent, moment, restored, run_failure, shows_skip, tells_failure
 from cloaca.interpreter.inputs import Outputs
 from cloaca.machine.commands import Abandon, Adopt, Begin, Cancel, Command, Complete, Fail, Pause, Resume
 from cloaca.machine.decisions import Rejected, step
@@ -24,6 +26,7 @@ from cloaca.machine.events import (
     AttemptFailed,
     AttemptStarted,
     Event,
+    OutcomeReached,
     RunCancelled,
     RunFailed,
     RunPaused,
@@ -33,16 +36,20 @@ from cloaca.machine.events import (
 )
 from cloaca.machine.states import enabled
 from cloaca.machine.statuses import RunStatus, TaskStatus
-from cloaca.ports import AttemptRow, Batch, EndRow, FailureRow, History, NoteRow, TaskRow
+from cloaca.ports import AttemptRow, Batch, CacheRow, Codec, EndRow, FailureRow, History, NoteRow, TaskRow
 
-ROWS_OF_A_REPORT = 3  # a failure, a task, the run's end
+ROWS_OF_A_REPORT = 4  # a failure, a task, the run's end or its outcome, a note or what is cached
+FATAL_CRASHES = 5  # of workers: then a run is not tried again, nor its epilogue after as many more
 ENDINGS = {RunSucceeded: "succeeded", RunFailed: "failed", RunCancelled: "cancelled"}
 DROPPED = "run_dropped"  # tells listeners that this process drives the run no more; users don't see it
 
 
 @dataclass(slots=True)
 class Running:
-    """An attempt in flight. ``shown`` once other processes can see it, ``stopped`` once the worker has cancelled it."""
+    """An attempt in flight. ``shown`` once other processes can see it, ``stopped`` once the worker has cancelled it.
+
+    ``cache_key`` is where its result is kept for other runs, None if it is not.
+    """
 
     attempt: int
     started_at: float
@@ -50,6 +57,7 @@ class Running:
     beat_at: float | None = None
     shown: bool = False
     stopped: bool = False
+    cache_key: str | None = None
 
 
 class Owner(Protocol):
@@ -57,6 +65,7 @@ class Owner(Protocol):
 
     session: int
     commits: GroupCommit
+    codec: Codec
 
     def now(self) -> float:
         """Return seconds since the epoch."""
@@ -94,6 +103,8 @@ class Drive:
         self.worker, self.plan, self.row = worker, plan, history.run
         self.id = history.run.id
         self.state = restored(plan, history)
+        self.closing = closing_of(history.run)
+        self.told_failures = list(history.failures) if tells_failure(plan) else None  # for who asks for the RunFailure
         self.outputs = Outputs(history.run.input)
         for row in history.tasks:
             if row.status == "succeeded":
@@ -105,20 +116,26 @@ class Drive:
         self.listeners: list[Callable[[RunEvent], None]] = []
         self.ended = asyncio.Event()
         self.dropped = False
+        self.deaf = False  # its outcome is known, but not durable yet: nothing starts, and it can't pause
+        self.closed = asyncio.Event()  # the outcome is durable
+        if self.closing is not None:
+            self.closed.set()
 
     def begin(self) -> None:
         """Take the run under this worker's lease, and offer whatever may start."""
         at = self.worker.now()
         events = self.command(Adopt(self.worker.session, at))
+        if len(events) > 1:  # there is nothing left to do, as when every task is skipped
+            self.follow(events, self.worker.commits.batch(2))
         self.state.take_news()
-        if self.state.over:  # there is nothing left to do, as when every task is skipped
-            self.follow(events, self.worker.commits.batch())
+        if self.row.cancel_requested:
+            self.cancel()
         self.offer_enabled()
 
     def offer_enabled(self) -> None:
         """Offer whatever may start, now or after its retry delay."""
         at = self.worker.now()
-        for node in () if self.dropped else enabled(self.state, at):
+        for node in () if self.dropped or self.deaf else enabled(self.state, at):
             self.worker.offer(self, node)
         for node, due in self.state.retry_at.items():
             if due > at and not self.dropped:
@@ -176,6 +193,7 @@ class Drive:
                     stored = payload if verdict is None else str(verdict).lower()
                     name = self.plan.nodes[node].name
                     batch.tasks.append(TaskRow(self.id, name, "succeeded", attempt, lease, started_at, at, stored))
+                    self.keep(batch, node, running, report)
             case Raised():
                 if report.still_running is not None:
                     self.overrun[node] = report.still_running
@@ -186,20 +204,36 @@ class Drive:
         if events:
             self.follow(events, batch)
 
+    def keep(self, batch: Batch, node: int, running: Running | None, report: Returned) -> None:
+        """Keep a result for other runs, or say whose it is."""
+        if report.origin is not None:
+            task = self.plan.nodes[node].task
+            self.noted(
+                batch, NoteRow(self.id, self.worker.now(), "cache_hit", task, f"the result of run {report.origin}")
+            )
+        elif running is not None and running.cache_key is not None and report.payload is not None:
+            batch.cached.append(CacheRow(self.id, running.cache_key, report.payload, self.plan.nodes[node].task))
+
     def cancel(self) -> None:
-        """End the run now. Attempts in flight are cancelled, or their results ignored; notes say which."""
+        """End the run now. Attempts in flight are cancelled, or their results ignored; notes say which.
+
+        What has succeeded is undone first. A run whose outcome is known already stays as it is.
+        """
         at = self.worker.now()
         events = self.command(Cancel(at))
         if events:
-            batch = self.worker.commits.batch(1 + len(self.running))
-            for node in self.running:
+            batch = self.worker.commits.batch(3 + 2 * len(self.running))
+            for node, running in self.running.items():
                 self.noted(batch, self.ignored(node, at))
+                if running.shown:
+                    batch.settled.append((self.id, self.plan.nodes[node].name))
             self.follow(events, batch)
             self.stop_attempts()
+            self.running.clear()
 
     def pause(self) -> None:
         """Start no attempt any more. Once none is in flight, the run is given back, and is paused then."""
-        events = self.command(Pause(self.worker.now()))
+        events = () if self.deaf else self.command(Pause(self.worker.now()))
         if events:
             batch = self.worker.commits.batch(2)
             if self.state.pausing:
@@ -236,15 +270,15 @@ class Drive:
     def begin_to_abandon(self, crashes: int) -> None:
         """Take the run only to end it as failed: it has cost too many workers their lives."""
         at = self.worker.now()
-        adopted = self.command(Adopt(self.worker.session, at))
-        if self.state.over:
-            self.follow(adopted, self.worker.commits.batch())
-        elif events := self.command(Abandon(at)):
-            self.follow(
-                events,
-                self.worker.commits.batch(),
-                f"{crashes} workers died while they drove this run; it is not tried again",
-            )
+        events = self.command(Adopt(self.worker.session, at))
+        batch, reason = self.worker.commits.batch(3), None
+        if len(events) == 1:
+            reason = f"{crashes} workers died while they drove this run; it is not tried again"
+            if self.closing is not None:
+                self.noted(batch, NoteRow(self.id, at, "epilogue_abandoned", None, reason))
+            events = self.command(Abandon(at))
+        if events:
+            self.follow(events, batch, reason)
 
     def drop(self) -> None:
         """Let go of the run without a trace: another worker has it, or will."""
@@ -271,7 +305,10 @@ class Drive:
         retry_at = event.retry_at if isinstance(event, AttemptFailed) else None
         name, session = self.plan.nodes[node].name, self.worker.session
         what = (report.exception_type, report.message, report.traceback, report.error)
-        batch.failures.append(FailureRow(self.id, name, event.attempt, session, started_at, event.at, *what, retry_at))
+        row = FailureRow(self.id, name, event.attempt, session, started_at, event.at, *what, retry_at)
+        batch.failures.append(row)
+        if self.told_failures is not None:
+            self.told_failures.append(row)
         if retry_at is None:
             batch.tasks.append(TaskRow(self.id, name, "failed", event.attempt, session, started_at, event.at, None))
 
@@ -299,16 +336,43 @@ class Drive:
         news = self.state.take_news()
         end = events[-1]
         ending = ENDINGS.get(type(end))
+        for event in events:
+            if isinstance(event, OutcomeReached):
+                self.close(event, batch, reason)
         if ending is not None:
-            batch.ends.append(EndRow(self.id, ending, end.at, reason))
+            because = reason if self.closing is None else self.closing.reason
+            batch.ends.append(EndRow(self.id, ending, end.at, because))
         self.worker.commits.then(partial(self.committed, events, news, ending))
         if isinstance(end, RunPaused):
             self.release(batch)
+
+    def close(self, outcome: OutcomeReached, batch: Batch, reason: str | None) -> None:
+        """The outcome is known, and the epilogue due: whoever drives the run from here on goes on with that."""
+        self.deaf = True
+        self.closing = Closing(outcome.status, outcome.at, reason, self.row.crashes)
+        batch.closings.append(closing_row(self.id, self.closing))
+        self.noted(batch, NoteRow(self.id, outcome.at, "outcome_reached", None, outcome.status))
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether the run, or its epilogue, has cost too many workers their lives."""
+        return self.row.crashes >= FATAL_CRASHES + (0 if self.closing is None else self.closing.crashes)
+
+    def failure(self) -> RunFailure[Any]:
+        """Return why the run fails, while its epilogue is under way."""
+        assert self.closing is not None
+        assert self.told_failures is not None
+        status, at, reason, _ = self.closing
+        row = self.row._replace(status=status, finished_at=at, reason=reason)
+        return run_failure(self.plan, History(row, [], self.told_failures, [], []), self.worker.codec)
 
     def committed(self, events: tuple[Event, ...], news: list[int], ending: str | None) -> None:
         """The rows are durable: tell who listens, start what may start, let go of a run that has ended."""
         if self.dropped:
             return
+        if any(isinstance(event, OutcomeReached) for event in events):
+            self.deaf = False
+            self.closed.set()
         if self.listeners:
             for told in self.described(events, news):
                 self.publish(told)
@@ -326,7 +390,13 @@ class Drive:
 
     def wake(self) -> None:
         """Wake whoever waits for the end."""
+        self.closed.set()
         self.ended.set()
+
+    async def known(self) -> bool:
+        """Wait for the outcome to be durable; False if the run was dropped instead."""
+        await self.closed.wait()
+        return not self.dropped
 
     async def wait(self) -> bool:
         """Wait for the run's end to be durable; False if the run was dropped instead."""
@@ -369,4 +439,4 @@ class Drive:
 
     def shows(self, node: int) -> bool:
         """Whether users see a node."""
-        return self.plan.nodes[node].kind in ("task", "exit")
+        return self.plan.nodes[node].kind in VISIBLE

@@ -15,15 +15,17 @@ from pydantic import BaseModel
 from returns.result import Failure, Success
 
 from cloaca.algebra.outcomes import Outcome, RunFailure, TaskFailure
+from cloaca.contract.epilogues import EPILOGUE
 from cloaca.contract.plans import Plan, PlanNode
 from cloaca.errors import IncompatibleRun
+from cloaca.interpreter.epilogues import not_due, reach, shown_status
 from cloaca.interpreter.inputs import Outputs
 from cloaca.machine.events import AttemptFailed, AttemptStarted, RunAdopted, TaskFailed, TaskSucceeded
 from cloaca.machine.states import RunState, Skip, evolve
 from cloaca.machine.statuses import FINAL_TASK, TaskStatus
-from cloaca.ports import Codec, FailureRow, History, RunRow, TaskRow
+from cloaca.ports import TAKEN_OVER, Codec, FailureRow, History, RunRow, TaskRow
 
-VISIBLE = ("task", "exit")
+VISIBLE = ("task", "exit", *EPILOGUE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,9 @@ class RunEvent:
 
     ``kind`` is ``run_started``, ``task_started``, ``task_succeeded``, ``attempt_failed``, ``task_failed``,
     ``task_skipped``, ``run_succeeded``, ``run_failed``, ``run_cancelled``, or the kind of a note such as
-    ``run_recovered``, ``run_paused``, ``run_resumed``, ``run_retried``, ``run_forked``. ``at`` is in UTC.
+    ``run_recovered``, ``run_paused``, ``run_resumed``, ``run_retried``, ``run_forked``, ``cache_hit``, or
+    ``outcome_reached``, from which on compensations and callbacks run (``detail`` is the outcome), and
+    ``epilogue_abandoned``. ``at`` is in UTC.
     """
 
     kind: str
@@ -111,9 +115,13 @@ def restored(plan: Plan, history: History) -> RunState:
             failures.setdefault(row.name, []).append(row)
     if unknown := sorted((done.keys() | failures.keys()) - plan.by_name.keys()):
         raise IncompatibleRun(f'task "{unknown[0]}" has run, but the workflow no longer has it')
-    for node in plan.nodes:  # in topological order, so that predecessors come first
+    for node in plan.nodes[: plan.length]:  # in topological order, so that predecessors come first
         if node.name in done or node.name in failures:
             _replay(plan, state, node, done.get(node.name), failures.get(node.name, []))
+    order = state.due if reach(plan, state, history.run) else ()
+    for node in (*map(plan.nodes.__getitem__, order), *plan.nodes[plan.length :]):  # what is not due has no rows
+        if node.name in done or node.name in failures:
+            _replay(plan, state, node, done.pop(node.name, None), failures.pop(node.name, []))
     state.take_news()
     return state
 
@@ -137,7 +145,8 @@ def _replay(plan: Plan, state: RunState, node: PlanNode, done: TaskRow | None, f
         evolve(plan, state, TaskFailed(node.index, done.attempt, done.finished_at))
         return
     verdict = done.output == "true" if node.kind == "gate" else None
-    evolve(plan, state, TaskSucceeded(node.index, done.attempt, done.finished_at, verdict))
+    reused = done.session == TAKEN_OVER
+    evolve(plan, state, TaskSucceeded(node.index, done.attempt, done.finished_at, verdict, reused))
 
 
 def outputs_of(plan: Plan, history: History) -> Outputs:
@@ -165,8 +174,12 @@ def task_infos(plan: Plan, history: History) -> list[TaskInfo]:
             status = "running"
         if _condition_failed(plan, state, node):
             status = "failed"
+        if node.kind in EPILOGUE:
+            status = str(shown_status(plan, state, node, history.run))
         number = row.attempt if row else attempt.attempt if attempt else state.attempts.get(node.index, 0)
         because = _because(plan, state, state.skips.get(node.index)) if status == "skipped" else None
+        if status == "skipped" and node.kind in EPILOGUE:
+            because = not_due(plan, state, node, history.run)
         infos.append(
             TaskInfo(node.task, status, number, _moment(started), _moment(row.finished_at if row else None), because)
         )
@@ -180,13 +193,14 @@ def _condition_failed(plan: Plan, state: RunState, node: PlanNode) -> bool:
 
 def shows_skip(plan: Plan, state: RunState, node: int) -> bool:
     """Return whether users see that a skipped node is skipped."""
-    return plan.nodes[node].kind in VISIBLE and not _condition_failed(plan, state, plan.nodes[node])
+    kind = plan.nodes[node].kind
+    return kind in VISIBLE and kind not in EPILOGUE and not _condition_failed(plan, state, plan.nodes[node])
 
 
 def _final_state(plan: Plan, history: History) -> RunState:
     state = restored(plan, history)
     if history.run.status in ("cancelled", "failed"):
-        for index, status in enumerate(state.tasks):
+        for index, status in enumerate(state.tasks[: plan.length]):
             if status in (TaskStatus.PENDING, TaskStatus.READY, TaskStatus.WAITING):
                 state.tasks[index] = TaskStatus.CANCELLED
     return state
@@ -269,7 +283,9 @@ def run_failure(plan: Plan, history: History, codec: Codec) -> RunFailure[Any]:
     """Return why a run has no output."""
     failures = task_failures(plan, history, codec)
     earlier = earlier_attempts(history.run)
-    latest = ((f, row) for f, row in zip(failures, history.failures, strict=True) if row.retry_at is None)
+    epilogue = {node.name for node in plan.nodes[plan.length :]}
+    rows = zip(failures, history.failures, strict=True)
+    latest = ((f, row) for f, row in rows if row.retry_at is None and row.name not in epilogue)
     final = next((f for f, row in latest if row.attempt > earlier.get(row.name, 0)), None)
     run_id, status = str(history.run.id), history.run.status
     if status == "cancelled":
@@ -280,6 +296,11 @@ def run_failure(plan: Plan, history: History, codec: Codec) -> RunFailure[Any]:
         lost = TaskFailure(suspect, 0, "WorkerLost", history.run.reason, "", None, at)
         return RunFailure(run_id, "failed", suspect or None, None, (*failures, lost))
     return RunFailure(run_id, "failed", final.task if final else None, final.error if final else None, failures)
+
+
+def tells_failure(plan: Plan) -> bool:
+    """Return whether a body of a plan asks why its run has failed."""
+    return any(node.body and node.body.signature.run_failure for node in plan.nodes[plan.length :])
 
 
 def run_events(plan: Plan, history: History) -> list[RunEvent]:

@@ -9,11 +9,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cloaca.contract.epilogues import EPILOGUE
 from cloaca.contract.plans import Plan
 from cloaca.errors import UnknownTask
 from cloaca.interpreter.histories import VISIBLE, earlier_attempts, restored
 from cloaca.machine.commands import Retry
 from cloaca.machine.decisions import Rejected, step
+from cloaca.machine.epilogues import begun
 from cloaca.machine.events import RunCancelled, RunFailed, RunRetried
 from cloaca.machine.states import RunState, evolve, onward
 from cloaca.ports import History, RunRow
@@ -45,7 +47,7 @@ def retrial(plan: Plan, history: History, at: float) -> Retrial:
     assert isinstance(decision[0], RunRetried)
     nodes = [plan.nodes[node] for node in decision[0].nodes]
     done = {task.name for task in history.tasks}
-    told = _listed([node.task for node in nodes if node.kind in VISIBLE])
+    told = _listed([node.task for node in nodes if node.kind in VISIBLE and node.kind not in EPILOGUE])
     reason = f" ({row.reason})" if row.reason else ""
     return Retrial(
         [node.name for node in nodes if node.name in done],
@@ -72,15 +74,20 @@ def _listed(names: Sequence[str]) -> str:
 def reused(plan: Plan, history: History, before: str) -> list[str]:
     """Return the names of the nodes whose outputs a fork takes over: what succeeded, but nothing from ``before`` on.
 
-    What failed runs again, too, and whatever comes after it. A task's own condition is asked again with the task.
+    What failed or was undone runs again, too, and whatever comes after it. A task's own condition is asked again with
+    the task. Nothing of the epilogue is reused.
     Raises UnknownTask, or IncompatibleRun if what would be reused does not fit this plan.
     """
     if before not in plan.by_task:
         known = ", ".join(plan.by_task)
         raise UnknownTask(f'workflow "{history.run.workflow}" has no task "{before}"; it has {known}')
     failed = {row.name for row in history.tasks if row.status != "succeeded"}
-    again = onward(plan, [node.index for node in plan.nodes if node.task == before or node.name in failed])
-    names = {plan.nodes[node].name for node in again} | failed
+    state, epilogue = restored(plan, history), plan.nodes[plan.length :]
+    undone = {node for node, undo in plan.undos.items() if begun(state, undo)}
+    proper = plan.nodes[: plan.length]
+    first = [n.index for n in proper if n.task == before or n.name in failed or n.index in undone]
+    names = {plan.nodes[node].name for node in onward(plan, first)} | failed | {node.name for node in epilogue}
     kept = [row for row in history.tasks if row.name not in names]
-    restored(plan, History(history.run._replace(earlier=None), kept, [], [], []))
+    going = history.run._replace(earlier=None, status="running", closing=None)
+    restored(plan, History(going, kept, [], [], []))
     return [row.name for row in kept]

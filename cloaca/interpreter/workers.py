@@ -20,9 +20,11 @@ from cloaca.algebra.context import TaskContext
 from cloaca.contract.plans import Plan
 from cloaca.contract.workflows import Workflow
 from cloaca.errors import IncompatibleRun, LeaseLost, StoreError, StoreUnavailable
-from cloaca.interpreter.answers import Withdrawn, raised
+from cloaca.interpreter.answers import Report, Returned, Withdrawn, raised
 from cloaca.interpreter.attempts import attempt, evaluate
+from cloaca.interpreter.caching import Cache
 from cloaca.interpreter.drives import Drive, Running
+from cloaca.interpreter.epilogues import idempotency_key
 from cloaca.interpreter.errands import run_errand, runs_in_a_child
 from cloaca.interpreter.group_commit import GroupCommit
 from cloaca.interpreter.retention import keep_pruning
@@ -33,7 +35,6 @@ logger = logging.getLogger("cloaca.worker")
 
 MOST_RUNS = 1000  # runs in memory; more wait in the database
 REFILL = 64  # claim when there is room for so many
-FATAL_CRASHES = 5
 SHOWN_AFTER_S = 1.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 5.0  # between tries of what has failed
 FLUSH_S = 5.0  # what is done is committed before a worker leaves, however short the grace is
@@ -59,6 +60,7 @@ class Worker:
     def __init__(self, ports: Ports, settings: Settings, workflows: Mapping[str, Workflow[Any, Any, Any, Any]]) -> None:
         self.store, self.clock, self.executor, self.codec = ports.store, ports.clock, ports.executor, ports.codec
         self.processes = ports.processes
+        self._cache = Cache(ports.store, ports.clock.now, ports.codec)
         self.settings, self.workflows = settings, workflows
         self.session = 0
         self.drives: dict[int, Drive] = {}
@@ -284,7 +286,7 @@ class Worker:
             return None  # the lease was lost meanwhile: another worker has it
         row = RunRow(
             stored.id, run.workflow, run.version, run.plan, "running", run.input, run.key, run.owner, 0,
-            run.created_at, run.created_at, None, None, cancel_requested=False,
+            run.created_at, run.created_at, None, None, cancel_requested=False, epilogue=run.epilogue,
         )  # fmt: skip
         return self.drive(plan, History(row, [], [], [], []))
 
@@ -294,7 +296,7 @@ class Worker:
         self.drives[drive.id] = drive
         if arrival := self._awaited.pop(drive.id, None):
             arrival.set()
-        if history.run.crashes >= FATAL_CRASHES:
+        if drive.is_hopeless:
             drive.begin_to_abandon(history.run.crashes)
         else:
             drive.begin()
@@ -362,7 +364,7 @@ class Worker:
         for run in poll.cancelling:
             if drive := self.drives.get(run):
                 drive.cancel()
-        for run in poll.pausing:
+        for run in poll.pausing.difference(poll.cancelling):
             if drive := self.drives.get(run):
                 drive.pause()
         for drive in self.drives.values():
@@ -533,13 +535,17 @@ class Worker:
     async def _attempt(self, drive: Drive, node: int, number: int) -> None:
         plan_node, running = drive.plan.nodes[node], drive.running[node]
         assert plan_node.body is not None
+        running.cache_key = self._cache.key(plan_node, drive.outputs)
         takes_context = plan_node.body.signature.context is not None
         context = self._context(drive, node, number, running) if takes_context else None
         try:
-            if runs_in_a_child(plan_node):
+            if running.cache_key is not None and (found := await self._cache.find(plan_node, running.cache_key)):
+                report: Report = Returned(found.output, origin=found.run)
+            elif runs_in_a_child(plan_node):
                 report = await run_errand(plan_node, drive.outputs, context, self.codec, self.processes)
             else:
-                report = await attempt(plan_node, drive.outputs, context, self.codec, self.executor)
+                failure = drive.failure() if plan_node.body.signature.run_failure else None
+                report = await attempt(plan_node, drive.outputs, context, self.codec, self.executor, failure=failure)
         except Withdrawn:  # only a worker that leaves closes its executor: the run is released with all the others
             drive.running.pop(node, None)
             return
@@ -562,7 +568,7 @@ class Worker:
             run_id=run_id,
             task=name,
             attempt=number,
-            idempotency_key=f"{run_id}:{name}",
+            idempotency_key=idempotency_key(drive.plan, drive.state, drive.id, node),
             logger=logging.LoggerAdapter(
                 logging.getLogger(f"cloaca.task.{name}"), {"run": run_id, "task": name, "attempt": number}
             ),

@@ -18,6 +18,7 @@ from cloaca.mypy.models import StaticModels
 from cloaca.mypy.spelling import shown
 
 TASK_CONTEXT: Final = "cloaca.algebra.context.TaskContext"
+RUN_FAILURE: Final = "cloaca.algebra.outcomes.RunFailure"
 
 
 class MypyHints(StaticModels):
@@ -45,6 +46,11 @@ class MypyHints(StaticModels):
         """Return whether a type is ``TaskContext``."""
         known = proper(hint) if isinstance(hint, Type) else None
         return isinstance(known, Instance) and known.type.has_base(TASK_CONTEXT)
+
+    def is_run_failure(self, hint: Any) -> bool:
+        """Return whether a type is ``RunFailure``."""
+        known = proper(hint) if isinstance(hint, Type) else None
+        return isinstance(known, Instance) and known.type.fullname == RUN_FAILURE
 
     def assignable(self, provided: Any, wanted: Any) -> bool:
         """Return whether a value of one type may be read as another. A structural type takes everything."""

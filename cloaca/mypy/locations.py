@@ -12,6 +12,7 @@ from mypy.types import get_proper_type as proper
 from cloaca.errors import Violation
 from cloaca.mypy import terms
 from cloaca.mypy.expressions import parts
+from cloaca.mypy.nodes import StaticTask
 from cloaca.mypy.operands import graph_type
 from cloaca.mypy.sessions import Session
 from cloaca.mypy.terms import HIDDEN
@@ -23,6 +24,9 @@ def blamed(session: Session, expression: Expression, violation: Violation) -> Ex
     about_condition = violation.message.startswith("The condition ")
     if about_condition and isinstance(place, CallExpr) and getattr(place.callee, "name", "") == "when" and place.args:
         return place.args[0]
+    about_undo = isinstance(place, CallExpr) and getattr(place.callee, "name", "") == "compensate" and place.args
+    if about_undo and mentions(session, place.args[0], violation.task):  # type: ignore[attr-defined]  # a call
+        return place.args[0]  # type: ignore[attr-defined,no-any-return]  # as above
     return place
 
 
@@ -57,7 +61,8 @@ def _has(session: Session, type: Type | None, name: str) -> bool:
         return False
     term = terms.term_of(graph.args[HIDDEN])
     nodes = session.structures.of(term).nodes if term is not None else {}
-    return name in nodes or name.partition("/")[0] in nodes
+    undos = (node.undo.name for node in nodes.values() if isinstance(node, StaticTask) and node.undo is not None)
+    return name in nodes or name.partition("/")[0] in nodes or name in undos
 
 
 def lost_part(session: Session, expression: Expression) -> Expression:

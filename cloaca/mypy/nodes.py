@@ -72,6 +72,7 @@ class StaticTask(StaticNode):
     reads: Renames = ()
     writes: Renames = ()
     whole: str | None = None
+    undo: StaticTask | None = None
     is_opaque: bool = False
 
     def __eq__(self, other: object) -> bool:
@@ -80,8 +81,8 @@ class StaticTask(StaticNode):
     __hash__ = StaticNode.__hash__
 
     def key(self) -> tuple[object, ...]:
-        """Where its rows are in the context counts, too."""
-        return (*super().key(), self.reads, self.writes, self.whole)
+        """Where its rows are in the context counts, and what undoes it, too."""
+        return (*super().key(), self.reads, self.writes, self.whole, self.undo)
 
 
 @dataclass(frozen=True, eq=False)

@@ -64,6 +64,8 @@ class Structures:
             return self._sealed(self._of(left), *_items(right))
         if operator in _LEAVES:
             node = _LEAVES[operator](spec, left, right)
+        elif operator == "compensate":
+            node = replace(_only(self._of(left)), undo=_only(self._of(right)))  # type: ignore[call-arg]  # both are tasks
         elif operator == "when":
             return self._guarded(self._of(left), _condition(spec, right)), ()
         else:
@@ -91,7 +93,11 @@ def _task(spec: Spec, parameters: ProperType, returned: ProperType) -> StaticNod
     output, error = (_model(item) for item in _items(returned))
     pairs = zip(spec["parameters"], models, strict=True)
     signature = Signature(
-        tuple(Parameter(name, model) for name, model in pairs if model is not None), output, spec["answers"], error
+        tuple(Parameter(name, model) for name, model in pairs if model is not None),
+        output,
+        spec["answers"],
+        error,
+        run_failure=spec.get("run_failure"),
     )
     options = tuple(sorted(spec["options"].items()))
     return StaticTask(spec["name"], spec["function"], signature=signature, options=options)

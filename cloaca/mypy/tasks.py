@@ -158,6 +158,8 @@ def _read(
         "answers": signature.answers,
         "options": given,
     }
+    if signature.run_failure is not None:
+        spec["run_failure"] = signature.run_failure
     none = NoneType()
     parameters = terms.row(session.api, [each.model for each in signature.parameters])
     results: list[Type] = [signature.output or none, signature.error or none]

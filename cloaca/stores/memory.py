@@ -6,13 +6,17 @@ It knows the rows and the guarantees of the port, and passes the same conformanc
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator, Sequence
 
 from cloaca.errors import LeaseLost, StoreError
 from cloaca.ports import (
+    GIVEN_UP,
     SUSPECT_CRASHES,
     AttemptRow,
     Batch,
+    Cached,
+    CacheRow,
     EndRow,
     FailureRow,
     History,
@@ -42,6 +46,7 @@ class MemoryStore:
         self.failures: dict[int, dict[tuple[str, int], FailureRow]] = {}
         self.attempts: dict[tuple[int, str], AttemptRow] = {}
         self.notes: dict[int, dict[NoteRow, None]] = {}
+        self.kept: dict[str, tuple[CacheRow, float]] = {}
         self._waiting: set[int] = set()  # pending runs
         self._owned: dict[int, set[int]] = {}  # runs by session
 
@@ -124,11 +129,18 @@ class MemoryStore:
         row = self.rows.get(run)
         if row is None or row.status in FINAL:
             return row.status if row else None
-        if row.owner is None:
+        if row.status == "blocked" and (row.cancel_requested or row.closing is not None):
+            outcome = "cancelled" if row.closing is None else str(json.loads(row.closing)["status"])
+            self._end(EndRow(run, outcome, at, GIVEN_UP))
+        elif row.closing is not None:
+            return row.status
+        elif row.owner is None and not row.epilogue:
             self._end(EndRow(run, "cancelled", at, None))
-            return "cancelled"
-        self._put(row._replace(cancel_requested=True))
-        return row.status
+        elif row.owner is None:
+            self._put(row._replace(cancel_requested=True, status="pending", reason=None))
+        else:
+            self._put(row._replace(cancel_requested=True))
+        return self.rows[run].status
 
     async def pause(self, run: int, at: float) -> RunRow | None:
         await asyncio.sleep(0)
@@ -170,7 +182,7 @@ class MemoryStore:
         self.plans.setdefault(plan.digest, plan)
         made = self._insert(run).id
         for row in rows:
-            self.tasks.setdefault(made, {}).setdefault(row.name, row._replace(run=made))
+            self.tasks.setdefault(made, {}).setdefault(row.name, row._replace(run=made, session=0))
         self._note(NoteRow(made, run.created_at, "run_forked", None, detail))
         return made
 
@@ -217,6 +229,18 @@ class MemoryStore:
         if not old:
             kept = {row.plan for row in self.rows.values()}
             self.plans = {digest: plan for digest, plan in self.plans.items() if digest in kept}
+        return len(old)
+
+    async def cached(self, keys: Sequence[str], at: float) -> list[Cached]:
+        await asyncio.sleep(0)
+        found = (self.kept[key] for key in set(keys) if key in self.kept)
+        return [Cached(row.key, row.output, row.run, row.task, at - since) for row, since in found]
+
+    async def prune_cache(self, kept_before: float, limit: int) -> int:
+        await asyncio.sleep(0)
+        old = sorted((since, key) for key, (_, since) in self.kept.items() if since < kept_before)[: max(0, limit)]
+        for _, key in old:
+            del self.kept[key]
         return len(old)
 
     # What has been stored
@@ -290,7 +314,7 @@ class MemoryStore:
         self._put(
             RunRow(
                 run.id, run.workflow, run.version, run.plan, status, run.input, run.key, run.owner, 0,
-                run.created_at, started_at, None, None, cancel_requested=False,
+                run.created_at, started_at, None, None, cancel_requested=False, epilogue=run.epilogue,
             )
         )  # fmt: skip
         return Submitted(run.id, created=True, agrees=True)
@@ -324,6 +348,12 @@ class MemoryStore:
         for note in batch.notes:
             if note.run in self.rows:
                 self._note(note)
+        for closing in batch.closings:
+            if closing.run not in foreign:
+                row = self.rows[closing.run]
+                pausing = None if closing.status == "cancelled" else row.pausing
+                self._put(row._replace(closing=closing.closing, cancel_requested=False, pausing=pausing))
+        self.kept.update({row.key: (row, batch.at) for row in batch.cached if row.run not in foreign})
         for end in batch.ends:
             if end.run not in foreign:
                 self._end(end)
@@ -346,7 +376,7 @@ class MemoryStore:
 
     def _end(self, end: EndRow) -> None:
         row = self.rows[end.run]._replace(status=end.status, finished_at=end.at, reason=end.reason)
-        self._put(row._replace(owner=None, cancel_requested=False, pausing=None))
+        self._put(row._replace(owner=None, cancel_requested=False, pausing=None, closing=None))
         self._hide(lambda attempt: attempt.run == end.run)
 
     def _hide(self, gone: Callable[[AttemptRow], bool]) -> None:
@@ -364,14 +394,14 @@ class MemoryStore:
 
     def _release(self, row: RunRow, at: float, crash: int) -> None:
         """Cancel a run that was asked to stop, pause one that was asked to pause; any other waits for a worker."""
-        if row.cancel_requested:
+        if row.cancel_requested and not row.epilogue:
             self._end(EndRow(row.id, "cancelled", at, None))
             return
         if crash:
             self._note(NoteRow(row.id, at, "run_recovered", None, f"the worker of session {row.owner} died"))
         given = row._replace(status="pending", owner=None, crashes=row.crashes + crash)
-        if row.pausing is None:
-            self._put(given)
+        if row.pausing is None or row.cancel_requested:
+            self._put(given._replace(pausing=None))
         else:
             self._pause(given, at)
 

@@ -50,6 +50,7 @@ class Mutant:
 
 _ADOPT = states._adopt
 _ANEW = states._start_anew
+_CANCEL = states._cancel
 _END = states._end
 _INIT = states.RunState.__init__
 _JUDGE = states.judge
@@ -126,7 +127,7 @@ MUTANTS = [
     Mutant("pause asked twice", decisions._pause, "state.pausing or ", ""),
     Mutant("pause can't be withdrawn", decisions._resumption, "if state.pausing", "if False"),
     Mutant("in flight at adoption", _ADOPT, "state.in_flight = 0", "pass"),
-    Mutant("in flight at the end", _END, "state.in_flight = 0", "pass"),
+    Mutant("in flight at the end", _CANCEL, "state.in_flight = 0", "pass"),
     Mutant("pausing at the end", _END, "state.pausing = False", "pass"),
     # Retries on demand.
     Mutant("success retried", decisions._retry, "not in RETRYABLE", "not in {*RETRYABLE, RunStatus.SUCCEEDED}"),
@@ -150,8 +151,8 @@ MUTANTS = [
     Mutant("run ends early", decisions.conclusion, "state.unfinished == 0", "len(state.ready) + state.unfinished <= 1"),
     Mutant("run never ends", decisions.step, "if end is None", "if True"),
     Mutant("failed run succeeds", decisions.conclusion, "if state.failed", "if len(state.failed) > 1"),
-    Mutant("cancel leaves ready tasks", _END, "not in FINAL_TASK", "not in FINAL_TASK | {TaskStatus.READY}"),
-    Mutant("cancel leaves ready queue", _END, "state.ready.clear()", "pass"),
-    Mutant("cancel leaves delays", _END, "state.retry_at.clear()", "pass"),
-    Mutant("cancel miscounts", _END, "state.unfinished = 0", "pass"),
+    Mutant("cancel leaves ready tasks", _CANCEL, "not in FINAL_TASK", "not in FINAL_TASK | {TaskStatus.READY}"),
+    Mutant("cancel leaves ready queue", _CANCEL, "state.ready.clear()", "pass"),
+    Mutant("cancel leaves delays", _CANCEL, "state.retry_at.clear()", "pass"),
+    Mutant("cancel miscounts", _CANCEL, "state.unfinished = 0", "pass"),
 ]

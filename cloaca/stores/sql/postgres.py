@@ -11,9 +11,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import ClassVar, TypeVar
 
 from cloaca.errors import StoreUnavailable
-from cloaca.ports import Batch, History, NewRun, PlanRow, Poll, Receipt, RunRow, Submitted
+from cloaca.ports import Batch, Cached, History, NewRun, PlanRow, Poll, Receipt, RunRow, Submitted
 from cloaca.stores.sql import (
     postgres_batches,
+    postgres_caching,
     postgres_controls,
     postgres_ownership,
     postgres_pruning,
@@ -137,6 +138,12 @@ class PostgresStore:
 
     async def prune(self, ended_before: float, limit: int) -> int:
         return await self._ask(lambda link: postgres_pruning.prune(link, ended_before, limit))
+
+    async def cached(self, keys: Sequence[str], at: float) -> list[Cached]:
+        return await self._read(lambda link: postgres_caching.find(link, keys))
+
+    async def prune_cache(self, kept_before: float, limit: int) -> int:
+        return await self._ask(lambda link: postgres_caching.forget(link, kept_before, limit))
 
     async def _connect(self) -> Link:
         return await connect(self._url, self._names)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cloaca.ports import History, Poll, RunRow
+from cloaca.ports import GIVEN_UP, History, Poll, RunRow
 from cloaca.stores.sql.postgres_batches import lost, release
 from cloaca.stores.sql.postgres_links import Link, transaction
 from cloaca.stores.sql.postgres_queries import RUN_COLUMNS, histories
@@ -58,12 +58,17 @@ POLL = (
     "(SELECT string_agg(id::text, ' ') FROM {schema}.cloaca_run WHERE owner = ? AND pausing IS NOT NULL)"
 )
 CANCEL = (
-    "WITH stopped AS (UPDATE {schema}.cloaca_run SET "
-    "status = CASE WHEN owner IS NULL THEN 'cancelled' ELSE status END, "
-    "finished_at = CASE WHEN owner IS NULL THEN ?::float8 ELSE finished_at END, "
-    "reason = CASE WHEN owner IS NULL THEN NULL ELSE reason END, cancel_requested = owner IS NOT NULL "
-    "WHERE id = ? AND status NOT IN ('succeeded', 'failed', 'cancelled') RETURNING status, owner) "
-    "SELECT status, (SELECT count(pg_notify(?, '')) FROM stopped WHERE owner IS NOT NULL) FROM stopped"
+    "WITH found AS MATERIALIZED (SELECT id, owner, status, status = 'blocked' AND (cancel_requested OR closing IS NOT "
+    "NULL) AS stuck, owner IS NULL AND NOT epilogue AS free, coalesce(closing::json ->> 'status', 'cancelled') AS "
+    "outcome FROM {schema}.cloaca_run WHERE id = ? AND status NOT IN ('succeeded', 'failed', 'cancelled') "
+    "AND (closing IS NULL OR status = 'blocked') FOR UPDATE), "
+    "stopped AS (UPDATE {schema}.cloaca_run AS run SET "
+    "status = CASE WHEN f.stuck THEN f.outcome WHEN f.free THEN 'cancelled' WHEN f.owner IS NULL THEN 'pending' "
+    "ELSE run.status END, finished_at = CASE WHEN f.stuck OR f.free THEN ?::float8 ELSE run.finished_at END, "
+    "reason = CASE WHEN f.stuck THEN ? WHEN f.owner IS NULL THEN NULL ELSE run.reason END, "
+    "cancel_requested = NOT (f.stuck OR f.free), closing = CASE WHEN f.stuck THEN NULL ELSE run.closing END "
+    "FROM found AS f WHERE run.id = f.id RETURNING run.status, run.cancel_requested) "
+    "SELECT status, (SELECT count(pg_notify(?, '')) FROM stopped WHERE cancel_requested) FROM stopped"
 )
 STATUS = "SELECT status FROM {schema}.cloaca_run WHERE id = ?"
 BLOCK = (
@@ -124,7 +129,7 @@ async def poll(link: Link, session: int, workflows: Sequence[str]) -> Poll:
 
 async def cancel(link: Link, run: int, at: float) -> str | None:
     """Cancel a run that nobody drives, ask the driver of one that is driven; return its status, None if unknown."""
-    found = await link.ask(CANCEL, at, run, link.names.channel) or await link.ask(STATUS, run)
+    found = await link.ask(CANCEL, run, at, GIVEN_UP, link.names.channel) or await link.ask(STATUS, run)
     return str(found[0]["status"]) if found else None
 
 

@@ -21,11 +21,11 @@ INSERT_PLANS = (
     "ON CONFLICT (digest) DO NOTHING"
 )
 INSERT_RUNS = (
-    "INSERT INTO {schema}.cloaca_run (id, workflow, version, plan, input, key, owner, created_at, status, started_at, "
-    "crashes, cancel_requested) SELECT r.*, CASE WHEN r.owner IS NULL THEN 'pending' ELSE 'running' END, "
+    "INSERT INTO {schema}.cloaca_run (id, workflow, version, plan, input, key, owner, created_at, epilogue, status, "
+    "started_at, crashes, cancel_requested) SELECT r.*, CASE WHEN r.owner IS NULL THEN 'pending' ELSE 'running' END, "
     "CASE WHEN r.owner IS NOT NULL THEN r.created_at END, 0, false FROM {source} unnest(?::int8[], ?::text[], "
-    "?::text[], ?::text[], ?::text[], ?::text[], ?::int8[], ?::float8[]) "
-    "AS r(id, workflow, version, plan, input, key, owner, created_at) "
+    "?::text[], ?::text[], ?::text[], ?::text[], ?::int8[], ?::float8[], ?::bool[]) "
+    "AS r(id, workflow, version, plan, input, key, owner, created_at, epilogue) "
 )
 # An id that is taken is an error here: the runs are then inserted one by one.
 UNLESS_KEY = "ON CONFLICT (workflow, key) WHERE key IS NOT NULL DO NOTHING RETURNING id"

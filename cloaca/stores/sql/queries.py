@@ -145,7 +145,7 @@ def listing(*, workflow: str | None, status: str | None, before: int | None, lim
 
 def _run_row(row: tuple[Any, ...]) -> RunRow:
     found = RunRow._make(row)
-    return found._replace(cancel_requested=bool(found.cancel_requested))
+    return found._replace(cancel_requested=bool(found.cancel_requested), epilogue=bool(found.epilogue))
 
 
 def _grouped(rows: Iterable[T]) -> dict[int, list[T]]:

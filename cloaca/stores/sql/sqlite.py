@@ -17,8 +17,8 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from cloaca.errors import InvalidDatabaseUrl, StoreUnavailable
-from cloaca.ports import Batch, History, NewRun, PlanRow, Poll, Receipt, RunRow, Submitted
-from cloaca.stores.sql import controls, ownership, pruning, queries, schema, statements
+from cloaca.ports import Batch, Cached, History, NewRun, PlanRow, Poll, Receipt, RunRow, Submitted
+from cloaca.stores.sql import caching, controls, ownership, pruning, queries, schema, statements
 from cloaca.stores.sql.connections import driver_of, engine_of, keep_log, opened, transaction
 from cloaca.stores.sql.failures import translated
 from cloaca.stores.sql.locks import LockFile
@@ -152,6 +152,12 @@ class SqliteStore:
 
     async def prune(self, ended_before: float, limit: int) -> int:
         return await self._write(lambda driver: pruning.prune(driver, ended_before, limit))
+
+    async def cached(self, keys: Sequence[str], at: float) -> list[Cached]:
+        return await self._read(lambda reading: caching.find(driver_of(reading), keys, at))
+
+    async def prune_cache(self, kept_before: float, limit: int) -> int:
+        return await self._write(lambda driver: caching.forget(driver, kept_before, limit))
 
     # On the threads
 

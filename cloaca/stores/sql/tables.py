@@ -106,6 +106,8 @@ class Run(Table, table=True):
     cancel_requested: bool = Field(default=False, sa_column_kwargs={"server_default": "0"})
     pausing: str | None = None
     earlier: str | None = Field(default=None, sa_column=Column(Text))
+    epilogue: bool = Field(default=False, sa_column_kwargs={"server_default": "0"})
+    closing: str | None = Field(default=None, sa_column=Column(Text))
 
 
 class Task(Table, table=True):
@@ -155,6 +157,19 @@ class Attempt(Table, table=True):
     session: int = Field(sa_column=_whole())
     started_at: float
     beat_at: float | None = None
+
+
+class Cache(Table, table=True):
+    """A result that other runs may reuse; ``origin`` is the run that it comes from, which may be gone."""
+
+    __tablename__ = "cloaca_cache"
+    __table_args__ = (Index("cloaca_cache_by_age", "created_at"),)
+
+    key: str = Field(primary_key=True)
+    output: str = Field(sa_column=Column(Text, nullable=False))
+    origin: int = Field(sa_column=_whole())
+    task: str
+    created_at: float
 
 
 class Note(Table, table=True):
