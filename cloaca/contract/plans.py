@@ -146,7 +146,7 @@ class Plan:
     @cached_property
     def by_task(self) -> Mapping[str, int]:
         """The index of the node that stands for each task that a user sees."""
-        return {node.task: node.index for node in self.nodes if node.kind in ("task", "exit")}
+        return {node.task: node.index for node in self.nodes if node.kind in ("task", "exit", *EPILOGUE)}
 
     @cached_property
     def spec(self) -> str:

@@ -78,8 +78,8 @@ def reused(plan: Plan, history: History, before: str) -> list[str]:
     the task. Nothing of the epilogue is reused.
     Raises UnknownTask, or IncompatibleRun if what would be reused does not fit this plan.
     """
-    if before not in plan.by_task:
-        known = ", ".join(plan.by_task)
+    if plan.by_task.get(before, plan.length) >= plan.length:
+        known = ", ".join(task for task, node in plan.by_task.items() if node < plan.length)
         raise UnknownTask(f'workflow "{history.run.workflow}" has no task "{before}"; it has {known}')
     failed = {row.name for row in history.tasks if row.status != "succeeded"}
     state, epilogue = restored(plan, history), plan.nodes[plan.length :]

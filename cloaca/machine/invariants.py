@@ -95,7 +95,7 @@ def verdicts_are_given(plan: Plan, state: RunState) -> bool:
 
 
 def unfinished_is_counted(plan: Plan, state: RunState) -> bool:
-    """``unfinished`` is the number of tasks, without the epilogue, that are not final; a run with an outcome has none."""
+    """``unfinished`` is the number of tasks, without the epilogue, not final; a run with an outcome has none."""
     count = sum(status not in FINAL_TASK for status in state.tasks[: plan.length])
     return state.unfinished == count and not (count and (state.over or state.outcome is not None))
 
@@ -168,7 +168,7 @@ def nothing_is_undone_before_what_came_after_it(plan: Plan, state: RunState) -> 
 
 
 def an_epilogue_goes_one_by_one(plan: Plan, state: RunState) -> bool:
-    """What is due is final up to ``settled``; the next goes on, unless the run has ended without it; no other has begun."""
+    """What is due is final up to ``settled``; the next goes on, unless the run ended without it; no other has begun."""
     statuses = [state.tasks[node] for node in state.due]
     done, rest = statuses[: state.settled], statuses[state.settled :]
     going = {TaskStatus.READY, TaskStatus.RUNNING, TaskStatus.WAITING}

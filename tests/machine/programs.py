@@ -40,6 +40,7 @@ class Item:
     rule: Rule = "none_failed"
     retry: Retry = NO_RETRY
     inner: Scope | None = None
+    undo: Retry | None = None  # the retry policy of what compensates it, None if nothing does
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,10 @@ def _guarded(scope: Scope) -> list[Graph[Any, Any, Any]]:
 
 def _node(item: Item) -> Graph[Any, Any, Any]:
     if item.inner is None:
-        return step.named(item.name).on(item.rule).with_options(retry=item.retry)
+        node = step.named(item.name).on(item.rule).with_options(retry=item.retry)
+        if item.undo is None:
+            return node
+        return node.compensate(step.named(f"un-{item.name}").with_options(retry=item.undo))
     inner = _builder(item.inner, _guarded(item.inner), 0, len(item.inner.items)).build().graph
     return inner.sealed(None, None).named(item.name).on(item.rule)
 

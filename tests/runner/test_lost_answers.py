@@ -10,7 +10,7 @@ import pytest
 from returns.result import Success
 
 from cloaca import Retry, Runner, StoreError, StoreUnavailable, TaskContext, Workflow, task
-from cloaca.interpreter import workers
+from cloaca.interpreter import drives, workers
 from cloaca.ports import Batch, Receipt, RunRow, Store
 from tests.runner.databases import Database, asynchronous, eventually
 from tests.runner.shop import A, B, Order, Shipment, shop
