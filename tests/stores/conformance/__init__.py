@@ -3,7 +3,7 @@
 A new store passes all of ``CHECKS``. They know the port, and nothing of any implementation.
 """
 
-from tests.stores.conformance import controlling, owning, pruning, reading, starting, writing
+from tests.stores.conformance import closing, controlling, owning, pruning, reading, starting, writing
 from tests.stores.conformance.suite import CHECKS
 
-__all__ = ["CHECKS", "controlling", "owning", "pruning", "reading", "starting", "writing"]
+__all__ = ["CHECKS", "closing", "controlling", "owning", "pruning", "reading", "starting", "writing"]
