@@ -6,7 +6,7 @@ It knows names, order and conditions; how a picture is laid out is ``cloaca.draw
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -54,9 +54,15 @@ class Drawable:
 
 
 def picture_of(
-    title: str, structure: Structure[Node[Any, Any, Any]], states: Mapping[str, str] | None = None
+    title: str,
+    structure: Structure[Node[Any, Any, Any]],
+    states: Mapping[str, str] | None = None,
+    callbacks: Iterable[tuple[tuple[str, ...], Node[Any, Any, Any]]] = (),
 ) -> Picture:
-    """Return the picture of a structure: a shape for each node, a frame for each condition over several nodes."""
+    """Return the picture of a structure: a shape for each node, a frame for each condition over several nodes.
+
+    A compensation is a note at its task, each of ``callbacks`` a shape of its own, with its arguments' names as a note.
+    """
     from cloaca.drawing import Frame, Picture, Shape  # noqa: PLC0415
 
     guards = {guard for node in structure.nodes.values() for guard in node.guards}
@@ -64,15 +70,17 @@ def picture_of(
     return Picture(
         title=title,
         shapes=tuple(
-            Shape(name, name, node.detail, node.kind, _note(node.rule, node.guards))
+            Shape(name, name, node.detail, node.kind, _note(node.rule, node.guards, getattr(node, "undo", None)))
             for name, node in sorted(structure.nodes.items())
-        ),
+        )
+        + tuple(Shape(task.name, task.name, task.detail, "callback", ", ".join(names)) for names, task in callbacks),
         arrows=structure.edges,
         frames=tuple(sorted(frames, key=lambda frame: (-len(frame.members), frame.label, sorted(frame.members)))),
         states=states or {},
     )
 
 
-def _note(rule: str, guards: tuple[Guard, ...]) -> str:
+def _note(rule: str, guards: tuple[Guard, ...], undo: Node[Any, Any, Any] | None) -> str:
     own = [f"when {guard.predicate.name}" for guard in guards if len(guard.members) == 1]
-    return ", ".join([*own, *([f"on {rule}"] if rule != "none_failed" else [])])
+    ruled = [f"on {rule}"] if rule != "none_failed" else []
+    return ", ".join([*own, *ruled, *([f"undone by {undo.name}"] if undo is not None else [])])

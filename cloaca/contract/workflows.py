@@ -192,7 +192,7 @@ class Workflow(Drawable, Generic[In, Out, Context, Errors]):
 
     def picture(self, states: Mapping[str, str] | None = None) -> Picture:
         """Return the workflow as a picture; ``states`` colours its tasks by status."""
-        return picture_of(self.name, self.graph.structure, states or {})
+        return picture_of(self.name, self.graph.structure, states or {}, self.callbacks)
 
 
 def _overlay_of(name: str, graphs: Iterable[object]) -> Graph[Any, Any, Any]:

@@ -95,7 +95,7 @@ def verdicts_are_given(plan: Plan, state: RunState) -> bool:
 
 
 def unfinished_is_counted(plan: Plan, state: RunState) -> bool:
-    """``unfinished`` is the number of tasks, without the epilogue, not final; a run with an outcome has none."""
+    """``unfinished`` is how many tasks are not final, the epilogue aside; a run with an outcome has none."""
     count = sum(status not in FINAL_TASK for status in state.tasks[: plan.length])
     return state.unfinished == count and not (count and (state.over or state.outcome is not None))
 
@@ -182,7 +182,7 @@ def an_epilogue_goes_one_by_one(plan: Plan, state: RunState) -> bool:
 
 
 def a_run_ends_with_its_outcome(plan: Plan, state: RunState) -> bool:
-    """Whatever becomes of the epilogue, the run ends as its outcome says; and with an epilogue due it has one."""
+    """Whatever becomes of the epilogue, the run ends as its outcome says."""
     return not state.over or state.outcome in (None, state.status)
 
 

@@ -108,7 +108,7 @@ def _read(context: FunctionContext) -> Call:
     callbacks = {
         argument: (type, expression)
         for argument, type, expression in given
-        if argument in OUTCOMES and not isinstance(proper(type), NoneType)
+        if argument is not None and argument in OUTCOMES and not isinstance(proper(type), NoneType)
     }
     return Call(literal_text(name[1], name[0]) or "?", graphs, rows, callbacks)
 

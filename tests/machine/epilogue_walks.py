@@ -41,7 +41,7 @@ def random_plan(random: Random) -> Plan:
     graph = _builder(program, _guarded(program), 0, len(program.items)).build().graph
     names = [name for name in ("on_success", "on_failure", "on_cancel") if random.randrange(2)]
     called = {name: step.named(f"call-{random.choice(('a', name))}") for name in names}
-    return Workflow("random", graph, **called).plan  # type: ignore[arg-type]  # three names of callbacks
+    return Workflow("random", graph, **called).plan
 
 
 def _with_undos(random: Random, scope: Scope) -> Scope:

@@ -97,7 +97,7 @@ class Play:
             await self.act(ctx)
 
         @task
-        async def tell(seen: Maybe, *, failure: RunFailure, ctx: TaskContext) -> None:  # type: ignore[type-arg]  # plain
+        async def tell(seen: Maybe, *, failure: RunFailure, ctx: TaskContext) -> None:
             self.failures.append(failure)
             await self.act(ctx)
 
