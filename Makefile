@@ -2,6 +2,8 @@
 
 DEMO ?= examples/01_weather/demo.py
 PYTEST_ARGS ?= -n 2
+MINUTES ?= 10
+SEED ?= 0
 
 # The first Python that is new enough. Each is asked: a name on the PATH may launch a version that is absent.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
@@ -12,11 +14,12 @@ INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench docs lint types mypy pyright pins clean
+.PHONY: help demo test torture bench docs lint types mypy pyright pins clean
 
 help:
 	@echo 'make demo    run the demonstration, $(DEMO)'
 	@echo 'make test    lint, mypy and every test'
+	@echo 'make torture kill, stop, cut off and starve real processes for ten minutes, MINUTES=n for others'
 	@echo 'make bench   measure the engine'
 	@echo 'make docs    build the documentation into site/'
 	@echo 'make lint    style and import contracts'
@@ -30,6 +33,10 @@ demo: $(INSTALLED)
 # pytest comes last and nothing after it, so that its closing line is the last line of the output.
 test: lint mypy
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# Half of the time for each database. What is killed follows from the seed, when exactly from the machine.
+torture: $(INSTALLED)
+	$(BIN)/python -m tests.torture --seed $(SEED) --minutes $(MINUTES) --database both --boundaries
 
 bench: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks

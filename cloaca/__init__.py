@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from cloaca.algebra.graphs import Graph
     from cloaca.algebra.models import Reduce
     from cloaca.algebra.outcomes import Outcome, RunFailure, TaskFailure
+    from cloaca.algebra.queues import Queue
     from cloaca.algebra.retries import Retry
     from cloaca.algebra.tasks import Task, task
     from cloaca.contract.workflows import Workflow, WorkflowBuilder
@@ -31,9 +32,11 @@ if TYPE_CHECKING:
         ProcessDied,
         RunnerClosed,
         RunNotFound,
+        SessionMisused,
         StoreError,
         StoreUnavailable,
         TaskNotImportable,
+        UnknownQueue,
         UnknownTask,
         UnknownWorkflow,
         UnstablePayload,
@@ -48,6 +51,7 @@ _HOMES = {
     "algebra.graphs": ("Graph",),
     "algebra.models": ("Reduce",),
     "algebra.outcomes": ("Outcome", "RunFailure", "TaskFailure"),
+    "algebra.queues": ("Queue",),
     "algebra.retries": ("Retry",),
     "algebra.tasks": ("Task", "task"),
     "contract.workflows": ("Workflow", "WorkflowBuilder"),
@@ -67,9 +71,11 @@ _HOMES = {
         "ProcessDied",
         "RunNotFound",
         "RunnerClosed",
+        "SessionMisused",
         "StoreError",
         "StoreUnavailable",
         "TaskNotImportable",
+        "UnknownQueue",
         "UnknownTask",
         "UnknownWorkflow",
         "UnstablePayload",
@@ -99,6 +105,7 @@ __all__ = [
     "PayloadError",
     "PayloadTooLarge",
     "ProcessDied",
+    "Queue",
     "Reduce",
     "Retry",
     "RunEvent",
@@ -108,6 +115,7 @@ __all__ = [
     "RunNotFound",
     "Runner",
     "RunnerClosed",
+    "SessionMisused",
     "StoreError",
     "StoreUnavailable",
     "Task",
@@ -115,6 +123,7 @@ __all__ = [
     "TaskFailure",
     "TaskInfo",
     "TaskNotImportable",
+    "UnknownQueue",
     "UnknownTask",
     "UnknownWorkflow",
     "UnstablePayload",

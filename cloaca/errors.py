@@ -8,6 +8,7 @@ whose fault it is and what to do next.
     CloacaError
     ├── ContractError            the graph, a task's signature or an input does not fit (``.violations``)
     ├── UnknownWorkflow          a name that no workflow of this runner has
+    ├── UnknownQueue             a task names a queue that its runner does not declare
     ├── RunNotFound              no run has this id in this database
     ├── UnknownTask              a run's workflow has no task of this name
     ├── IncompatibleRun          a run's stored tasks don't fit the code that should go on with it
@@ -16,6 +17,7 @@ whose fault it is and what to do next.
     ├── RunnerClosed             a runner used before it was entered or after it was left
     ├── TaskNotImportable        a child process can't find a task's function by importing it
     ├── ProcessDied              the child process of a body was killed, or ended, before the body did
+    ├── SessionMisused           a body ended its session's transaction itself, or used the session after its attempt
     ├── PayloadError             a value can't be stored as it is
     │   ├── PayloadTooLarge      more bytes than ``payload_limit``
     │   ├── UnstablePayload      its JSON can't be written, or reads back as something else
@@ -71,6 +73,10 @@ class UnknownWorkflow(CloacaError):
     """No workflow of this name is known here. List it in ``Runner(workflows=[...])``, or pass the workflow itself."""
 
 
+class UnknownQueue(CloacaError):
+    """A task names a queue that this runner does not declare. Add it to ``Runner(queues=[...])``, or mend the name."""
+
+
 class RunNotFound(CloacaError):
     """No run has this id in this database. Check the database URL, and that retention has not removed the run."""
 
@@ -101,6 +107,14 @@ class TaskNotImportable(CloacaError):
 
 class ProcessDied(CloacaError):
     """The child process of a body was killed (by a signal, for want of memory), or ended, before the body did."""
+
+
+class SessionMisused(CloacaError):
+    """A body can't commit, roll back or close its session: what it wrote is committed together with its output.
+
+    Return from the body to commit, raise to undo everything, use ``session.begin_nested()`` to undo a part. Nothing can
+    be done through a session whose attempt is over (it timed out, or its run was cancelled).
+    """
 
 
 class PayloadError(CloacaError):

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, Protocol
 
 from pydantic import BaseModel
 
+from cloaca.errors import StoreUnavailable
+
 
 class RunRow(NamedTuple):
     """A run. ``owner`` is the session that drives it; ``crashes`` how many of its owners have died driving it.
@@ -20,7 +22,7 @@ class RunRow(NamedTuple):
     ``plan`` is the digest of its plan, ``reason`` why it failed or is blocked where no task says so. ``pausing`` is
     ``asked`` while the session that drives the run does not know yet that it should pause, ``heard`` once it does.
     ``earlier`` says, as a JSON object by the names of nodes, how many attempts they had made when the run was last
-    retried.
+    retried. Runs of a higher ``priority`` come first.
 
     ``epilogue`` says that its plan has one: such a run is not cancelled but by a worker, which sees it through.
     ``closing`` is how the run will end, from the moment on at which its epilogue began: a JSON object.
@@ -42,6 +44,7 @@ class RunRow(NamedTuple):
     cancel_requested: bool
     pausing: str | None = None
     earlier: str | None = None
+    priority: int = 0
     epilogue: bool = False
     closing: str | None = None
 
@@ -122,6 +125,7 @@ class NewRun(NamedTuple):
     key: str | None
     owner: int | None
     created_at: float
+    priority: int = 0
     epilogue: bool = False
 
 
@@ -173,6 +177,38 @@ class PlanRow(NamedTuple):
     spec: str
 
 
+class QueueRow(NamedTuple):
+    """The limits of a queue: ``concurrency`` attempts at a time, ``starts`` in any ``window_s``; None for no limit."""
+
+    name: str
+    concurrency: int | None
+    starts: int | None
+    window_s: float | None
+
+
+class SlotRow(NamedTuple):
+    """A place that a session wants, or holds, in a queue, for an attempt of ``task`` in ``run``.
+
+    ``ticket`` is a number by which the session knows it, never used again. The row is the slot: there is no counter.
+    """
+
+    ticket: int
+    queue: str
+    priority: int
+    run: int
+    task: str
+
+
+class Granted(NamedTuple):
+    """What a session has come to: the tickets that hold a slot, and in how many seconds a queue's rate allows a start.
+
+    ``due_s`` has the queues in which the session still waits and of which the rate is used up.
+    """
+
+    held: frozenset[int]
+    due_s: dict[str, float]
+
+
 @dataclass(slots=True)
 class Batch:
     """Everything that one transaction writes, for many runs at once.
@@ -187,7 +223,7 @@ class Batch:
     ``absolved`` are runs of an earlier session that was taken for dead though its worker lived: each one's ``crashes``
     is one less, unless it is 0 or the run has ended. A run counts as often as it is named, whoever drives it now.
 
-    ``settled`` are shown attempts that have ended.
+    ``settled`` are shown attempts that have ended, ``freed`` the tickets of slots that are held or wanted no more.
 
     ``heard`` are runs that the session knows it should pause. ``released`` are runs of which no attempt is in flight:
     they are given back as by ``close_session``, at ``at``, after everything else is written.
@@ -207,6 +243,7 @@ class Batch:
     failures: list[FailureRow] = field(default_factory=list)
     attempts: list[AttemptRow] = field(default_factory=list)
     settled: list[tuple[int, str]] = field(default_factory=list)
+    freed: list[int] = field(default_factory=list)
     notes: list[NoteRow] = field(default_factory=list)
     closings: list[ClosingRow] = field(default_factory=list)
     cached: list[CacheRow] = field(default_factory=list)
@@ -225,6 +262,10 @@ class Batch:
             self.ends,
         )
         return {row[0] for rows in groups for row in rows}  # type: ignore[misc]  # the first column is the run's id
+
+    def concerned(self) -> set[int]:
+        """Return the stored runs of which the batch writes something that others can see."""
+        return self.touched().union((note.run for note in self.notes), self.heard, self.released)
 
 
 class Submitted(NamedTuple):
@@ -255,10 +296,13 @@ class History(NamedTuple):
     notes: list[NoteRow]
 
 
-class Poll(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Poll:
     """What a look at the store found: whether runs wait to be claimed, and whether leases have run out.
 
     ``cancelling`` are the runs of the session that should stop, ``pausing`` those that should pause, known or not.
+    ``lapse_s`` is in how many seconds the first lease of another session runs out, unless it is renewed; None if there
+    is no other.
     """
 
     claimable: bool
@@ -266,6 +310,46 @@ class Poll(NamedTuple):
     expired: bool
     cancelling: list[int]
     pausing: frozenset[int] = frozenset()
+    lapse_s: float | None = field(default=None, compare=False)
+
+
+class Transaction(Protocol):
+    """A transaction that one attempt shares with its completion; what else is stored goes on beside it.
+
+    It begins with the first statement that the body executes through ``session``. Use it on the event loop, but for
+    ``call``; ``end`` it, whatever happens.
+    """
+
+    @property
+    def session(self) -> Any:
+        """SQLModel's ``Session`` or ``AsyncSession``, with the body's alone to use; it can't end the transaction."""
+        ...
+
+    @property
+    def broken(self) -> StoreUnavailable | None:
+        """Why the database let the body down, if it did: whatever the body came to says nothing about the body then."""
+        ...
+
+    def call(self, body: Callable[[], Any]) -> Any:
+        """Call a body that uses the session where it belongs, on a thread or on the event loop; return what it does."""
+        ...
+
+    async def commit(self, batch: Batch) -> Receipt:
+        """Commit what the body wrote and a batch without new runs as one, fenced by the batch's session; once.
+
+        If a run is not the session's any more, nothing is committed. Raises as ``Store.transact``; SessionMisused if
+        the body has ended the transaction itself; StoreError, from the driver's error, if what the body wrote is
+        refused. After StoreUnavailable, or a StoreError because of a task that is there already, only a look at the
+        rows tells whether all was committed, perhaps by an earlier try. Cancelling it leaves the commit to ``end``.
+        """
+        ...
+
+    async def end(self) -> None:
+        """Undo what is not committed, and let the session do nothing any more, even if its body still runs. Idempotent.
+
+        A commit that is under way is waited for.
+        """
+        ...
 
 
 class Store(Protocol):
@@ -285,11 +369,24 @@ class Store(Protocol):
         """Let go of all resources. Idempotent."""
         ...
 
-    async def watch(self, wake: Callable[[], None]) -> None:
+    async def watch(self, wake: Callable[[], None]) -> bool:
         """Call ``wake`` on this event loop, until the store is closed, when another process may have left work to do.
 
-        It may be called for nothing, and not at all: whoever must not miss anything still looks from time to time.
+        It may be called for nothing, as when the store is closed, and not at all: whoever must not miss anything still
+        looks from time to time. Return False if it will never be called, because others can't be heard here.
         """
+        ...
+
+    async def follow(self, run: int, wake: Callable[[], None]) -> bool:
+        """Call ``wake`` on this event loop, until ``unfollow``, when another process may have written about a run.
+
+        Whoever goes on for longer than ``FOLLOWED_S`` says so again, in time; a second call with an equal ``wake``
+        changes nothing else. What is written just now may be missed. Return False as ``watch`` does.
+        """
+        ...
+
+    def unfollow(self, run: int, wake: Callable[[], None]) -> None:
+        """Call a ``wake`` that was given with ``follow`` no more; nothing if it is not called."""
         ...
 
     async def open_session(self, name: str, at: float, until: float) -> int:
@@ -300,13 +397,17 @@ class Store(Protocol):
         """Remove a session in order: its running runs are pending again, at once, without counting a crash.
 
         Those that were asked to stop are cancelled instead, at ``at``, but for those with an epilogue, which wait for
-        whoever cancels them; those that were asked to pause are paused, with a note ``run_paused``. A session that is
-        gone already is no error.
+        whoever cancels them; those that were asked to pause are paused, with a note ``run_paused``. Its slots are
+        free. A session that is gone already is no error.
         """
         ...
 
     async def transact(self, batch: Batch) -> Receipt:
         """Write a batch, fenced by its session. Rows of runs that the session does not own are left out and named."""
+        ...
+
+    def transaction(self, *, is_async: bool) -> Transaction:
+        """Return a transaction for one attempt, with an ``AsyncSession`` or a ``Session``, on this event loop."""
         ...
 
     async def submit(self, plan: PlanRow, run: NewRun) -> Submitted:
@@ -316,7 +417,7 @@ class Store(Protocol):
     async def claim(
         self, session: int, workflows: Sequence[str], limit: int, at: float, *, suspects: bool
     ) -> list[History]:
-        """Take pending runs of these workflows, oldest first, for a session.
+        """Take pending runs of these workflows for a session: those of the highest priority, and of them the oldest.
 
         A suspect is a run that has already cost a worker its life ``SUSPECT_CRASHES`` times: they are claimed only with
         ``suspects``, one at a time.
@@ -327,12 +428,36 @@ class Store(Protocol):
         """Remove sessions whose lease has run out, or whose process is known to be dead, but not ``sparing``.
 
         Their running runs are pending again or paused, with one crash more and a note; those that were asked to stop
-        are cancelled instead, at ``at``, as by ``close_session``. Returns how many runs are pending again.
+        are cancelled instead, at ``at``, as by ``close_session``. Their slots are free. Returns how many runs are
+        pending again.
         """
         ...
 
-    async def poll(self, session: int, workflows: Sequence[str], at: float) -> Poll:
-        """Look for work without writing."""
+    async def poll(
+        self, session: int, workflows: Sequence[str], at: float, *, renew_until: float | None = None
+    ) -> Poll:
+        """Look for work, by one statement; it writes nothing, unless it renews the lease of the session as well.
+
+        Raises LeaseLost if the lease should be renewed and is gone.
+        """
+        ...
+
+    async def declare(self, queues: Sequence[QueueRow]) -> list[QueueRow]:
+        """Set the limits of queues, which differ by name; return those that had other limits, as they were."""
+        ...
+
+    async def queues(self) -> list[QueueRow]:
+        """Return every queue that was ever declared, by name."""
+        ...
+
+    async def acquire(self, session: int, wanted: Sequence[SlotRow], at: float) -> Granted:
+        """Want slots for a session, beside those that it waits for already, and give those out that are free.
+
+        In each queue in which the session waits, free slots are given to whoever waits first, in any session whose
+        lease runs: to runs of the highest priority, and of them to the oldest. A queue that was never declared has no
+        limits. A rate counts what is given: of ``starts`` + 1 in a row, the last is at least ``window_s`` after the
+        first. A ticket that is known already is not wanted again. Slots are given out atomically.
+        """
         ...
 
     async def cancel(self, run: int, at: float) -> str | None:
@@ -417,6 +542,7 @@ class Store(Protocol):
 
 SUSPECT_CRASHES = 2
 GIVEN_UP = "it was cancelled while it was blocked: what had succeeded was not undone, its callbacks were not called"
+FOLLOWED_S = 60.0  # how long others say what they write about a run that somebody follows
 
 
 class Clock(Protocol):

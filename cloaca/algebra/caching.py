@@ -44,6 +44,8 @@ def check_cacheable(task: Task[Any, Any, Any, ..., Any]) -> None:
         return
     if task.signature.output is None:
         raise TypeError(f'Task "{task.name}" writes nothing, so there is no result to cache: drop cache=')
+    if task.signature.session is not None:
+        raise TypeError(f'Task "{task.name}" writes to a session, which no cache can do in its place: drop cache=')
     if task.undo is not None:
         raise TypeError(
             f'Task "{task.name}" has a compensation and a cache, but what a run takes from the cache another run has '

@@ -18,6 +18,13 @@ from cloaca.errors import Violation
 
 M = TypeVar("M", default=Any)  # what stands for a model in a front end
 
+# The classes of a session that is injected, by their full names: for plain functions and for async ones. What is
+# injected is SQLModel's, which is SQLAlchemy's, too; a class derived from them is somebody's own.
+SESSIONS: Final = frozenset({"sqlmodel.orm.session.Session", "sqlalchemy.orm.session.Session"})
+ASYNC_SESSIONS: Final = frozenset(
+    {"sqlmodel.ext.asyncio.session.AsyncSession", "sqlalchemy.ext.asyncio.session.AsyncSession"}
+)
+
 
 class _Missing(Enum):
     HINT = 0
@@ -46,6 +53,10 @@ class Hints(Models, Protocol):
         """Return whether a hint is ``RunFailure``, which is injected into what runs because of one."""
         ...
 
+    def session_class(self, hint: Any) -> str | None:
+        """Return the full name of the class that a hint is, None for anything else."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Parameter(Generic[M]):
@@ -61,7 +72,8 @@ class Signature(Generic[M]):
 
     ``output`` is None for a task that writes nothing; ``answers`` says whether the body returns a ``Result``, whose
     error model is ``error``; ``context`` is the keyword-only parameter that takes the ``TaskContext``, if any,
-    ``run_failure`` the one that takes the ``RunFailure``.
+    ``session`` the one that takes the database session of the completing transaction, ``run_failure`` the one that takes
+    the ``RunFailure``.
     """
 
     parameters: tuple[Parameter[M], ...]
@@ -70,6 +82,7 @@ class Signature(Generic[M]):
     error: M | None = None
     context: str | None = None
     is_async: bool = False
+    session: str | None = None
     run_failure: str | None = None
 
 
@@ -107,6 +120,7 @@ class Reader(Generic[M]):
         parameters: list[Parameter[M]] = []
         context: str | None = None
         run_failure: str | None = None
+        sessions: list[str] = []
         for each in declared:
             if each.kind in ("*", "**"):
                 self.refuse(each.name, f'"{each.kind}{each.name}" can\'t be read from the context; name each input')
@@ -116,15 +130,36 @@ class Reader(Generic[M]):
                 context = each.name
             elif self.hints.is_run_failure(each.hint):
                 run_failure = each.name
+            elif self.is_session(each.hint):
+                self.fitting_session(each, is_async=is_async)
+                sessions.append(each.name)
             elif not each.has_default:
                 self.refuse(
                     each.name,
-                    f'keyword-only parameter "{each.name}" can\'t be injected: only ctx: TaskContext is; '
-                    "inputs are positional",
+                    f'keyword-only parameter "{each.name}" can\'t be injected: only ctx: TaskContext and '
+                    "session: Session or AsyncSession are; inputs are positional",
                 )
         output, error = self.returned(returned)
         self.agree(parameters)
-        return Signature(tuple(parameters), output, returned.answers, error, context, is_async, run_failure)
+        if len(sessions) > 1:
+            names = " and ".join(f'"{name}"' for name in sessions)
+            self.refuse(sessions[1], f"{names} both ask for a session; an attempt has one transaction: keep one")
+        session = next(iter(sessions), None)
+        return Signature(tuple(parameters), output, returned.answers, error, context, is_async, session, run_failure)
+
+    def is_session(self, hint: Any) -> bool:
+        return self.hints.session_class(hint) in SESSIONS | ASYNC_SESSIONS
+
+    def fitting_session(self, declared: Declared, *, is_async: bool) -> None:
+        """Refuse a session that the body can't use: one that nobody awaits, or one that would stop the event loop."""
+        if (self.hints.session_class(declared.hint) in ASYNC_SESSIONS) == is_async:
+            return
+        what = f'keyword-only parameter "{declared.name}" is '
+        if is_async:
+            advice = "a Session, which would block the event loop; annotate it with AsyncSession, or use a plain def"
+        else:
+            advice = "an AsyncSession, which needs an async function; annotate it with Session, or use async def"
+        self.refuse(declared.name, what + advice)
 
     def predicate(self, declared: Sequence[Declared], *, is_async: bool) -> Parameter[M] | None:
         """Return what a condition reads, None if its one parameter has no annotation (a lambda) or is wrong."""
@@ -157,9 +192,11 @@ class Reader(Generic[M]):
     def model(self, what: str, hint: Any) -> M | None:
         """Return the model that a hint is, None if it is not one; its problems are among the violations."""
         if not self.hints.is_model(hint):
-            advice = "; ask for it by a keyword-only parameter: *, ctx: TaskContext"
-            shown = f"{self.hints.shown(hint)}{advice if self.hints.is_context(hint) else ''}"
-            self.refuse("", f"{what} must be a pydantic model, but it is {shown}")
+            shown = self.hints.shown(hint)
+            wanted = "ctx: TaskContext" if self.hints.is_context(hint) else f"session: {shown}"
+            is_injected = self.hints.is_context(hint) or self.is_session(hint)
+            advice = f"; ask for it by a keyword-only parameter: *, {wanted}" if is_injected else ""
+            self.refuse("", f"{what} must be a pydantic model, but it is {shown}{advice}")
             return None
         for problem in self.hints.problems(hint):
             self.refuse(problem.field, f"{what}, model {self.hints.name(hint)}: {problem.message}")

@@ -155,6 +155,10 @@ class _Annotations(RuntimeModels):
     def is_run_failure(self, hint: object) -> bool:
         return hint is RunFailure or typing.get_origin(hint) is RunFailure
 
+    def session_class(self, hint: object) -> str | None:
+        """By its name, so that nothing of SQL is loaded to ask."""
+        return f"{hint.__module__}.{hint.__qualname__}" if isinstance(hint, type) else None
+
 
 ANNOTATIONS: Final = _Annotations()
 _MODULES: Final = re.compile(r"\b(?:\w+\.)+(?=\w)")

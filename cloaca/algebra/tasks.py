@@ -22,6 +22,7 @@ from cloaca.algebra.compensations import check_undo
 from cloaca.algebra.declarations import Signature, collisions, unknown_field
 from cloaca.algebra.graphs import Graph, Hidden, In, Node, Out
 from cloaca.algebra.models import row_of
+from cloaca.algebra.queues import checked_queue
 from cloaca.algebra.retries import NO_RETRY, Retry, Seconds, in_seconds
 from cloaca.algebra.signatures import Model, Unresolved, local_names, read_signature, undefined
 from cloaca.algebra.structures import checked_name
@@ -49,6 +50,7 @@ class TaskOptions(TypedDict, total=False):
 
     retry: Retry | None
     timeout: Seconds | None
+    queue: str | None
     executor: Executor | None
     cache: CacheAge | None
     tags: Sequence[str]
@@ -59,6 +61,7 @@ class Options:
     """How a task is executed at one place of a graph. ``timeout_s`` is in seconds, None for no limit.
 
     ``executor`` None leaves it to the function: a sync one runs on a thread, an async one on the event loop.
+    ``queue`` names the ``Queue`` whose limits count, if any.
     ``cache_s`` is how old a result may be, in seconds, that another run has left for the same input; None for none.
     """
 
@@ -66,13 +69,14 @@ class Options:
     timeout_s: float | None = None
     tags: tuple[str, ...] = ()
     executor: Executor | None = None
+    queue: str | None = None
     cache_s: float | None = None
 
     def updated(self, given: Mapping[str, Any]) -> Options:
         """Return these options with those in ``given``, by the names that a decorator has for them, replaced."""
-        unknown = given.keys() - {"retry", "timeout", "executor", "cache", "tags"}
+        unknown = given.keys() - {"retry", "timeout", "queue", "executor", "cache", "tags"}
         if unknown:
-            known = "retry, timeout, executor, cache and tags"
+            known = "retry, timeout, queue, executor, cache and tags"
             raise TypeError(f"Unknown task option {', '.join(sorted(unknown))}; known are {known}")
         new = self
         if "retry" in given:
@@ -83,6 +87,9 @@ class Options:
             new = replace(new, executor=_executor(given["executor"]))
         if "cache" in given:
             new = replace(new, cache_s=cache_age_s(given["cache"]))
+        if "queue" in given:
+            queue = given["queue"]
+            new = replace(new, queue=None if queue is None else checked_queue(queue, f"queue={queue!r:.80}"))
         if "tags" in given:
             tags = given["tags"]
             new = replace(new, tags=(tags,) if isinstance(tags, str) else tuple(tags))
@@ -177,7 +184,7 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
         return (*super().identity(), self.function, self.options, self.reads, self.writes, self.whole, self.undo)
 
     def with_options(self, **options: Unpack[TaskOptions]) -> Self:
-        """Return the same task with other options here: ``retry``, ``timeout``, ``executor``, ``cache``, ``tags``."""
+        """Return the same task with other options here, by the names that the decorator has for them."""
         updated = self.options.updated(options)
         _check_executor(self.name, self.function, updated.executor)
         other = self._changed(options=updated)
@@ -253,6 +260,7 @@ class TaskDecorator:
         name: how graphs know the task; the function's name if left out.
         retry: a ``Retry``; by default a task is executed once.
         timeout: seconds or a ``timedelta`` for one attempt.
+        queue: the name of the ``Queue`` whose limits count for its attempts; see ``docs/how-to/limit-concurrency.md``.
         executor: where the body runs: ``"thread"`` (sync bodies, unless it says otherwise), ``"loop"`` (async ones) or
             ``"process"``, a child process, for what keeps a CPU busy; see ``docs/how-to/cpu-bound-tasks.md``.
         cache: how old a result of the same code for the same input may be, from whatever run, to be reused: seconds, a
@@ -331,6 +339,7 @@ class TaskDecorator:
         name: str | None = None,
         retry: Retry | None = None,
         timeout: Seconds | None = None,
+        queue: str | None = None,
         executor: Executor | None = None,
         cache: CacheAge | None = None,
         tags: tuple[str, ...] | list[str] = (),

@@ -71,6 +71,7 @@ def document_of(info: RunInfo) -> Json:
         "started_at": moment(info.started_at),
         "finished_at": moment(info.finished_at),
         "reason": info.reason,
+        "priority": info.priority,
     }
 
 

@@ -55,6 +55,7 @@ def _facts(dossier: Dossier) -> Table:
         "reason": info.reason,
         "waits for": said(dossier.waiting),
         "key": info.key,
+        "priority": str(info.priority) if info.priority else None,
         "created": shown_time(info.created_at),
         "started": shown_time(info.started_at),
         "finished": f"{shown_time(info.finished_at)} (took {took})" if took else None,
@@ -82,6 +83,9 @@ def said(waiting: Waiting) -> str | None:
             return f'task "{waiting.task}", which runs'
         case "retry":
             return f'the next attempt of task "{waiting.task}" at {shown_time(waiting.until)}'
+        case "queue":
+            until = f" at {shown_time(waiting.until)}" if waiting.until else ""
+            return f'a slot of queue "{waiting.field}" for task "{waiting.task}"{until}'
         case "slot":
             return f'a free slot for task "{waiting.task}"'
         case kind:

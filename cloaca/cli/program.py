@@ -20,6 +20,7 @@ from cloaca.cli.checking import check
 from cloaca.cli.db import db
 from cloaca.cli.graphing import Format, graph
 from cloaca.cli.options import DatabaseOption, JsonOption, TargetArgument, as_duration, helping
+from cloaca.cli.queueing import queues_of
 from cloaca.cli.refusals import Exit, Refusal, refused
 from cloaca.cli.running import run
 from cloaca.cli.runs import runs
@@ -188,6 +189,10 @@ def _worker(
     concurrency: Annotated[
         int, typer.Option("--concurrency", metavar="N", min=1, help="The most tasks at a time.")
     ] = 1000,
+    queue: Annotated[
+        list[str] | None,
+        typer.Option("--queue", metavar="NAME=LIMITS", help="A queue: mail=4, mail=100/min or mail=4,100/min."),
+    ] = None,
     lease: Annotated[
         float,
         typer.Option("--lease", metavar="S", min=0.1, help="Seconds of silence after which others take its runs."),
@@ -207,6 +212,9 @@ def _worker(
     grace, and another worker goes on with the rest within a second. The second signal ends it at once; nothing is
     lost then either. The log goes to standard error.
 
+    --queue sets the limits of a queue for all workers on the database. Who sets any names all that its tasks are in;
+    without, the limits count that others have set.
+
     \b
     --json logs:
       {"at", "level", "logger", "message"} and, where they apply,
@@ -216,8 +224,10 @@ def _worker(
     Examples:
       cloaca worker shop.jobs shop.refunds --database postgresql://app@db/shop
       cloaca worker jobs.py:orders --concurrency 50 --grace 25 --json
+      cloaca worker shop.jobs --queue mail=4,100/min --queue reports=1
     """
-    return work(targets, Post(database, concurrency, lease, grace, _kept(retention)), as_json=as_json)
+    post = Post(database, concurrency, lease, grace, _kept(retention), queues_of(queue or ()))
+    return work(targets, post, as_json=as_json)
 
 
 def _kept(retention: str) -> timedelta | None:

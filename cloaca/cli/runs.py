@@ -44,7 +44,8 @@ def _list(
 
     \b
     --json prints a list of:
-      {"id", "workflow", "version", "status", "key", "created_at", "started_at", "finished_at", "reason"}
+      {"id", "workflow", "version", "status", "key", "created_at", "started_at", "finished_at", "reason",
+       "priority"}
 
     \b
     Examples:

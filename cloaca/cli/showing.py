@@ -126,6 +126,7 @@ def document_of(dossier: Dossier) -> Json:
         "started_at": moment(info.started_at),
         "finished_at": moment(info.finished_at),
         "reason": info.reason,
+        "priority": info.priority,
         "input": _parsed(dossier.input),
         "output": dossier.output,
         "waiting_for": {

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
+from cloaca.algebra.queues import Queue
 from cloaca.cli.databases import shown_database
 from cloaca.cli.logs import logging_to_stderr
 from cloaca.cli.refusals import Refusal
@@ -25,13 +26,14 @@ logger = logging.getLogger("cloaca.worker")
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """What a worker is given: a database, how much it does at once, its times in seconds."""
+    """What a worker is given: a database, how much it does at once, its times in seconds, the queues it declares."""
 
     database: str | None
     concurrency: int
     lease_s: float
     grace_s: float
     retention: timedelta | None
+    queues: Sequence[Queue] | None = None
 
 
 def work(targets: Sequence[str], post: Post, *, as_json: bool) -> int:
@@ -45,6 +47,7 @@ async def _serve(workflows: Iterable[AnyWorkflow], post: Post, stop: asyncio.Eve
     runner = Runner(
         post.database,
         workflows=workflows,
+        queues=post.queues,
         concurrency=post.concurrency,
         lease_s=post.lease_s,
         grace_s=post.grace_s,

@@ -52,6 +52,8 @@ def fingerprint(task: AnyTask) -> str:
         options.append(task.options.executor)
     if task.options.cache_s is not None:
         options.append({"cache": repr(task.options.cache_s)})
+    if task.options.queue is not None:
+        options.append({"queue": task.options.queue})
     return _hash([code_of(task.function), options, schemas, task.reads, task.writes, task.whole])
 
 

@@ -149,6 +149,12 @@ class Plan:
         return {node.task: node.index for node in self.nodes if node.kind in ("task", "exit", *EPILOGUE)}
 
     @cached_property
+    def queues(self) -> Mapping[int, str]:
+        """The queue of each node that has one."""
+        queues = {node.index: node.body.options.queue for node in self.nodes if node.body is not None}
+        return {index: queue for index, queue in queues.items() if queue is not None}
+
+    @cached_property
     def spec(self) -> str:
         """The structure as canonical JSON: names, order, rules and rows; what is stored with a run."""
         return json.dumps(

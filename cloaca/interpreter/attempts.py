@@ -13,9 +13,11 @@ from functools import partial
 from typing import Any
 
 from pydantic import BaseModel
+from returns.result import Failure
 
 from cloaca.algebra.context import TaskContext
 from cloaca.algebra.outcomes import RunFailure
+from cloaca.algebra.tasks import Task
 from cloaca.contract.plans import PlanNode
 from cloaca.interpreter.answers import (
     AttemptTimeout,
@@ -29,7 +31,9 @@ from cloaca.interpreter.answers import (
     worth_retrying,
 )
 from cloaca.interpreter.inputs import Outputs
-from cloaca.ports import Codec, Executor
+from cloaca.ports import Codec, Executor, Transaction
+
+Call = Callable[[], Any]
 
 LEAVE_S = 1.0  # how long an async body that timed out or was cancelled may take to clean up
 
@@ -53,12 +57,14 @@ async def attempt(
     executor: Executor,
     *,
     failure: RunFailure[Any] | None = None,
+    transaction: Transaction | None = None,
 ) -> Report:
     """Run one attempt of a task and return how it ended.
 
     Raises CancelledError only if it was cancelled itself, Withdrawn if the executor was closed before the body began.
 
-    ``context`` is None for a body that does not ask for it, ``failure`` where there is none.
+    ``context`` is None for a body that does not ask for it, and so are ``transaction``, which is left open, and
+    ``failure``.
     """
     body = node.body
     assert body is not None  # nodes without a body are evaluated, not attempted
@@ -67,11 +73,8 @@ async def attempt(
         models = outputs.arguments(node.arguments, codec)
     except BaseException as error:  # noqa: BLE001 - a user's reducer or validator may raise anything
         return raised(error, retryable=False)
-    injected: dict[str, object] = {signature.context: context} if signature.context and context else {}
-    if signature.run_failure is not None:
-        injected[signature.run_failure] = failure
     try:
-        value = await _value(node, models, injected, executor)
+        value = await _value(node, _call(body, models, context, transaction, failure), executor)
         if isinstance(value, Exit):
             return raised(value.error, retryable=worth_retrying(value.error, node.retry.retries))
         return answer(signature, value, codec)
@@ -89,16 +92,49 @@ async def attempt(
         return raised(error, retryable=worth_retrying(error, node.retry.retries))
 
 
-async def _value(node: PlanNode, models: list[BaseModel], injected: dict[str, object], executor: Executor) -> object:
+def _call(
+    body: Task[Any, Any, Any, Any, Any],
+    models: list[BaseModel],
+    context: TaskContext | None,
+    transaction: Transaction | None,
+    failure: RunFailure[Any] | None,
+) -> Call:
+    """Return the call of a body with its inputs and what is injected; one with a session then writes what it holds."""
+    signature = body.signature
+    injected: dict[str, object] = {signature.context: context} if signature.context and context else {}
+    if signature.run_failure is not None:
+        injected[signature.run_failure] = failure
+    if signature.session is None or transaction is None:
+        return partial(body.function, *models, **injected)
+    injected[signature.session] = transaction.session
+    flushing = _flushing_async if signature.is_async else _flushing
+    return partial(transaction.call, partial(flushing, partial(body.function, *models, **injected), transaction))
+
+
+def _flushing(call: Call, transaction: Transaction) -> object:
+    value = call()
+    if not isinstance(value, Failure):
+        transaction.session.flush()
+    return value
+
+
+async def _flushing_async(call: Call, transaction: Transaction) -> object:
+    value: object = await call()
+    if not isinstance(value, Failure):
+        await transaction.session.flush()
+    return value
+
+
+async def _value(node: PlanNode, call: Call, executor: Executor) -> object:
     """Call the body where it belongs."""
     body = node.body
     assert body is not None
     if body.options.timeout_s is not None:
-        return await _limited(node, models, injected, executor, body.options.timeout_s)
+        return await _limited(node, call, executor, body.options.timeout_s)
     if body.signature.is_async:
-        found: object = await body.function(*models, **injected)
+        found: object = await call()
         return found
-    return await executor.submit(partial(_called, body.function, models, injected))
+    return await executor.submit(partial(_called, call))
 
 
 class _Overrun(Exception):
@@ -108,16 +144,13 @@ class _Overrun(Exception):
         self.body = body
 
 
-async def _limited(
-    node: PlanNode, models: list[BaseModel], injected: dict[str, object], executor: Executor, limit_s: float
-) -> object:
+async def _limited(node: PlanNode, call: Call, executor: Executor, limit_s: float) -> object:
     """Call the body for ``limit_s`` seconds at most."""
     body = node.body
     assert body is not None
     if not body.signature.is_async:
-        call = partial(_called, body.function, models, injected)
-        return await _limited_on_a_thread(call, executor, limit_s)
-    running = asyncio.ensure_future(carried(body.function(*models, **injected)))
+        return await _limited_on_a_thread(partial(_called, call), executor, limit_s)
+    running = asyncio.ensure_future(carried(call()))
     running.add_done_callback(_seen)
     await _waited(running, limit_s)
     if running.done():
@@ -158,9 +191,9 @@ async def _waited(running: asyncio.Future[Any], limit_s: float) -> None:
         raise
 
 
-def _called(function: Callable[..., object], models: list[BaseModel], injected: dict[str, object]) -> object:
+def _called(call: Call) -> object:
     try:
-        return function(*models, **injected)
+        return call()
     except BaseException as error:  # noqa: BLE001 - this is where user code runs
         return Exit(error)
 

@@ -20,6 +20,7 @@ from cloaca.interpreter.errands import runs_in_a_child
 from cloaca.interpreter.group_commit import GroupCommit
 from cloaca.interpreter.histories import VISIBLE, RunEvent, moment, restored, run_failure, shows_skip, tells_failure
 from cloaca.interpreter.inputs import Outputs
+from cloaca.interpreter.queues import Queues, Ticket
 from cloaca.machine.commands import Abandon, Adopt, Begin, Cancel, Command, Complete, Fail, Pause, Resume
 from cloaca.machine.decisions import Rejected, step
 from cloaca.machine.events import (
@@ -58,6 +59,15 @@ class Running:
     shown: bool = False
     stopped: bool = False
     cache_key: str | None = None
+    ticket: Ticket | None = None  # of the slot that it holds in a queue
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """An attempt's success, as it is to be committed by itself before the machine hears of it."""
+
+    command: Complete
+    batch: Batch
 
 
 class Owner(Protocol):
@@ -66,6 +76,7 @@ class Owner(Protocol):
     session: int
     commits: GroupCommit
     codec: Codec
+    queues: Queues
 
     def now(self) -> float:
         """Return seconds since the epoch."""
@@ -85,6 +96,10 @@ class Owner(Protocol):
 
     def weigh(self, drive: Drive) -> None:
         """Count a run among those that take room, or among those that rest."""
+        ...
+
+    def disowned(self, runs: frozenset[int]) -> None:
+        """Let go of runs that another has taken."""
         ...
 
     def finished(self, drive: Drive) -> None:
@@ -110,6 +125,8 @@ class Drive:
             if row.status == "succeeded":
                 self.outputs.raw[plan.by_name[row.name]] = row.output
         self.running: dict[int, Running] = {}
+        self.tickets: dict[int, Ticket] = {}  # nodes that wait for a slot of a queue, or hold one
+        self.queued = 0  # how many of them wait
         self.delayed: set[int] = set()  # nodes whose retry delay is not over
         self.overrun: dict[int, asyncio.Future[Any]] = {}
         self.messages: dict[int, str] = {}  # why the latest attempt failed, for who listens
@@ -120,6 +137,9 @@ class Drive:
         self.closed = asyncio.Event()  # the outcome is durable
         if self.closing is not None:
             self.closed.set()
+        self.committing: set[int] = set()  # nodes whose success is committed by itself, or was, for all that is known
+        self.cancelling = False  # the run is to be cancelled once it is known what has become of those
+        self.unsettled = 0  # reports and the like whose rows are not durable yet
 
     def begin(self) -> None:
         """Take the run under this worker's lease, and offer whatever may start."""
@@ -143,10 +163,11 @@ class Drive:
 
     @property
     def rests(self) -> bool:
-        """Whether the run does nothing but wait for retry delays."""
-        if not self.delayed or self.running or self.state.ready:
+        """Whether the run does nothing but wait for retry delays and slots of queues."""
+        waits = len(self.delayed) + self.queued
+        if not waits or self.running:
             return False
-        return len(self.delayed) == len(self.state.retry_at)  # else a delay is over, or its failure not yet durable
+        return waits == len(self.state.ready) + len(self.state.retry_at)  # else more may start, or is not yet durable
 
     @property
     def is_idle(self) -> bool:
@@ -155,7 +176,7 @@ class Drive:
 
     def start(self, node: int) -> int | None:
         """Begin an attempt of ``node``; return its number, None if the machine refuses."""
-        if self.dropped or self.state.pausing or self.state.status is RunStatus.PAUSED or self._held_up(node):
+        if self.dropped or self.state.pausing or self.state.status is RunStatus.PAUSED or self.held_up(node):
             return None
         decision = self.command(Begin(node, self.worker.session, self.worker.now()))
         if not decision or not isinstance(event := decision[0], AttemptStarted):
@@ -167,7 +188,7 @@ class Drive:
             self.publish(RunEvent("task_started", self.plan.nodes[node].task, moment(event.at), event.attempt))
         return event.attempt
 
-    def _held_up(self, node: int) -> bool:
+    def held_up(self, node: int) -> bool:
         """Whether an earlier body of this node still runs, that could not be stopped: then wait for it."""
         body = self.overrun.get(node)
         if body is None or body.done():
@@ -179,12 +200,14 @@ class Drive:
         """Take the end of an attempt: append its rows; release what follows once they are durable."""
         running = self.running.pop(node, None)
         if self.dropped or self.state.over:  # another may drive the run by now, here or elsewhere
+            self._give_back_slot(running, report)
             return
         at, lease = self.worker.now(), self.worker.session
         started_at = running.started_at if running else at
         batch = self.worker.commits.batch(ROWS_OF_A_REPORT)  # all of them in one transaction
         if running and running.shown:
             batch.settled.append((self.id, self.plan.nodes[node].name))
+        self._give_back_slot(running, report, batch)
         match report:
             case Returned(payload, verdict):
                 events = self.command(Complete(node, attempt, lease, at, verdict))
@@ -214,11 +237,62 @@ class Drive:
         elif running is not None and running.cache_key is not None and report.payload is not None:
             batch.cached.append(CacheRow(self.id, running.cache_key, report.payload, self.plan.nodes[node].task))
 
+    def _give_back_slot(self, running: Running | None, report: Report, batch: Batch | None = None) -> None:
+        if running and running.ticket:
+            body = report.still_running if isinstance(report, Raised) else None
+            self.worker.queues.over(running.ticket, batch, body)
+
+    def completion(self, node: int, attempt: int, report: Returned) -> Completion | None:
+        """Return the rows of a success that is committed by itself, with the run's end if there is nothing else to do.
+
+        None if the run is not this worker's any more, or has ended.
+        """
+        if self.dropped or self.state.over or node not in self.running:
+            return None
+        at, lease, name = self.worker.now(), self.worker.session, self.plan.nodes[node].name
+        batch = self.worker.commits.lone(at)
+        started_at = self.running[node].started_at
+        batch.tasks.append(TaskRow(self.id, name, "succeeded", attempt, lease, started_at, at, report.payload))
+        self.committing.add(node)
+        if (
+            self.state.unfinished == 1 and not self.unsettled and not self.plan.has_epilogue
+        ):  # else the end comes with the rows that it waits for
+            batch.ends.append(EndRow(self.id, "failed" if self.state.failed else "succeeded", at, None))
+        return Completion(Complete(node, attempt, lease, at, None), batch)
+
+    def answered(self, node: int) -> None:
+        """It is known what has become of a commit of a success by itself, or nobody here will know."""
+        self.committing.discard(node)
+        if self.cancelling and not self.committing and not self.dropped:
+            self.cancelling = False
+            self.cancel()
+
+    def completed(self, done: Completion, report: Returned) -> None:
+        """Tell the machine of a success that is durable, and release what follows once all before it is durable."""
+        node = done.command.node
+        running = self.running.pop(node, None)
+        events = () if self.dropped or self.state.over else self.command(done.command)
+        if not events:
+            return
+        self.outputs.raw[node] = report.payload
+        if running and running.shown:
+            self.worker.commits.batch().settled.append((self.id, self.plan.nodes[node].name))
+        last = events[-1]
+        waits = self.unsettled or isinstance(last, OutcomeReached | RunPaused | RunSucceeded | RunFailed)
+        if waits and not done.batch.ends:
+            self.follow(events, self.worker.commits.batch())
+        else:
+            self.unsettled += 1
+            self.committed(events, self.state.take_news(), ENDINGS.get(type(events[-1])))
+
     def cancel(self) -> None:
         """End the run now. Attempts in flight are cancelled, or their results ignored; notes say which.
 
         What has succeeded is undone first. A run whose outcome is known already stays as it is.
         """
+        if self.committing and self.plan.has_epilogue:  # what turns out to have succeeded is to be undone
+            self.cancelling = True
+            return
         at = self.worker.now()
         events = self.command(Cancel(at))
         if events:
@@ -235,6 +309,7 @@ class Drive:
         """Start no attempt any more. Once none is in flight, the run is given back, and is paused then."""
         events = () if self.deaf else self.command(Pause(self.worker.now()))
         if events:
+            self.worker.queues.withdraw(self)
             batch = self.worker.commits.batch(2)
             if self.state.pausing:
                 batch.heard.append(self.id)
@@ -342,6 +417,7 @@ class Drive:
         if ending is not None:
             because = reason if self.closing is None else self.closing.reason
             batch.ends.append(EndRow(self.id, ending, end.at, because))
+        self.unsettled += 1
         self.worker.commits.then(partial(self.committed, events, news, ending))
         if isinstance(end, RunPaused):
             self.release(batch)
@@ -368,6 +444,7 @@ class Drive:
 
     def committed(self, events: tuple[Event, ...], news: list[int], ending: str | None) -> None:
         """The rows are durable: tell who listens, start what may start, let go of a run that has ended."""
+        self.unsettled -= 1
         if self.dropped:
             return
         if any(isinstance(event, OutcomeReached) for event in events):

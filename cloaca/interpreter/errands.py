@@ -17,7 +17,14 @@ from cloaca.algebra.context import TaskContext
 from cloaca.algebra.retries import Retry
 from cloaca.algebra.tasks import Task
 from cloaca.contract.plans import Plan, PlanNode
-from cloaca.errors import PayloadTooLarge, RunnerClosed, TaskNotImportable, WrongOutput
+from cloaca.errors import (
+    ContractError,
+    PayloadTooLarge,
+    RunnerClosed,
+    TaskNotImportable,
+    Violation,
+    WrongOutput,
+)
 from cloaca.interpreter.answers import AttemptTimeout, Raised, Report, Returned, Withdrawn, raised, worth_retrying
 from cloaca.interpreter.homes import Home, here, home_of, known_as, main_module
 from cloaca.interpreter.inputs import Outputs
@@ -32,7 +39,10 @@ def runs_in_a_child(node: PlanNode) -> bool:
 
 
 def check_homes(plan: Plan) -> None:
-    """Raise TaskNotImportable unless every body that is for a child process can be found from there, by its looks."""
+    """Raise TaskNotImportable unless every body that is for a child process can be found from there, by its looks.
+
+    Raises ContractError for one that asks for a session.
+    """
     for node in filter(runs_in_a_child, plan.nodes):
         _errand(node)
 
@@ -162,10 +172,14 @@ def _check(model: type[BaseModel], payload: str, codec: Codec) -> None:
 
 
 def _errand(node: PlanNode) -> Errand:
-    """Return an errand without inputs, which only asks for the task. Raises TaskNotImportable."""
+    """Return an errand without inputs, which only asks for the task. Raises TaskNotImportable or ContractError."""
     body = node.body
     assert body is not None
     who = f'Task "{node.task}"'
+    if body.signature.session is not None:
+        text = f'{who} runs in a child process, where it can\'t have the session of "{body.signature.session}": the '
+        text += "transaction is this process's; leave executor= out, or do what needs the session in a task after it"
+        raise ContractError([Violation("task-model", node.task, body.signature.session, text)])
     home = home_of(body.function, who)
     retries = _retries(node.retry, home, who)
     homes = {home.module, *(name.partition(":")[0] for name in retries.get("classes", ()))}

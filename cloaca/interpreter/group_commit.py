@@ -108,6 +108,15 @@ class GroupCommit:
         self._submits.append(Submission(future, stored))
         return future
 
+    def lone(self, at: float) -> Batch:
+        """Return a batch of its own, for what is committed elsewhere. It renews the lease, should that be due."""
+        return Batch(self.session, at, at + self.lease_s if at >= self.renew_at else None)
+
+    def renewed(self, batch: Batch) -> None:
+        """Such a batch is durable."""
+        if batch.renew_until is not None:
+            self.renew_at = max(self.renew_at, batch.at + self.lease_s / 5)
+
     async def flushed(self) -> None:
         """Wait until everything appended so far is committed, or can't be."""
         while self._draining is not None:

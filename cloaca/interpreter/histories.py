@@ -41,6 +41,7 @@ class RunInfo:
     started_at: datetime | None
     finished_at: datetime | None
     reason: str | None
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,8 @@ class Waiting:
     """The one thing that a run waits for.
 
     ``kind`` is ``nothing`` (it has ended), ``worker`` (nobody drives it), ``task`` (an attempt runs), ``retry`` (a
-    delay, over at ``until``), ``slot`` (a task is ready, all slots are taken), ``resume`` (it is paused), ``blocked``
+    delay, over at ``until``), ``queue`` (a slot of the queue ``field``; ``until`` if its rate is used up till then),
+    ``slot`` (a task is ready, all slots of the worker are taken), ``resume`` (it is paused), ``blocked``
     (``field`` says why).
     """
 
@@ -100,7 +102,7 @@ def _moment(at: float | None) -> datetime | None:
 def run_info(row: RunRow) -> RunInfo:
     """Return a run's row for people."""
     times = (moment(row.created_at), _moment(row.started_at), _moment(row.finished_at))
-    return RunInfo(str(row.id), row.workflow, row.version, row.status, row.key, *times, row.reason)
+    return RunInfo(str(row.id), row.workflow, row.version, row.status, row.key, *times, row.reason, row.priority)
 
 
 def restored(plan: Plan, history: History) -> RunState:
@@ -380,4 +382,8 @@ def why(plan: Plan | None, history: History) -> Waiting:
         node_index, due = min(state.retry_at.items(), key=lambda item: item[1])
         return Waiting("retry", plan.nodes[node_index].task, None, moment(due))
     ready = next(iter(state.ready), None)
-    return Waiting("task", plan.nodes[ready].task) if ready is not None else Waiting("worker")
+    if ready is None:
+        return Waiting("worker")
+    if (queue := plan.queues.get(ready)) is not None:
+        return Waiting("queue", plan.nodes[ready].task, queue)
+    return Waiting("task", plan.nodes[ready].task)

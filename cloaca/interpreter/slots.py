@@ -1,4 +1,4 @@
-"""Slots: offered work is performed in the order in which it was offered, at most so many pieces at a time.
+"""Slots: offered work is performed by priority, then in the order of its offers, at most so many pieces at a time.
 
 It knows nothing of what the work is. A slot goes on with the next offer as long as its work does not suspend, so that
 a thousand short pieces cost one task of the event loop, not a thousand; as soon as one suspends, another slot takes
@@ -24,7 +24,8 @@ class Slots(Generic[T]):
     def __init__(self, limit: int, perform: Callable[[T], Coroutine[Any, Any, None] | None]) -> None:
         self._perform = perform
         self._limit = self._free = limit
-        self._offers: deque[T] = deque()
+        self._offers: deque[T] = deque()  # those of priority 0, which are all as a rule
+        self._others: dict[int, deque[T]] = {}  # by priority, none empty
         self.serving: asyncio.Task[None] | None = None  # the task in which ``perform`` is called
         self._scheduled = False
         self._closed = False
@@ -32,25 +33,41 @@ class Slots(Generic[T]):
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()  # as it was when the worker was opened, whoever offers
 
-    def offer(self, item: T) -> None:
+    def offer(self, item: T, priority: int = 0) -> None:
         """Perform ``item`` as soon as a slot is free; never, once closed: a slot that becomes free would go on."""
         if not self._closed:
-            self._offers.append(item)
+            (self._others.setdefault(priority, deque()) if priority else self._offers).append(item)
             self._schedule()
 
     @property
     def free(self) -> int:
         """How many pieces more could be performed at once."""
-        return max(0, self._free - len(self._offers))
+        return max(0, self._free - self._waiting())
+
+    def _waiting(self) -> int:
+        return len(self._offers) + sum(map(len, self._others.values()))
+
+    def _next(self) -> T:
+        """Take the first offer of the highest priority."""
+        if not self._others:
+            return self._offers.popleft()
+        highest = max(self._others)
+        if highest < 0 and self._offers:
+            return self._offers.popleft()
+        first = self._others[highest].popleft()
+        if not self._others[highest]:
+            del self._others[highest]
+        return first
 
     def clear(self) -> None:
         """Forget what was offered and has not begun."""
         self._offers.clear()
+        self._others.clear()
 
     def close(self) -> None:
         """Begin nothing more."""
         self._closed = True
-        self._offers.clear()
+        self.clear()
 
     def _schedule(self) -> None:
         if not self._scheduled and self._free > 0:
@@ -61,7 +78,7 @@ class Slots(Generic[T]):
         """Open slots: one, or as many again as are suspended now."""
         self._scheduled = False
         suspended = self._limit - self._free
-        for _ in range(min(len(self._offers), self._free, max(1, suspended))):
+        for _ in range(min(self._waiting(), self._free, max(1, suspended))):
             self._free -= 1
             task = self._loop.create_task(self._serve(), context=self._context.copy())
             self._tasks.add(task)
@@ -72,11 +89,11 @@ class Slots(Generic[T]):
         current = asyncio.current_task()
         assert current is not None
         try:
-            while self._offers:
+            while self._offers or self._others:
                 self.serving = current
-                work = self._perform(self._offers.popleft())
+                work = self._perform(self._next())
                 if work is not None:
-                    if self._offers:
+                    if self._offers or self._others:
                         self._schedule()  # should this piece suspend, another slot goes on
                     await work
                     if current.cancelling() or copy_context() != context:
@@ -86,5 +103,5 @@ class Slots(Generic[T]):
                     await asyncio.sleep(0)
         finally:
             self._free += 1
-            if self._offers:
+            if self._offers or self._others:
                 self._schedule()

@@ -27,8 +27,10 @@ from cloaca.interpreter.drives import Drive, Running
 from cloaca.interpreter.epilogues import idempotency_key
 from cloaca.interpreter.errands import run_errand, runs_in_a_child
 from cloaca.interpreter.group_commit import GroupCommit
+from cloaca.interpreter.queues import Queues
 from cloaca.interpreter.retention import keep_pruning
 from cloaca.interpreter.slots import Slots
+from cloaca.interpreter.transactions import in_transaction
 from cloaca.ports import SUSPECT_CRASHES, History, NewRun, PlanRow, Poll, Ports, RunRow, Submitted
 
 logger = logging.getLogger("cloaca.worker")
@@ -37,6 +39,8 @@ MOST_RUNS = 1000  # runs in memory; more wait in the database
 REFILL = 64  # claim when there is room for so many
 SHOWN_AFTER_S = 1.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 5.0  # between tries of what has failed
+BEAT_S = 1.0
+UNHEARD_POLL_S = 1.0  # how often to look for work where other processes can't be heard
 FLUSH_S = 5.0  # what is done is committed before a worker leaves, however short the grace is
 
 
@@ -44,13 +48,15 @@ FLUSH_S = 5.0  # what is done is committed before a worker leaves, however short
 class Settings:
     """How a worker works. Times are in seconds; ``concurrency`` is the most attempts at a time.
 
+    ``poll_s`` is how often a worker that has nothing to do looks for work that nobody has told it of.
+
     Runs that ended more than ``retention_s`` ago are deleted, None for never.
     """
 
     concurrency: int = 1000
     lease_s: float = 30.0
     grace_s: float = 10.0
-    poll_s: float = 1.0
+    poll_s: float = 6.0
     retention_s: float | None = None
 
 
@@ -65,6 +71,7 @@ class Worker:
         self.session = 0
         self.drives: dict[int, Drive] = {}
         self.commits: GroupCommit
+        self.queues: Queues
         self.closing = False
         self.now: Callable[[], float] = ports.clock.now
         self.chance: Callable[[], float] = random.random
@@ -77,8 +84,11 @@ class Worker:
         self._claiming = False  # a claim is in flight: the store may know of more runs than ``drives``
         self._lapsed: list[int] = []  # runs with a crash to take back: this worker was taken for dead, and was not
         self._resting: set[int] = set()
+        self._queued: set[int] = set()  # runs that rest, and wait for a slot of a queue
         self._woken = self._waking = False  # somebody has left work to do; it is being looked for
-        self._awaited: dict[int, asyncio.Event] = {}
+        self._awaited: dict[int, list[Callable[[], None]]] = {}
+        self._look_every = min(settings.poll_s, settings.lease_s / 5)
+        self._look_at = 0.0  # by the loop's clock
         self._heeding = asyncio.Lock()  # a look that began later must not be heeded before
         self._loop: asyncio.AbstractEventLoop
 
@@ -89,7 +99,8 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._slots = Slots(self.settings.concurrency, self._perform)
         await self._register()
-        await self.store.watch(self.wake)
+        if not await self.store.watch(self.wake):
+            self._look_every = min(self._look_every, UNHEARD_POLL_S)
         self._ticker = self._loop.create_task(self._tick())
         if self.settings.retention_s is not None:
             self.spawn(keep_pruning(self.store, self.now, self.chance, self.settings.retention_s))
@@ -100,6 +111,7 @@ class Worker:
         leaving = {"session": self.session, "attempts": len(self._attempts())}
         logger.info("Session %(session)d leaves, attempts that run: %(attempts)d", leaving, extra=leaving)
         self._slots.close()
+        self.queues.close()  # what waits for a slot of a queue is another worker's, and what has one and has not begun
         self.executor.close()  # bodies that wait for a thread never begin; their attempts are another worker's
         self.processes.close()  # those that wait for a process neither
         try:
@@ -139,6 +151,7 @@ class Worker:
             drive.drop()
         self.drives.clear()
         self._resting.clear()
+        self._queued.clear()
         self.commits.close()
         await asyncio.sleep(0)
         try:
@@ -165,10 +178,11 @@ class Worker:
         serves = ", ".join(sorted(self.workflows)) or "nothing yet"
         logger.info("Session %d serves %s", self.session, serves, extra={"session": self.session})
         self.commits = GroupCommit(
-            self.store, self.clock, self.session, lost=self._session_lost, disowned=self._disowned, held=self._held
+            self.store, self.clock, self.session, lost=self._session_lost, disowned=self.disowned, held=self._held
         )
         self.commits.lease_s = self.settings.lease_s
         self.commits.renew_at = at + self.settings.lease_s / 5
+        self.queues = Queues(self)
         if self._lapsed:
             self.commits.batch().absolved.extend(self._lapsed)
             self.commits.then(partial(self._absolved, len(self._lapsed)))
@@ -189,10 +203,12 @@ class Worker:
             )
             self._lapsed.extend(self.drives)
         self._slots.clear()
+        self.queues.close()
         for drive in list(self.drives.values()):
             drive.drop()
         self.drives.clear()
         self._resting.clear()
+        self._queued.clear()
         self._suspect = None
         if not self.closing:
             self.spawn(self._again(0.0 if isinstance(error, LeaseLost) else FIRST_PAUSE_S))
@@ -232,7 +248,8 @@ class Worker:
         """Return the runs that this worker knows to be its own; None while a claim is in flight."""
         return None if self._claiming else list(self.drives)
 
-    def _disowned(self, runs: frozenset[int]) -> None:
+    def disowned(self, runs: frozenset[int]) -> None:
+        """Let go of runs that another has taken."""
         for run in runs:
             if drive := self.drives.get(run):
                 self._let_go(drive)
@@ -262,15 +279,18 @@ class Worker:
 
     @property
     def _active(self) -> int:
-        """How many runs count: those that only wait for a retry delay take no room from others."""
-        return len(self.drives) - len(self._resting)
+        """How many runs count: those that only wait for a retry delay take no room from others.
+
+        Nor do those that wait for a slot of a queue, up to a number: more of them wait in the database.
+        """
+        return len(self.drives) - len(self._resting) - min(len(self._queued), MOST_RUNS)
 
     def weigh(self, drive: Drive) -> None:
         """Count a run among those that take room, or among those that rest."""
+        self._resting.discard(drive.id)
+        self._queued.discard(drive.id)
         if drive.rests and self.drives.get(drive.id) is drive:
-            self._resting.add(drive.id)
-        else:
-            self._resting.discard(drive.id)
+            (self._queued if drive.queued else self._resting).add(drive.id)
 
     async def submit(self, plan: Plan, row: PlanRow, run: NewRun) -> tuple[Submitted, Drive | None]:
         """Store a run, and drive it if it is this session's. Raises StoreUnavailable or LeaseLost, nothing stored."""
@@ -286,7 +306,8 @@ class Worker:
             return None  # the lease was lost meanwhile: another worker has it
         row = RunRow(
             stored.id, run.workflow, run.version, run.plan, "running", run.input, run.key, run.owner, 0,
-            run.created_at, run.created_at, None, None, cancel_requested=False, epilogue=run.epilogue,
+            run.created_at, run.created_at, None, None, cancel_requested=False, priority=run.priority,
+            epilogue=run.epilogue,
         )  # fmt: skip
         return self.drive(plan, History(row, [], [], [], []))
 
@@ -294,8 +315,8 @@ class Worker:
         """Drive a run that this session owns. Raises IncompatibleRun if its rows don't belong to ``plan``."""
         drive = Drive(self, plan, history)
         self.drives[drive.id] = drive
-        if arrival := self._awaited.pop(drive.id, None):
-            arrival.set()
+        for told in self._awaited.pop(drive.id, ()):
+            told()
         if drive.is_hopeless:
             drive.begin_to_abandon(history.run.crashes)
         else:
@@ -306,12 +327,25 @@ class Worker:
         """Wait until this worker drives ``run``, but not longer than ``within_s``."""
         if run in self.drives:
             return
-        arrival = self._awaited.setdefault(run, asyncio.Event())
+        arrival = asyncio.Event()
+        self.expect(run, arrival.set)
         try:
             await asyncio.wait_for(arrival.wait(), within_s)
         except TimeoutError:
             pass
-        finally:  # another who waits for the same run looks again in a while
+        finally:
+            self.forget(run, arrival.set)
+
+    def expect(self, run: int, tell: Callable[[], None]) -> None:
+        """Call ``tell`` once this worker drives ``run``, unless that is forgotten before."""
+        self._awaited.setdefault(run, []).append(tell)
+
+    def forget(self, run: int, tell: Callable[[], None]) -> None:
+        """Call ``tell`` no more; nothing if it is not called."""
+        waiting = self._awaited.get(run, [])
+        if tell in waiting:
+            waiting.remove(tell)
+        if not waiting:
             self._awaited.pop(run, None)
 
     def finished(self, drive: Drive) -> None:
@@ -332,6 +366,9 @@ class Worker:
     def _let_go(self, drive: Drive) -> None:
         self.drives.pop(drive.id, None)
         self._resting.discard(drive.id)
+        self._queued.discard(drive.id)
+        if drive.tickets:
+            self.queues.withdraw(drive)
         if self._suspect == drive.id:
             self._suspect, self._more = None, True
 
@@ -373,12 +410,22 @@ class Worker:
 
     async def _polled(self) -> Poll:
         """Ask what there is to do, after the dead have been looked after."""
-        poll = await self.store.poll(self.session, list(self.workflows), self.now())
+        poll = await self._asked()
         if not poll.expired or not self._in_good_standing():
             return poll
         if count := await self.store.reap(self.now(), sparing=self.session):
             logger.info("Runs of dead workers that wait again: %d", count, extra={"released": count})
-            poll = await self.store.poll(self.session, list(self.workflows), self.now())
+        return await self._asked()
+
+    async def _asked(self) -> Poll:
+        """Ask what there is to do, and renew the lease by the same statement if it is time; say when to ask next."""
+        at, commits, lease_s = self.now(), self.commits, self.settings.lease_s
+        renew_until = at + lease_s if at >= commits.renew_at else None
+        poll = await self.store.poll(commits.session, list(self.workflows), at, renew_until=renew_until)
+        if renew_until is not None:
+            commits.renew_at = max(commits.renew_at, at + lease_s / 5)
+        lapse_s = self._look_every if poll.lapse_s is None else max(0.0, poll.lapse_s)
+        self._look_at = self._loop.time() + min(self._look_every, lapse_s)
         return poll
 
     async def _claim_some(self, poll: Poll) -> None:
@@ -451,13 +498,14 @@ class Worker:
                 logger.warning("Run %d could not be marked as blocked, will try again: %s", run, error)
             except Exception:
                 logger.exception("Run %d could not be marked as blocked, will try again", run)
-            await asyncio.sleep(self.settings.poll_s)
+            await asyncio.sleep(BEAT_S)
 
     # Time
 
     def wake(self) -> None:
         """Look for work now: another process may have left some. What is said while it looks, it looks for again."""
         self._more = self._woken = True
+        self.queues.look()
         if not self._waking and not self.closing:
             self._waking = True
             self.spawn(self._look_again())
@@ -472,7 +520,7 @@ class Worker:
 
     async def _tick(self) -> None:
         """The backstop: look for work, renew the lease, show long attempts. In-process work never waits for it."""
-        every = pause = min(self.settings.poll_s, self.settings.lease_s / 5)
+        every = pause = min(BEAT_S, self.settings.poll_s, self.settings.lease_s / 5)
         while True:
             try:
                 answered = self.commits.closed or await self._beat()
@@ -483,11 +531,13 @@ class Worker:
             await asyncio.sleep(pause)
 
     async def _beat(self) -> bool:
-        """Return whether the store has answered."""
+        """Return whether the store has answered, if it was asked."""
         self._pace, self._ended = self._ended, 0
-        if self.now() >= self.commits.renew_at:
+        answered = True
+        if self._loop.time() >= self._look_at:
+            answered = await self._look()
+        if self.now() >= self.commits.renew_at + (self._look_every if answered else 0):  # a look would have renewed it
             self.commits.batch()
-        answered = await self._look()
         self._show_attempts()
         return answered
 
@@ -516,20 +566,35 @@ class Worker:
     # Attempts
 
     def offer(self, drive: Drive, node: int) -> None:
-        """Start an attempt of ``node`` as soon as a slot is free."""
-        self._slots.offer((drive, node))
+        """Start an attempt of ``node`` as soon as a slot is free, first one of its queue, if it has one."""
+        if (queue := drive.plan.queues.get(node)) is not None:
+            self.queues.wait(drive, node, queue)
+        else:
+            self.begin(drive, node)
+
+    def begin(self, drive: Drive, node: int) -> None:
+        """Start an attempt of ``node`` as soon as this worker has a slot for it."""
+        self._slots.offer((drive, node), drive.row.priority)
+
+    def spare(self) -> int:
+        """Return how many attempts more could begin now."""
+        return self._slots.free
 
     def _perform(self, offer: tuple[Drive, int]) -> Coroutine[Any, Any, None] | None:
         """Begin an attempt; nodes without a body are done at once."""
         drive, node = offer
         number = drive.start(node)
         if number is None:
+            self.queues.refused(drive, node)
             return None
         plan_node = drive.plan.nodes[node]
         if plan_node.body is None:
             drive.report(node, number, evaluate(plan_node, drive.outputs, self.codec))
             return None
-        drive.running[node].task = self._slots.serving
+        running = drive.running[node]
+        running.task = self._slots.serving
+        if (ticket := drive.tickets.get(node)) is not None:
+            running.ticket, ticket.begun = ticket, True
         return self._attempt(drive, node, number)
 
     async def _attempt(self, drive: Drive, node: int, number: int) -> None:
@@ -538,24 +603,34 @@ class Worker:
         running.cache_key = self._cache.key(plan_node, drive.outputs)
         takes_context = plan_node.body.signature.context is not None
         context = self._context(drive, node, number, running) if takes_context else None
+        executor = self.executor if running.ticket is None else self.queues.holding(running.ticket, self.executor)
+        failure = drive.failure() if plan_node.body.signature.run_failure else None
+        perform = partial(attempt, plan_node, drive.outputs, context, self.codec, executor, failure=failure)
         try:
             if running.cache_key is not None and (found := await self._cache.find(plan_node, running.cache_key)):
                 report: Report = Returned(found.output, origin=found.run)
             elif runs_in_a_child(plan_node):
                 report = await run_errand(plan_node, drive.outputs, context, self.codec, self.processes)
+            elif plan_node.body.signature.session is not None:
+                committed = await in_transaction(drive, node, number, self.store, perform)
+                if committed is None:
+                    return
+                report = committed
             else:
-                failure = drive.failure() if plan_node.body.signature.run_failure else None
-                report = await attempt(plan_node, drive.outputs, context, self.codec, self.executor, failure=failure)
+                report = await perform()
+            drive.report(node, number, report)
         except Withdrawn:  # only a worker that leaves closes its executor: the run is released with all the others
             drive.running.pop(node, None)
-            return
         except asyncio.CancelledError as error:
-            if running.stopped:
-                return
-            if running.task is not None:  # the body cancelled its own task: that is a fault like any other
-                running.task.uncancel()
-            report = raised(error, retryable=False)
-        drive.report(node, number, report)
+            if not running.stopped:
+                if running.task is not None:  # the body cancelled its own task: that is a fault like any other
+                    running.task.uncancel()
+                drive.report(node, number, raised(error, retryable=False))
+        finally:
+            if running.ticket is not None:  # unless it was given back with the report
+                self.queues.over(running.ticket)
+            if self.queues.line:
+                self.queues.ask()
 
     def _context(self, drive: Drive, node: int, number: int, running: Running) -> TaskContext:
         name = drive.plan.nodes[node].task

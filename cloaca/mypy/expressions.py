@@ -30,8 +30,8 @@ from mypy.types import get_proper_type as proper
 
 UNKNOWN: Final = "?"  # begins the text of an option that equals itself, and may equal any other
 RETRY: Final = "cloaca.algebra.retries.Retry"
-_OPTIONS: Final = ("retry", "timeout", "executor", "cache", "tags")
-_NOTHING: Final = {"retry": "None", "timeout": "None", "executor": "None", "cache": "None", "tags": "()"}
+_OPTIONS: Final = ("retry", "timeout", "queue", "executor", "cache", "tags")
+_NOTHING: Final = {**dict.fromkeys(_OPTIONS, "None"), "tags": "()"}
 _RETRY_DEFAULTS: Final = {
     "attempts": "1.0",
     "backoff": "'exponential'",

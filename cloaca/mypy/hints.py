@@ -52,6 +52,11 @@ class MypyHints(StaticModels):
         known = proper(hint) if isinstance(hint, Type) else None
         return isinstance(known, Instance) and known.type.fullname == RUN_FAILURE
 
+    def session_class(self, hint: Any) -> str | None:
+        """Return the full name of a class."""
+        known = proper(hint) if isinstance(hint, Type) else None
+        return known.type.fullname if isinstance(known, Instance) else None
+
     def assignable(self, provided: Any, wanted: Any) -> bool:
         """Return whether a value of one type may be read as another. A structural type takes everything."""
         known = self._fits.get((provided, wanted))

@@ -113,33 +113,52 @@ class BlockingRunner:
 
     @overload
     def start(
-        self, workflow: Workflow[None, Out, Context, Errors], input: None = None, *, key: str | None = None
+        self,
+        workflow: Workflow[None, Out, Context, Errors],
+        input: None = None,
+        *,
+        key: str | None = None,
+        priority: int = 0,
     ) -> BlockingRunHandle[Out, Errors, Context]: ...
     @overload
     def start(
-        self, workflow: Workflow[Input, Out, Context, Errors], input: Input, *, key: str | None = None
+        self,
+        workflow: Workflow[Input, Out, Context, Errors],
+        input: Input,
+        *,
+        key: str | None = None,
+        priority: int = 0,
     ) -> BlockingRunHandle[Out, Errors, Context]: ...
     @overload
     def start(
-        self, workflow: str, input: BaseModel | None = None, *, key: str | None = None
+        self, workflow: str, input: BaseModel | None = None, *, key: str | None = None, priority: int = 0
     ) -> BlockingRunHandle[Any, Any, Any]: ...
-    def start(self, workflow: Any, input: Any = None, *, key: str | None = None) -> BlockingRunHandle[Any, Any, Any]:
+    def start(
+        self, workflow: Any, input: Any = None, *, key: str | None = None, priority: int = 0
+    ) -> BlockingRunHandle[Any, Any, Any]:
         """As ``Runner.start``."""
-        return BlockingRunHandle(self, self._call(self._runner.start(workflow, input, key=key)))
+        return BlockingRunHandle(self, self._call(self._runner.start(workflow, input, key=key, priority=priority)))
 
     @overload
     def run(
-        self, workflow: Workflow[None, Out, Any, Errors], input: None = None, *, key: str | None = None
+        self,
+        workflow: Workflow[None, Out, Any, Errors],
+        input: None = None,
+        *,
+        key: str | None = None,
+        priority: int = 0,
     ) -> Outcome[Out, Errors]: ...
     @overload
     def run(
-        self, workflow: Workflow[Input, Out, Any, Errors], input: Input, *, key: str | None = None
+        self, workflow: Workflow[Input, Out, Any, Errors], input: Input, *, key: str | None = None, priority: int = 0
     ) -> Outcome[Out, Errors]: ...
     @overload
-    def run(self, workflow: str, input: BaseModel | None = None, *, key: str | None = None) -> Outcome[Any, Any]: ...
-    def run(self, workflow: Any, input: Any = None, *, key: str | None = None) -> Outcome[Any, Any]:
+    def run(
+        self, workflow: str, input: BaseModel | None = None, *, key: str | None = None, priority: int = 0
+    ) -> Outcome[Any, Any]: ...
+    def run(self, workflow: Any, input: Any = None, *, key: str | None = None, priority: int = 0) -> Outcome[Any, Any]:
         """As ``Runner.run``."""
-        return self._call(self._runner.run(workflow, input, key=key))
+        return self._call(self._runner.run(workflow, input, key=key, priority=priority))
 
     def get(self, run_id: str) -> BlockingRunHandle[Any, Any, Any]:
         """As ``Runner.get``."""

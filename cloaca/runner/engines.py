@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from cloaca.errors import RunnerClosed, RunNotFound
 from cloaca.interpreter.drives import Drive
+from cloaca.interpreter.histories import Waiting, moment
 from cloaca.interpreter.workers import Worker
 from cloaca.ports import Clock, Codec, History, Store
 
@@ -45,6 +46,15 @@ class Engine:
         """Return the drive of a run, if this process has it and the run has not ended."""
         drive = self.worker.drives.get(run) if self.worker else None
         return None if drive is None or drive.dropped or drive.ended.is_set() else drive
+
+    def queued(self, drive: Drive) -> Waiting | None:
+        """Return what a run waits for that this process drives, if it is a slot of a queue."""
+        found = self.worker.queues.waiting(drive) if self.worker else None
+        if found is None:
+            return None
+        ticket, due_s = found
+        until = None if due_s is None else moment(self.clock.now() + due_s)
+        return Waiting("queue", drive.plan.nodes[ticket.node].task, ticket.queue, until)
 
     def wake(self) -> None:
         """Look for work now, if this process works: there is some."""

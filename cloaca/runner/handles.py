@@ -27,6 +27,7 @@ from cloaca.interpreter.histories import RunEvent, TaskInfo, Waiting
 from cloaca.ports import History, PlanRow
 from cloaca.runner import controls
 from cloaca.runner.engines import Engine
+from cloaca.runner.vigils import Vigil, vigil
 
 Out = TypeVar("Out", covariant=True)
 Errors = TypeVar("Errors", covariant=True)
@@ -35,7 +36,6 @@ T = TypeVar("T")
 
 Key = tuple[object, ...]
 
-POLL_S = 0.5  # how often a run that another process drives is looked at
 FINAL = frozenset({"succeeded", "failed", "cancelled"})
 ONCE = histories.ENDINGS | {"run_started", "task_skipped", "task_failed"}
 
@@ -126,9 +126,11 @@ class RunHandle(Generic[Out, Errors, Context]):
         """Return the one thing that the run waits for."""
         waiting = histories.why(self._plan, await self._engine.history(self._run))
         drive = self._live()
-        if drive is not None and waiting.kind in ("task", "worker", "retry"):
+        if drive is not None and waiting.kind in ("task", "worker", "retry", "queue"):
             for node in drive.running:
                 return Waiting("task", self._plan.nodes[node].task)
+            if queued := self._engine.queued(drive):
+                return queued
             ready = next(iter(drive.state.ready), None)
             if ready is not None:
                 return Waiting("slot", self._plan.nodes[ready].task)
@@ -139,10 +141,16 @@ class RunHandle(Generic[Out, Errors, Context]):
 
         Causes come before effects; a handle on a run of the past yields in order of time.
         """
+        with vigil(self._engine, self._run) as watch:
+            async with aclosing(self._told(watch)) as told:
+                async for event in told:
+                    yield event
+
+    async def _told(self, watch: Vigil) -> AsyncGenerator[RunEvent, None]:
         told: set[Key] = set()
         missed: set[Key] = set()
         while True:
-            async with aclosing(self._heard()) as heard:
+            async with aclosing(self._heard(watch)) as heard:
                 async for event in heard:
                     if _lacks_its_start(event, told) and _key(event) not in missed:
                         missed.add(_key(event))  # it began before somebody listened: it is stored by now
@@ -153,8 +161,10 @@ class RunHandle(Generic[Out, Errors, Context]):
                     if event.kind in histories.ENDINGS:
                         return
 
-    async def _heard(self) -> AsyncGenerator[RunEvent, None]:
-        """Yield what is stored, and then what this process does, as long as it drives the run; else pause."""
+    async def _heard(self, watch: Vigil) -> AsyncGenerator[RunEvent, None]:
+        """Yield what is stored, and then what this process does, as long as it drives the run; else rest."""
+        if self._live() is None:
+            await watch.begin()
         drive = self._live()
         heard: asyncio.Queue[RunEvent] = asyncio.Queue()
         if drive is not None:
@@ -168,7 +178,7 @@ class RunHandle(Generic[Out, Errors, Context]):
                 if event.kind != DROPPED:
                     yield event
             if drive is None:
-                await self._engine.arrival(self._run, POLL_S)
+                await watch.rest()
                 return
             while not drive.dropped and (event := await heard.get()).kind != DROPPED:
                 yield event
@@ -258,7 +268,10 @@ class RunHandle(Generic[Out, Errors, Context]):
 
     async def _ended(self) -> Drive | None:
         """Wait for the end; return the drive if this process drove the run to it."""
-        pause = POLL_S
+        with vigil(self._engine, self._run) as watch:
+            return await self._watched(watch)
+
+    async def _watched(self, watch: Vigil) -> Drive | None:
         while True:
             self._engine.check_open()
             drive = self._live() or self._drive
@@ -266,14 +279,14 @@ class RunHandle(Generic[Out, Errors, Context]):
                 if await drive.wait():
                     return drive
                 self._engine.check_open()
+            await watch.begin()
             row = await self._engine.store.run(self._run)
             if row is None:
                 raise RunNotFound(f"no run {self.id!r} in this database")
             if row.status in FINAL:
                 return None
-            await self._engine.arrival(self._run, pause)
-            if self._engine.worker is not None and row.status == "pending":  # most likely this very worker will take it
-                pause = min(pause * 2, 8 * POLL_S)
+            if self._live() is None:
+                await watch.rest(may_come=row.status == "pending")
 
 
 def _running_now(info: TaskInfo, running: Running | None) -> TaskInfo:

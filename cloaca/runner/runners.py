@@ -17,6 +17,7 @@ from typing import Any, Self, TypedDict, TypeVar, overload
 from pydantic import BaseModel, ValidationError
 
 from cloaca.algebra.outcomes import Outcome
+from cloaca.algebra.queues import Queue
 from cloaca.algebra.retries import Seconds, in_seconds
 from cloaca.clocks import SystemClock
 from cloaca.codecs import MEBIBYTE, JsonCodec
@@ -44,6 +45,7 @@ from cloaca.runner.children import ENTRY
 from cloaca.runner.databases import open_store, url_of
 from cloaca.runner.engines import Engine
 from cloaca.runner.handles import RunHandle
+from cloaca.runner.queues import Declared, warn_of_unknown
 
 Out = TypeVar("Out", covariant=True)
 Errors = TypeVar("Errors", covariant=True)
@@ -51,6 +53,7 @@ Context = TypeVar("Context", covariant=True)
 Input = TypeVar("Input", bound=BaseModel)
 
 LONGEST_KEY = 512
+HIGHEST_PRIORITY = 100
 RETENTION = timedelta(days=30)
 
 
@@ -58,6 +61,7 @@ class RunnerOptions(TypedDict, total=False):
     """What a ``Runner`` takes beside the database."""
 
     workflows: Iterable[Workflow[Any, Any, Any, Any]]
+    queues: Iterable[Queue] | None
     concurrency: int
     lease_s: float
     grace_s: float
@@ -75,6 +79,10 @@ class Runner:
         database: a URL (``sqlite:///orders.db``), or the ``Path`` of a SQLite file; by default
             ``$CLOACA_DATABASE_URL``, else ``sqlite:///cloaca.db``.
         workflows: what this process can run. A workflow that is started by value is added.
+        queues: the queues that tasks name by ``@task(queue=...)``. Their limits are kept in the database, for all who
+            work on it: whoever declares a queue last sets them. A runner that declares queues declares all that its
+            workflows name. One that declares none goes by those that others have declared; a queue that nobody has
+            declared has no limit, which is logged as a warning.
         concurrency: the most attempts at a time. Synchronous bodies also need a thread each (32 at most).
         lease_s: seconds without a sign of life after which other workers take this one's runs.
         grace_s: seconds that running attempts get when the runner is left.
@@ -86,6 +94,7 @@ class Runner:
         work: False for a runner that only starts runs and follows them; others do the work.
 
     Raises:
+        UnknownQueue: a task of a workflow names a queue that is not among ``queues``.
         InvalidDatabaseUrl: ``database`` is no URL that cloaca runs on.
         StoreError: on entering: the database can't be opened, is damaged, is not cloaca's, or is too new.
     """
@@ -95,6 +104,7 @@ class Runner:
         database: str | Path | None = None,
         *,
         workflows: Iterable[Workflow[Any, Any, Any, Any]] = (),
+        queues: Iterable[Queue] | None = None,
         concurrency: int = 1000,
         lease_s: float = 30.0,
         grace_s: float = 10.0,
@@ -120,6 +130,8 @@ class Runner:
         self._workflows: dict[str, Workflow[Any, Any, Any, Any]] = {}
         self._plans: dict[Plan, PlanRow] = {}
         self._work = work
+        self._queues = None if queues is None else Declared(queues)
+        self._known_queues: set[str] = set()  # which others have declared, or of which was warned
         self._executor: ThreadExecutor | None = None
         self._processes = ProcessExecutor(ENTRY, processes)
         self._reached: set[str] = set()  # workflows whose bodies a child process has found
@@ -141,7 +153,11 @@ class Runner:
 
     async def _enter(self, engine: Engine) -> None:
         await engine.store.open()
+        if self._queues is not None:
+            await self._queues.store(engine.store)
         if self._work:
+            for workflow in self._workflows.values():
+                await self._check_queues(workflow)
             await engine.store.unblock([workflow.plan.digest for workflow in self._workflows.values()])
             self._executor = ThreadExecutor()
             ports = Ports(engine.store, engine.clock, self._executor, engine.codec, self._processes)
@@ -169,26 +185,42 @@ class Runner:
 
     @overload
     async def start(
-        self, workflow: Workflow[None, Out, Context, Errors], input: None = None, *, key: str | None = None
+        self,
+        workflow: Workflow[None, Out, Context, Errors],
+        input: None = None,
+        *,
+        key: str | None = None,
+        priority: int = 0,
     ) -> RunHandle[Out, Errors, Context]: ...
     @overload
     async def start(
-        self, workflow: Workflow[Input, Out, Context, Errors], input: Input, *, key: str | None = None
+        self,
+        workflow: Workflow[Input, Out, Context, Errors],
+        input: Input,
+        *,
+        key: str | None = None,
+        priority: int = 0,
     ) -> RunHandle[Out, Errors, Context]: ...
     @overload
     async def start(
-        self, workflow: str, input: BaseModel | None = None, *, key: str | None = None
+        self, workflow: str, input: BaseModel | None = None, *, key: str | None = None, priority: int = 0
     ) -> RunHandle[Any, Any, Any]: ...
-    async def start(self, workflow: Any, input: Any = None, *, key: str | None = None) -> RunHandle[Any, Any, Any]:
+    async def start(
+        self, workflow: Any, input: Any = None, *, key: str | None = None, priority: int = 0
+    ) -> RunHandle[Any, Any, Any]:
         """Start a run and return its handle, once the run is durable: from then on it is never lost.
 
         Args:
             workflow: a workflow, or the name of one that the runner has.
             input: the workflow's input model, or a subclass; nothing for a workflow without input.
             key: an idempotency key: the same key and input give the same run.
+            priority: a whole number from -100 to 100. Runs of a higher priority are taken first by workers, and their
+                tasks are first in line where attempts wait, in a queue too. What has begun is not interrupted.
 
         Raises:
             ContractError: ``workflow-input``: the input is not what the workflow takes.
+            ValueError: ``key`` or ``priority`` can't be one.
+            UnknownQueue: a task names a queue that this runner does not declare.
             PayloadError: the input can't be stored as it is.
             TaskNotImportable: a child process can't find a task that is to run in one.
             UnknownWorkflow: no workflow has this name.
@@ -200,13 +232,15 @@ class Runner:
         found = self._named(workflow)
         payload = self._checked_input(found, input)
         _check_key(key)
+        _check_priority(priority)
         plan = self._plan_row(found)
         await self._check_children(found)
+        await self._check_queues(found)
         worker = self._engine.worker
         owner = worker.session if worker is not None and worker.has_room else None
         number, at = next(self._engine.ids), self._engine.clock.now()
         epilogue = found.plan.has_epilogue
-        run = NewRun(number, found.name, found.version, plan.digest, payload, key, owner, at, epilogue)
+        run = NewRun(number, found.name, found.version, plan.digest, payload, key, owner, at, priority, epilogue)
         submitted, drive = await self._submit(found.plan, plan, run)
         if not submitted.agrees and not await self._same_input(found, payload, submitted.id):
             taken = f'key {key!r} of workflow "{found.name}" has started run {submitted.id} with another input'
@@ -215,19 +249,26 @@ class Runner:
 
     @overload
     async def run(
-        self, workflow: Workflow[None, Out, Any, Errors], input: None = None, *, key: str | None = None
+        self,
+        workflow: Workflow[None, Out, Any, Errors],
+        input: None = None,
+        *,
+        key: str | None = None,
+        priority: int = 0,
     ) -> Outcome[Out, Errors]: ...
     @overload
     async def run(
-        self, workflow: Workflow[Input, Out, Any, Errors], input: Input, *, key: str | None = None
+        self, workflow: Workflow[Input, Out, Any, Errors], input: Input, *, key: str | None = None, priority: int = 0
     ) -> Outcome[Out, Errors]: ...
     @overload
     async def run(
-        self, workflow: str, input: BaseModel | None = None, *, key: str | None = None
+        self, workflow: str, input: BaseModel | None = None, *, key: str | None = None, priority: int = 0
     ) -> Outcome[Any, Any]: ...
-    async def run(self, workflow: Any, input: Any = None, *, key: str | None = None) -> Outcome[Any, Any]:
+    async def run(
+        self, workflow: Any, input: Any = None, *, key: str | None = None, priority: int = 0
+    ) -> Outcome[Any, Any]:
         """Start a run and wait for its outcome: ``start`` and ``result``."""
-        handle = await self.start(workflow, input, key=key)
+        handle = await self.start(workflow, input, key=key, priority=priority)
         return await handle.result()
 
     async def get(self, run_id: str) -> RunHandle[Any, Any, Any]:
@@ -262,10 +303,19 @@ class Runner:
             raise TypeError(f"{workflow!r} is no workflow; close the graph: Workflow(name, graph)")
         if workflow.name not in self._workflows:
             check_homes(workflow.plan)
+            if self._queues is not None:
+                self._queues.check(workflow)
         known = self._workflows.setdefault(workflow.name, workflow)
         if known is not workflow and known != workflow:
             raise ValueError(f'two different workflows are both named "{workflow.name}"; rename one')
         return known
+
+    async def _check_queues(self, workflow: Workflow[Any, Any, Any, Any]) -> None:
+        """Warn of queues that nobody has declared, if this runner declares none."""
+        named = set(workflow.plan.queues.values())
+        if self._queues is None and self._work and not named <= self._known_queues:
+            await warn_of_unknown(self._engine.store, workflow)
+            self._known_queues |= named
 
     async def _check_children(self, workflow: Workflow[Any, Any, Any, Any]) -> None:
         """Let a child process find the bodies that are for one, before the first run of a workflow is stored."""
@@ -351,6 +401,14 @@ def _check_key(key: object) -> None:
         return
     if not isinstance(key, str) or not key or len(key) > LONGEST_KEY or not key.isprintable():
         raise ValueError(f"key={key!r:.80}: an idempotency key is a printable string of 1 to {LONGEST_KEY} characters")
+
+
+def _check_priority(priority: object) -> None:
+    if type(priority) is not int or abs(priority) > HIGHEST_PRIORITY:
+        raise ValueError(
+            f"priority={priority!r:.80}: a whole number from -{HIGHEST_PRIORITY} to {HIGHEST_PRIORITY}; "
+            "the higher goes first"
+        )
 
 
 def _described(value: object) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from cloaca.errors import LeaseLost, StoreError
 from cloaca.ports import (
@@ -19,16 +20,24 @@ from cloaca.ports import (
     CacheRow,
     EndRow,
     FailureRow,
+    Granted,
     History,
     NewRun,
     NoteRow,
     PlanRow,
     Poll,
+    QueueRow,
     Receipt,
     RunRow,
+    SlotRow,
     Submitted,
     TaskRow,
+    Transaction,
 )
+from cloaca.stores.memory_slots import MemorySlots
+
+if TYPE_CHECKING:
+    from cloaca.stores.sql.memory_bodies import MemoryBodies
 
 FINAL = frozenset({"succeeded", "failed", "cancelled"})
 
@@ -47,6 +56,8 @@ class MemoryStore:
         self.attempts: dict[tuple[int, str], AttemptRow] = {}
         self.notes: dict[int, dict[NoteRow, None]] = {}
         self.kept: dict[str, tuple[CacheRow, float]] = {}
+        self.slots = MemorySlots()
+        self._bodies: MemoryBodies | None = None
         self._waiting: set[int] = set()  # pending runs
         self._owned: dict[int, set[int]] = {}  # runs by session
 
@@ -56,8 +67,16 @@ class MemoryStore:
     async def close(self) -> None:
         """Keep the rows: a store that is opened again still has them, as a file would."""
 
-    async def watch(self, wake: Callable[[], None]) -> None:
-        """There is no other process."""
+    async def watch(self, wake: Callable[[], None]) -> bool:
+        """No other process shares this memory."""
+        return False
+
+    async def follow(self, run: int, wake: Callable[[], None]) -> bool:
+        """As ``watch``."""
+        return False
+
+    def unfollow(self, run: int, wake: Callable[[], None]) -> None:
+        """Nobody is called."""
 
     async def open_session(self, name: str, at: float, until: float) -> int:
         await asyncio.sleep(0)
@@ -68,10 +87,15 @@ class MemoryStore:
     async def close_session(self, session: int, *, at: float) -> None:
         await asyncio.sleep(0)
         self.sessions.pop(session, None)
+        self.slots.free(session)
         self._give_back(session, at)
 
     async def transact(self, batch: Batch) -> Receipt:
         await asyncio.sleep(0)
+        return self.write(batch)
+
+    def write(self, batch: Batch) -> Receipt:
+        """Write a batch at once."""
         self._fence(batch.session)
         known, unheld = len(self.rows), self._unheld(batch)
         submitted = [self._insert(run) for run in batch.runs]
@@ -88,6 +112,13 @@ class MemoryStore:
         ended = {end.run for end in batch.ends if batch.replay and end.run in foreign and self._has_ended(end)}
         self._write(batch, foreign)
         return Receipt(submitted, foreign - ended)
+
+    def transaction(self, *, is_async: bool) -> Transaction:
+        from cloaca.stores.sql.memory_bodies import MemoryBodies  # noqa: PLC0415 - only who needs SQL loads it
+
+        if self._bodies is None:
+            self._bodies = MemoryBodies(self)
+        return self._bodies.transaction(is_async=is_async)
 
     async def submit(self, plan: PlanRow, run: NewRun) -> Submitted:
         await asyncio.sleep(0)
@@ -110,10 +141,16 @@ class MemoryStore:
         dead = [session for session, until in self.sessions.items() if until < at and session != sparing]
         for session in dead:
             del self.sessions[session]
+            self.slots.free(session)
         return sum(self._give_back(session, at, crash=1) for session in dead)
 
-    async def poll(self, session: int, workflows: Sequence[str], at: float) -> Poll:
+    async def poll(
+        self, session: int, workflows: Sequence[str], at: float, *, renew_until: float | None = None
+    ) -> Poll:
         await asyncio.sleep(0)
+        if renew_until is not None:
+            self._fence(session)
+            self.sessions[session] = renew_until
         crashes = [row.crashes for row in self._queue(workflows)]
         owned = [self.rows[run] for run in self._owned.get(session, ())]
         return Poll(
@@ -122,7 +159,21 @@ class MemoryStore:
             expired=any(until < at for other, until in self.sessions.items() if other != session),
             cancelling=sorted(row.id for row in owned if row.cancel_requested),
             pausing=frozenset(row.id for row in owned if row.pausing is not None),
+            lapse_s=min((until - at for other, until in self.sessions.items() if other != session), default=None),
         )
+
+    async def declare(self, queues: Sequence[QueueRow]) -> list[QueueRow]:
+        await asyncio.sleep(0)
+        return self.slots.declare(queues)
+
+    async def queues(self) -> list[QueueRow]:
+        await asyncio.sleep(0)
+        return sorted(self.slots.queues.values())
+
+    async def acquire(self, session: int, wanted: Sequence[SlotRow], at: float) -> Granted:
+        await asyncio.sleep(0)
+        self._fence(session)
+        return self.slots.acquire(self.sessions, session, wanted, at)
 
     async def cancel(self, run: int, at: float) -> str | None:
         await asyncio.sleep(0)
@@ -253,7 +304,8 @@ class MemoryStore:
         return set() if batch.held is None else self._owned.get(batch.session, set()).difference(batch.held)
 
     def _queue(self, workflows: Sequence[str]) -> Iterator[RunRow]:
-        return (self.rows[run] for run in sorted(self._waiting) if self.rows[run].workflow in workflows)
+        waiting = (self.rows[run] for run in self._waiting if self.rows[run].workflow in workflows)
+        return iter(sorted(waiting, key=lambda row: (-row.priority, row.id)))
 
     def _has_ended(self, end: EndRow) -> bool:
         row = self.rows.get(end.run)
@@ -314,7 +366,8 @@ class MemoryStore:
         self._put(
             RunRow(
                 run.id, run.workflow, run.version, run.plan, status, run.input, run.key, run.owner, 0,
-                run.created_at, started_at, None, None, cancel_requested=False, epilogue=run.epilogue,
+                run.created_at, started_at, None, None, cancel_requested=False, priority=run.priority,
+                epilogue=run.epilogue,
             )
         )  # fmt: skip
         return Submitted(run.id, created=True, agrees=True)
@@ -345,6 +398,8 @@ class MemoryStore:
                 self.attempts[attempt.run, attempt.name] = attempt
         settled = set(batch.settled)
         self._hide(lambda attempt: attempt[:2] in settled and attempt.session == batch.session)
+        if batch.freed:
+            self.slots.free(batch.session, batch.freed)
         for note in batch.notes:
             if note.run in self.rows:
                 self._note(note)

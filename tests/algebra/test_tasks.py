@@ -147,7 +147,7 @@ REFUSED: dict[Callable[..., Any], list[str]] = {
     bare_result: ["the output must be a pydantic model, but it is Result"],
     variadic: ['"*orders" can\'t be read from the context; name each input'],
     named_variadic: ['"**orders" can\'t be read from the context; name each input'],
-    keyword_only: ['keyword-only parameter "order" can\'t be injected: only ctx: TaskContext is'],
+    keyword_only: ['keyword-only parameter "order" can\'t be injected: only ctx: TaskContext and '],
     secret: ['field "token" is a SecretStr', 'field "pin" is left out of dumps'],
     secret_output: ['field "token" is a SecretStr', 'field "pin" is left out of dumps'],
     clash: ['inputs "order" and "clash" both read field "sku", as str and as int; give them one type'],
@@ -336,6 +336,22 @@ def test_where_a_body_runs_is_an_option() -> None:
     assert slow.with_options(timeout=1).options.executor == "process"
     assert slow.with_options(executor=None).options.executor is None
     assert slow.with_options(executor="thread") != slow
+
+
+def test_a_queue_is_an_option() -> None:
+    @task(queue="mail")
+    def send() -> None: ...
+
+    assert send.options.queue == "mail"
+    assert send.with_options(timeout=1).options.queue == "mail"
+    assert send.with_options(queue=None).options.queue is None
+    assert send.with_options(queue="web") != send
+
+
+@pytest.mark.parametrize("queue", ["", "  ", "a\nb", "x" * 129, 1, b"mail"])
+def test_a_name_that_no_queue_can_have_is_refused(queue: Any) -> None:
+    with pytest.raises(ValueError, match="a queue's name is a printable string of 1 to 128 characters"):
+        task(queue=queue)
 
 
 @pytest.mark.parametrize("executor", ["fork", "Process", 1, True])

@@ -1,7 +1,8 @@
 """``python -m tests.benchmarks [--quick] [--large]``: measure on both databases, and print a table for each.
 
-``--quick`` repeats less, ``--large`` adds graphs of 100,000 tasks. Each figure is a median; the floors are those
-around each run.
+``--quick`` repeats less, ``--large`` adds graphs of 100,000 tasks and a million runs that have ended. Each figure is a
+median; the floors are those around each run. ``--only`` names one part: rates, draining, peer, latency, volume, growth
+or checking.
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ from typing import Any
 import asyncpg
 
 from cloaca import Runner, Workflow
-from tests.benchmarks import checking
+from tests.benchmarks import checking, draining, growth, latency, peer, volume
 from tests.benchmarks.floors import Floors, Ground, PostgresGround, SqliteGround
 from tests.benchmarks.workloads import chain, count, count_on_thread, fan, layers, many, one_by_one
 from tests.stores.servers import server
+
+PARTS = ("rates", "draining", "peer", "latency", "volume", "growth", "checking")
 
 Work = Callable[[Runner, Workflow[Any, Any], int], Coroutine[Any, Any, None]]
 
@@ -55,14 +58,15 @@ async def sample(ground: Ground, workflow: Workflow[Any, Any], work: Work, runs:
     return Sample(tasks / taken, used / tasks * 1e6, floors)
 
 
-def report(label: str, samples: list[Sample]) -> None:
-    """Print one row: the medians."""
+def report(label: str, samples: list[Sample]) -> float:
+    """Print one row: the medians; return that of the rates."""
     print(
         f"{label:<38} {median(s.rate for s in samples):>10,.0f} {median(s.cpu_us for s in samples):>9.1f} "
         f"{median(s.rate / s.floors.single for s in samples):>10.2f} "
         f"{median(s.rate / s.floors.group for s in samples):>10.3f}",
         flush=True,
     )
+    return median(s.rate for s in samples)
 
 
 def importing(statement: str) -> float:
@@ -107,15 +111,19 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--quick", action="store_true")
     arguments.add_argument("--large", action="store_true")
+    arguments.add_argument("--only", choices=PARTS)
     options = arguments.parse_args()
+    parts = {options.only} if options.only else set(PARTS)
     folder = Path(tempfile.mkdtemp(prefix="cloaca-bench-", dir="."))
     try:
-        repeat = 2 if options.quick else 5
-        measure_all(SqliteGround(folder), repeat, large=options.large)
-        measure_sizes(folder)
+        measure_parts(SqliteGround(folder), parts, quick=options.quick, large=options.large)
+        if "rates" in parts:
+            measure_sizes(folder)
         with server(in_memory=False) as url:
-            measure_all(PostgresGround(url, asyncio.run(version(url))), repeat, large=options.large)
-        checking.report(folder, modules=20 if options.quick else 100, repeat=1 if options.quick else 3)
+            ground = PostgresGround(url, asyncio.run(version(url)))
+            measure_parts(ground, parts, quick=options.quick, large=options.large)
+        if "checking" in parts:
+            checking.report(folder, modules=20 if options.quick else 100, repeat=1 if options.quick else 3)
     finally:
         shutil.rmtree(folder)
 
@@ -130,10 +138,29 @@ async def version(url: str) -> str:
         await connection.close()
 
 
-def measure_all(ground: Ground, repeat: int, *, large: bool) -> None:
-    """Print the whole table of one database; ``repeat`` is the number of samples behind each median."""
+def measure_parts(ground: Ground, parts: set[str], *, quick: bool, large: bool) -> None:
+    """Print what was asked for of one database."""
     print(f"Python {platform.python_version()}, {ground.name}")
     print(f"{'':<38} {'tasks/s':>10} {'CPU us/t':>9} {'x single':>10} {'x group':>10}")
+    repeat = 2 if quick else 5
+    if "rates" in parts:
+        measure_all(ground, repeat, large=large)
+    if "draining" in parts:
+        draining.report(ground, 2_000 if quick else 10_000, repeat)
+    if "peer" in parts:
+        ours = [asyncio.run(sample(ground, chain(count, 10), many, 500)) for _ in range(5)]
+        runs, times = (50, 5) if quick else (500, 5)
+        peer.report(ground, report("500 runs at once, chain of 10, async", ours), runs=runs, repeat=times)
+    if "latency" in parts:
+        latency.report(ground, quick=quick)
+    if "volume" in parts:
+        volume.report(ground)
+    if "growth" in parts:
+        growth.report(ground, large=large)
+
+
+def measure_all(ground: Ground, repeat: int, *, large: bool) -> None:
+    """Print the rates on one database; ``repeat`` is the number of samples behind each median."""
 
     def row(label: str, workflow: Workflow[Any, Any], work: Work, runs: int, times: int = repeat) -> None:
         report(label, [asyncio.run(sample(ground, workflow, work, runs)) for _ in range(times)])

@@ -5,15 +5,20 @@ A ground is a database to measure on: its URL, and its floors at this moment.
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import asyncpg
 
+from cloaca.ports import Store
+from cloaca.stores.sql.postgres import PostgresStore
+from cloaca.stores.sql.sqlite import SqliteStore
 from cloaca.stores.sql.statements import INSERT_TASK
 
 GROUP = 500
@@ -54,6 +59,18 @@ class Ground(Protocol):
         """Remove what was written."""
         ...
 
+    def store(self) -> Store:
+        """Return a store on the database, to be opened."""
+        ...
+
+    async def query(self, statement: str) -> list[tuple[Any, ...]]:
+        """Send a statement by a connection of its own; ``{0}`` stands before the names of tables. Return its rows."""
+        ...
+
+    def logged(self) -> AbstractAsyncContextManager[Callable[[], Awaitable[int]]]:
+        """Give a function that says how many bytes were written to the write-ahead log since."""
+        ...
+
 
 class SqliteGround:
     """A file of SQLite, with write-ahead log and ``synchronous=FULL``."""
@@ -78,6 +95,29 @@ class SqliteGround:
     async def clear(self) -> None:
         """Remove the file."""
         _remove(self.folder, "bench.db*")
+
+    def store(self) -> Store:
+        """Return a store on the file."""
+        return SqliteStore(self.folder / "bench.db")
+
+    async def query(self, statement: str) -> list[tuple[Any, ...]]:
+        """Send a statement."""
+        with contextlib.closing(sqlite3.connect(self.folder / "bench.db", isolation_level=None)) as connection:
+            return connection.execute(statement.format("")).fetchall()
+
+    @asynccontextmanager
+    async def logged(self) -> AsyncIterator[Callable[[], Awaitable[int]]]:
+        """Measure the log; a reader that looks on keeps it from being begun anew."""
+        log = self.folder / "bench.db-wal"
+        with contextlib.closing(sqlite3.connect(self.folder / "bench.db", isolation_level=None)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.execute("BEGIN")
+            connection.execute("SELECT count(*) FROM cloaca_meta").fetchall()
+
+            async def length() -> int:
+                return log.stat().st_size
+
+            yield length
 
 
 class PostgresGround:
@@ -104,6 +144,32 @@ class PostgresGround:
             await connection.execute("DROP SCHEMA IF EXISTS cloaca CASCADE")
         finally:
             await connection.close()
+
+    def store(self) -> Store:
+        """Return a store in the schema that a runner takes."""
+        return PostgresStore(self.url)
+
+    async def query(self, statement: str) -> list[tuple[Any, ...]]:
+        """Send a statement."""
+        connection = await asyncpg.connect(self.url)
+        try:
+            return [tuple(row) for row in await connection.fetch(statement.format("cloaca."))]
+        finally:
+            await connection.close()
+
+    @asynccontextmanager
+    async def logged(self) -> AsyncIterator[Callable[[], Awaitable[int]]]:
+        """Measure the server's log, in which the first change of a page after a checkpoint is the whole page."""
+        begun = await self._position()
+
+        async def length() -> int:
+            return await self._position() - begun
+
+        yield length
+
+    async def _position(self) -> int:
+        [(position,)] = await self.query("SELECT (pg_current_wal_lsn() - '0/0'::pg_lsn)::int8")
+        return int(position)
 
 
 def _remove(folder: Path, pattern: str) -> None:

@@ -18,9 +18,13 @@ class Count(BaseModel):
     n: int
 
 
+executed: list[None] = []  # one for each body of ``count`` that this process has executed
+
+
 @task
 async def count(given: Count) -> Count:
     """Add one, on the event loop."""
+    executed.append(None)
     return Count(n=given.n + 1)
 
 

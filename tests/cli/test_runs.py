@@ -115,6 +115,7 @@ def test_the_json_of_a_list(runs: Command, database: Database) -> None:
     (run,) = runs("list", "--status", "succeeded", "--json").document
     assert list(run) == [
         "id", "workflow", "version", "status", "key", "created_at", "started_at", "finished_at", "reason",
+        "priority",
     ]  # fmt: skip
     assert (run["id"], run["workflow"], run["status"], run["key"]) == (
         database.succeeded,
@@ -153,7 +154,7 @@ def test_the_json_of_a_run(runs: Command, database: Database) -> None:
     document = runs("show", database.failed, "--json").document
     assert list(document) == [
         "id", "workflow", "version", "status", "key", "created_at", "started_at", "finished_at", "reason",
-        "input", "output", "waiting_for", "tasks", "failures",
+        "priority", "input", "output", "waiting_for", "tasks", "failures",
     ]  # fmt: skip
     assert document["input"] == {"n": 1}
     assert document["waiting_for"]["kind"] == "nothing"

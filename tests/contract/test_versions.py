@@ -125,6 +125,8 @@ CHANGED = {
     "a model's default": replaced("    sku: str\n", '    sku: str = "x"\n'),
     "a model's constraint": replaced("Field(ge=0)", "Field(ge=1)"),
     "an option": replaced("timeout=30", "timeout=31"),
+    "a queue": replaced("timeout=30", "timeout=30, queue='mail'"),
+    "a queue named as an executor": replaced("timeout=30", "timeout=30, queue='process'"),
     "a retry": replaced("timeout=30", "timeout=30, retry=Retry(attempts=2)"),
     "what is retried": replaced("timeout=30", "timeout=30, retry=Retry(on=(OSError,))"),
     "the structure": replaced("price.when(is_large) >> note", "price >> note"),

@@ -5,6 +5,7 @@ They are forked from a server that has loaded the programs and nothing else, so 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import multiprocessing
 import os
@@ -12,13 +13,16 @@ import signal
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+import asyncpg
+
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["tests.crashes.programs", "cloaca.stores.sql.sqlite"])
+FORKS.set_forkserver_preload(["tests.crashes.programs", "tests.torture.programs"])
 PATIENCE_S = 30.0
 
 
@@ -44,9 +48,13 @@ class Life:
     def is_alive(self) -> bool:
         return self._process.is_alive()
 
-    def freeze(self, database: Path) -> None:
-        """Stop it, but not while it holds the write lock: the others would wait for that."""
-        until(lambda: self._frozen_without_lock(database))
+    def freeze(self, database: Path | str) -> None:
+        """Stop it, but not while it holds a file's write lock: the others would wait for that."""
+        path = file_of(database)
+        if path is None:
+            os.kill(self.pid, signal.SIGSTOP)
+        else:
+            until(lambda: self._frozen_without_lock(path))
 
     def _frozen_without_lock(self, database: Path) -> bool:
         os.kill(self.pid, signal.SIGSTOP)
@@ -92,15 +100,36 @@ def begun(folder: Path, name: str, times: int = 1) -> bool:
     return [entry["task"] for entry in log(folder)].count(name) >= times
 
 
-def rows(database: Path, statement: str, *values: object) -> list[tuple[Any, ...]]:
-    """Return what a statement finds in the file."""
-    with closing(sqlite3.connect(database, timeout=10)) as connection:
+def file_of(database: Path | str) -> Path | None:
+    """Return the file that a path or a URL means, None for a server."""
+    if isinstance(database, Path):
+        return database
+    return Path(database.removeprefix("sqlite:///")) if database.startswith("sqlite:") else None
+
+
+def rows(database: Path | str, statement: str, *values: object) -> list[tuple[Any, ...]]:
+    """Return what a statement finds in a file or, without values, on a server."""
+    path = file_of(database)
+    if path is None:
+        assert not values
+        with ThreadPoolExecutor(1) as other:  # this thread may have an event loop that runs
+            return other.submit(lambda: asyncio.run(_server_rows(str(database), statement))).result()
+    with closing(sqlite3.connect(path, timeout=10)) as connection:
         return connection.execute(statement, values).fetchall()
 
 
-def assert_sound(database: Path) -> None:
-    """SQLite finds nothing wrong; each task has one row, each attempt one failure at most; no lease is left over."""
-    assert rows(database, "PRAGMA integrity_check") == [("ok",)]
+async def _server_rows(url: str, statement: str) -> list[tuple[Any, ...]]:
+    connection = await asyncpg.connect(url, server_settings={"search_path": "cloaca"})
+    try:
+        return [tuple(row) for row in await connection.fetch(statement)]
+    finally:
+        await connection.close()
+
+
+def assert_sound(database: Path | str) -> None:
+    """The file is whole; each task has one row, each attempt one failure at most; no lease is left over."""
+    if file_of(database) is not None:
+        assert rows(database, "PRAGMA integrity_check") == [("ok",)]
     assert rows(database, "SELECT run_id, name FROM cloaca_task GROUP BY 1, 2 HAVING count(*) > 1") == []
     twice = "SELECT run_id, name, attempt FROM cloaca_failure GROUP BY 1, 2, 3 HAVING count(*) > 1"
     assert rows(database, twice) == []

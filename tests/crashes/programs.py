@@ -231,7 +231,7 @@ def begun_file(folder: Path, name: str) -> bool:
     return log.exists() and f'"task": "{name}"' in log.read_text()
 
 
-def work(database: Path, folder: Path, lease_s: float = 30.0) -> None:
+def work(database: Path | str, folder: Path, lease_s: float = 30.0) -> None:
     """Work until the file "leave" is there."""
 
     async def worker() -> None:

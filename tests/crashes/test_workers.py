@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import os
-import re
 import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 from pydantic import BaseModel
 from returns.result import Success
@@ -24,41 +19,14 @@ from tests.crashes.commands import worker
 from tests.crashes.processes import begun, log, until
 from tests.crashes.programs import WORKFLOWS, Job, Total, chain, innocent
 from tests.runner.databases import asynchronous
-from tests.stores.servers import server
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
 LEASE = ("--lease", "2")  # PostgreSQL can't see that a process is dead: its lease has to run out
-numbers = itertools.count(1)
 
 
 class Number(BaseModel):
     n: int
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    with server() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, database: Path) -> Iterator[str]:
-    """The URL of a database that nobody has used."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{database}"
-        return
-    postgres = request.getfixturevalue("postgres")
-    name = f"cloaca_workers_{os.getpid()}_{next(numbers)}"
-    asyncio.run(execute(postgres, f"CREATE DATABASE {name}"))
-    yield re.sub(r"/\w+(?=\?|$)", f"/{name}", postgres, count=1)
-    asyncio.run(execute(postgres, f"DROP DATABASE {name} WITH (FORCE)"))
-
-
-async def execute(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url)
-    await connection.execute(statement)
-    await connection.close()
 
 
 async def submitted(url: str, workflow: Any, *jobs: Job) -> list[str]:

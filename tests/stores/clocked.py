@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import asyncpg
 
-from cloaca.ports import Batch, History, Poll, Receipt
+from cloaca.ports import Batch, Granted, History, Poll, Receipt, SlotRow
 from cloaca.stores.sql.postgres import PostgresStore
 from cloaca.stores.sql.postgres_links import Link
 
@@ -59,9 +59,15 @@ class ClockedStore(PostgresStore):
         await self.set(at)
         return await super().reap(at, sparing=sparing)
 
-    async def poll(self, session: int, workflows: Sequence[str], at: float) -> Poll:
+    async def poll(
+        self, session: int, workflows: Sequence[str], at: float, *, renew_until: float | None = None
+    ) -> Poll:
         await self.set(at)
-        return await super().poll(session, workflows, at)
+        return await super().poll(session, workflows, at, renew_until=renew_until)
+
+    async def acquire(self, session: int, wanted: Sequence[SlotRow], at: float) -> Granted:
+        await self.set(at)
+        return await super().acquire(session, wanted, at)
 
 
 async def drop(url: str, *schemas: str) -> None:

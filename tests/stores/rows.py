@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cloaca.ports import AttemptRow, Batch, EndRow, FailureRow, NewRun, NoteRow, PlanRow, Store, TaskRow
+from cloaca.ports import AttemptRow, Batch, EndRow, FailureRow, NewRun, NoteRow, PlanRow, SlotRow, Store, TaskRow
 
 AT = 1_000.0
 FAR = 10_000.0  # when leases run out, unless a test says otherwise
@@ -41,6 +41,11 @@ def note(run: int, **changes: Any) -> NoteRow:
 def end(run: int, status: str = "succeeded", **changes: Any) -> EndRow:
     """The end of a run."""
     return EndRow(run, status, AT + 9, None)._replace(**changes)
+
+
+def slot(ticket: int, **changes: Any) -> SlotRow:
+    """A slot in the queue ``mail``."""
+    return SlotRow(ticket, "mail", 0, 1, "charge")._replace(**changes)
 
 
 async def session_of(store: Store, until: float = FAR) -> int:

@@ -32,15 +32,15 @@ def server(*, in_memory: bool = True) -> Iterator[str]:
     if given:
         yield given
         return
-    binaries = _binaries()
-    if binaries is None:
+    found = binaries()
+    if found is None:
         yield from _packaged()
         return
-    with _directory(in_memory=in_memory) as folder:
-        yield from _started(binaries, folder)
+    with directory(in_memory=in_memory) as folder:
+        yield from _started(found, folder)
 
 
-def _binaries() -> Path | None:
+def binaries() -> Path | None:
     """The directory of ``initdb`` and ``postgres``, if they are on this machine."""
     on_path = shutil.which("initdb")
     found = [Path(on_path).resolve().parent] if on_path else []
@@ -49,11 +49,11 @@ def _binaries() -> Path | None:
 
 
 @contextlib.contextmanager
-def _directory(*, in_memory: bool) -> Iterator[Path]:
+def directory(*, in_memory: bool) -> Iterator[Path]:
     """A directory that whoever runs the server can enter, gone afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="cloaca-pg-", dir=MEMORY if in_memory and MEMORY.is_dir() else None))
     try:
-        user = _user()
+        user = server_user()
         if user is not None:
             os.chown(folder, user.pw_uid, user.pw_gid)
         yield folder
@@ -61,7 +61,7 @@ def _directory(*, in_memory: bool) -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def _user() -> pwd.struct_passwd | None:
+def server_user() -> pwd.struct_passwd | None:
     """Whoever runs the server: not root, which PostgreSQL refuses. None for the user of this process."""
     if os.getuid() != 0:
         return None
@@ -69,18 +69,40 @@ def _user() -> pwd.struct_passwd | None:
     return users.get("postgres") or users["nobody"]
 
 
-def _as_user() -> dict[str, Any]:
-    user = _user()
+def as_user() -> dict[str, Any]:
+    """Return what ``Popen`` needs to start a process as that user."""
+    user = server_user()
     return {} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
 def _started(binaries: Path, folder: Path) -> Iterator[str]:
-    data = folder / "data"
-    initdb = [str(binaries / "initdb"), "-D", str(data), "-A", "trust", "-U", "cloaca", "-E", "UTF8", "--no-sync"]
-    subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, timeout=PATIENCE_S, cwd=folder, **_as_user())
+    create(binaries, folder)
+    process = launch(binaries, folder)
+    try:
+        yield url_of(folder)
+    finally:
+        process.send_signal(signal.SIGINT)  # it lets nobody finish, and leaves in order
+        process.wait(PATIENCE_S)
+
+
+def url_of(folder: Path) -> str:
+    """Return the URL of the server whose socket is in ``folder``."""
+    return f"postgresql://cloaca@/postgres?host={folder}"
+
+
+def create(binaries: Path, folder: Path) -> None:
+    """Make a server's files."""
+    initdb = [str(binaries / "initdb"), "-D", str(folder / "data"), "-A", "trust", "-U", "cloaca", "-E", "UTF8"]
+    command = [*initdb, "--no-sync"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=PATIENCE_S, cwd=folder, **as_user())
+
+
+def launch(binaries: Path, folder: Path) -> subprocess.Popen[bytes]:
+    """Start a server on its files, and return once it takes connections."""
     options = ["listen_addresses=", f"unix_socket_directories={folder}", "max_connections=200", "huge_pages=off"]
+    data = folder / "data"
     command = [str(binaries / "postgres"), "-D", str(data), *(part for option in options for part in ("-c", option))]
-    with (folder / "log").open("wb") as log:
+    with (folder / "log").open("ab") as log:
         process = subprocess.Popen(
             command,
             stdout=log,
@@ -88,14 +110,15 @@ def _started(binaries: Path, folder: Path) -> Iterator[str]:
             cwd=folder,
             start_new_session=True,
             preexec_fn=_end_with_us,  # noqa: PLW1509 - it does nothing but one system call
-            **_as_user(),
+            **as_user(),
         )
     try:
         _await(process, folder)
-        yield f"postgresql://cloaca@/postgres?host={folder}"
-    finally:
-        process.send_signal(signal.SIGINT)  # it lets nobody finish, and leaves in order
+    except BaseException:
+        process.send_signal(signal.SIGINT)
         process.wait(PATIENCE_S)
+        raise
+    return process
 
 
 def _end_with_us() -> None:

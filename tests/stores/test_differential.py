@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from cloaca.errors import LeaseLost, StoreError
-from cloaca.ports import Batch, Store
+from cloaca.ports import Batch, QueueRow, SlotRow, Store
 from cloaca.stores.memory import MemoryStore
 from cloaca.stores.sql.sqlite import SqliteStore
 from tests.stores.clocked import ClockedStore, drop, new_schema
-from tests.stores.rows import AT, PLAN, attempt, end, failure, new_run, note, task
+from tests.stores.rows import AT, PLAN, attempt, end, failure, new_run, note, slot, task
 
 T = TypeVar("T")
 
@@ -30,6 +30,9 @@ WORKFLOWS = st.sampled_from(["orders", "mail"])
 PLANS = st.sampled_from(["digest", "other"])
 STATUSES = st.sampled_from(["pending", "running", "paused", "blocked", "succeeded", "failed", "cancelled"])
 INPUTS = st.sampled_from(["{}", "null", None])
+PRIORITIES = st.sampled_from([0, 0, 1, -1])
+QUEUES = st.sampled_from(["mail", "web"])
+TICKETS = st.integers(1, 6)
 KEYS = st.sampled_from([None, None, "k", "l"])
 
 
@@ -69,7 +72,7 @@ class Stores(RuleBasedStateMachine):
     def close_session(self, session: int, at: float) -> None:
         self.both(lambda store: store.close_session(session, at=at))
 
-    @rule(id=RUNS, workflow=WORKFLOWS, plan=PLANS, input=INPUTS, key=KEYS, created_at=TIMES)
+    @rule(id=RUNS, workflow=WORKFLOWS, plan=PLANS, input=INPUTS, key=KEYS, created_at=TIMES, priority=PRIORITIES)
     def submit(self, **changes: Any) -> None:
         self.both(lambda store: store.submit(PLAN, new_run(**changes)))
 
@@ -78,7 +81,10 @@ class Stores(RuleBasedStateMachine):
         replay=st.booleans(),
         renew_until=st.none() | TIMES,
         runs=st.lists(
-            st.fixed_dictionaries({"id": RUNS, "key": KEYS, "input": INPUTS, "workflow": WORKFLOWS}), max_size=2
+            st.fixed_dictionaries(
+                {"id": RUNS, "key": KEYS, "input": INPUTS, "workflow": WORKFLOWS, "priority": PRIORITIES}
+            ),
+            max_size=2,
         ),
         tasks=st.lists(st.tuples(RUNS, NAMES, TIMES), max_size=3),
         failures=st.lists(st.tuples(RUNS, NAMES, ATTEMPTS), max_size=2),
@@ -91,11 +97,12 @@ class Stores(RuleBasedStateMachine):
         absolved=st.lists(RUNS, max_size=2),
         heard=st.lists(RUNS, max_size=3),
         released=st.lists(RUNS, max_size=2, unique=True),
+        freed=st.lists(TICKETS, max_size=3),
     )
     def transact(self, session: int, replay: bool, renew_until: float | None, **rows: Any) -> None:
         batch = Batch(session, rows["at"], renew_until, replay=replay, plans=[PLAN])
         batch.held, batch.absolved = rows["held"], rows["absolved"]
-        batch.heard, batch.released = rows["heard"], rows["released"]
+        batch.heard, batch.released, batch.freed = rows["heard"], rows["released"], rows["freed"]
         batch.runs = [new_run(owner=session, **changes) for changes in rows["runs"]]
         batch.tasks = [task(run, name, finished_at=at) for run, name, at in rows["tasks"]]
         batch.failures = [failure(run, name, number) for run, name, number in rows["failures"]]
@@ -108,6 +115,33 @@ class Stores(RuleBasedStateMachine):
     @rule(session=SESSIONS, workflows=st.sets(WORKFLOWS), limit=st.integers(0, 3), at=TIMES, suspects=st.booleans())
     def claim(self, session: int, workflows: set[str], limit: int, at: float, suspects: bool) -> None:
         self.both(lambda store: store.claim(session, sorted(workflows), limit, at, suspects=suspects))
+
+    @rule(
+        queues=st.lists(
+            st.builds(
+                QueueRow,
+                QUEUES,
+                st.none() | st.integers(1, 2),
+                *[st.just(None)] * 2,
+            )
+            | st.builds(
+                QueueRow, QUEUES, st.none() | st.integers(1, 2), st.integers(1, 2), st.sampled_from([1.0, 4.0])
+            ),
+            max_size=2,
+            unique_by=lambda queue: queue.name,
+        )
+    )
+    def declare(self, queues: list[QueueRow]) -> None:
+        self.both(lambda store: store.declare(queues))
+        self.both(lambda store: store.queues())
+
+    @rule(
+        session=SESSIONS,
+        wanted=st.lists(st.builds(slot, TICKETS, queue=QUEUES, priority=PRIORITIES, run=RUNS), max_size=4),
+        at=TIMES,
+    )
+    def acquire(self, session: int, wanted: list[SlotRow], at: float) -> None:
+        self.both(lambda store: store.acquire(session, wanted, at))
 
     @rule(at=TIMES)
     def reap(self, at: float) -> None:

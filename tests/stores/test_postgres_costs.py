@@ -8,10 +8,12 @@ from collections import Counter
 import pytest
 
 from cloaca import Runner
+from cloaca.ports import Batch, QueueRow
 from cloaca.stores.sql.postgres import PostgresStore
 from cloaca.stores.sql.postgres_links import Link, Row
 from tests.stores.asynchronous import asynchronous
 from tests.stores.processes import Number, counting
+from tests.stores.rows import session_of, slot
 
 RUNS, TASKS = 500, 2
 WRITTEN = "SELECT (pg_current_wal_lsn() - '0/0'::pg_lsn)::float8"
@@ -56,3 +58,19 @@ async def test_a_lone_task_costs_one_statement(postgres: str, schema: str, sent:
         await runner.run(counting, Number(value=0))
         assert sent["INSERT"] <= 1 + TASKS  # its start, and each task; the end goes with the last
         assert sent["other"] <= 3
+
+
+@asynchronous
+async def test_slots_are_asked_for_and_given_back_together(postgres: str, schema: str, sent: Counter[str]) -> None:
+    store = PostgresStore(postgres, schema=schema)
+    await store.open()
+    session = await session_of(store)
+    await store.declare([QueueRow("mail", 200, 1000, 60.0)])
+    sent.clear()
+    granted = await store.acquire(session, [slot(n, run=n) for n in range(1, 301)], 0.0)
+    assert len(granted.held) == 200
+    assert sent.total() <= 8  # fence and wants, lock, queues, rate, taken, given, recorded, held
+    sent.clear()
+    await store.transact(Batch(session, freed=list(granted.held)))
+    assert sent.total() == 1
+    await store.close()

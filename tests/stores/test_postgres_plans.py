@@ -8,11 +8,27 @@ from typing import Any
 
 import pytest
 
-from cloaca.ports import Batch
+from cloaca.ports import Batch, QueueRow
 from cloaca.stores.sql.postgres import PostgresStore
 from cloaca.stores.sql.postgres_links import Link, Row, array
+from cloaca.stores.sql.postgres_ownership import CLAIM
+from cloaca.stores.sql.postgres_slots import GRANT, SET_BACK
 from tests.stores.asynchronous import asynchronous
-from tests.stores.rows import AT, FAR, PLAN, attempt, end, failure, new_run, note, owned, session_of, task, waiting
+from tests.stores.rows import (
+    AT,
+    FAR,
+    PLAN,
+    attempt,
+    end,
+    failure,
+    new_run,
+    note,
+    owned,
+    session_of,
+    slot,
+    task,
+    waiting,
+)
 
 ENDED = 20_000
 FILL = (
@@ -27,10 +43,15 @@ FILL = (
     "SELECT n, 'charge', 1, n, 1.0 FROM generate_series(1, ?) AS n",
     "INSERT INTO {schema}.cloaca_note (run_id, at, kind, detail) "
     "SELECT n, 1.0, 'code_changed', '' FROM generate_series(1, ?) AS n",
+    "INSERT INTO {schema}.cloaca_slot (session, ticket, queue, priority, run, task, held) "
+    "SELECT 1000 + n % 7, n, CASE n % 2 WHEN 0 THEN 'mail' ELSE 'web' END, n % 5, n, 'charge', n % 400 = 0 "
+    "FROM generate_series(1, ?) AS n",
+    "INSERT INTO {schema}.cloaca_start (queue, at, number) "
+    "SELECT CASE n % 50 WHEN 0 THEN 'mail' ELSE 'other' || n % 50 END, n, n FROM generate_series(1, ?) AS n",
 )
 ANALYZE = "ANALYZE {schema}.cloaca_run, {schema}.cloaca_task, {schema}.cloaca_failure, {schema}.cloaca_attempt"
-# Of all tables, only that of the workers that are alive is ever looked through, and a handful of plans.
-SCANS = re.compile(r"Seq Scan on (cloaca_(?!session|plan)\w+)")
+# Of all tables, only that of the workers that are alive is ever looked through, and a handful of plans and queues.
+SCANS = re.compile(r"Seq Scan on (cloaca_(?!session|plan|queue)\w+)")
 
 
 async def filled(store: PostgresStore) -> None:
@@ -38,7 +59,7 @@ async def filled(store: PostgresStore) -> None:
     for statement in FILL:
         await store._ask(lambda link, statement=statement: link.ask(statement, ENDED))  # type: ignore[misc]  # binds it
     await store._ask(lambda link: link.ask(ANALYZE))
-    await store._ask(lambda link: link.ask("ANALYZE {schema}.cloaca_note"))
+    await store._ask(lambda link: link.ask("ANALYZE {schema}.cloaca_note, {schema}.cloaca_slot, {schema}.cloaca_start"))
 
 
 @asynchronous
@@ -72,6 +93,22 @@ async def test_no_statement_looks_through_a_large_table(
         "cloaca_run_pausing",
         "cloaca_run_ended",
     } <= used
+    given = next(plan for statement, plan in plans.items() if statement == GRANT)
+    assert "cloaca_slot_waiting" in given
+    assert not re.search("Sort|Seq Scan on cloaca_slot", given)
+
+
+@asynchronous
+async def test_of_many_runs_that_wait_the_first_are_found_in_the_order_of_an_index(postgres: str, schema: str) -> None:
+    store = PostgresStore(postgres, schema=schema)
+    await store.open()
+    waiting = FILL[0].replace("CASE n % 10 WHEN 0 THEN 'failed' ELSE 'succeeded' END", "'pending'")
+    await store._ask(lambda link: link.ask(waiting, ENDED))
+    await store._ask(lambda link: link.ask("ANALYZE {schema}.cloaca_run"))
+    plan = await plan_of(store, CLAIM, [1, ["orders", "mail"], 10, 10, AT])
+    await store.close()
+    assert re.search(r"LockRows.*\n\s+->  Index Scan using cloaca_run_queue", plan)
+    assert "Seq Scan on cloaca_run" not in plan
 
 
 async def plan_of(store: PostgresStore, statement: str, values: Sequence[Any]) -> str:
@@ -109,6 +146,7 @@ async def all_that_happens(store: PostgresStore) -> None:
     await store.cancel(first, AT)
     await store.reap(AT)
     await controlled(store, session, first)
+    await queued(store, session)
     await store.block(session, first + 3, "unfit")
     await store.unblock(["digest"])
     await store.close_session(session, at=AT)
@@ -120,6 +158,18 @@ async def all_that_happens(store: PostgresStore) -> None:
     for workflow, status in (("orders", "failed"), ("orders", None), (None, "failed"), (None, None)):
         for before in (None, ENDED):
             await store.runs(workflow=workflow, status=status, before=before, limit=5)
+
+
+async def queued(store: PostgresStore, session: int) -> None:
+    """Give out slots, by all limits."""
+    limits = [QueueRow("mail", 60, 100, 1.0), QueueRow("web", None, 5, 1.0)]
+    for declared in (limits, limits):
+        await store.declare(declared)
+    await store.queues()
+    await store.acquire(session, [slot(1), slot(2, queue="web")], AT)
+    await store._ask(lambda link: link.ask(SET_BACK, 0.0, "none", 0.0))
+    await store.acquire(session, [], AT)
+    await store.transact(Batch(session, AT, freed=[1, 2]))
 
 
 async def controlled(store: PostgresStore, session: int, first: int) -> None:

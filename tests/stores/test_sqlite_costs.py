@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from cloaca import Graph, Runner, Workflow, task
+from cloaca import Graph, Queue, Runner, Workflow, task
 from cloaca.interpreter.workers import Settings
-from cloaca.ports import Batch, Poll
+from cloaca.ports import Batch, Poll, QueueRow
 from cloaca.stores.sql.sqlite import SqliteStore
 from tests.stores.asynchronous import asynchronous
-from tests.stores.rows import AT, owned, session_of
+from tests.stores.rows import AT, owned, session_of, slot
 from tests.stores.rows import task as row
 from tests.stores.traces import Trace, driver
 
@@ -82,8 +82,8 @@ async def test_an_idle_runner_asks_for_nothing_between_two_looks(
     looked, release = asyncio.Event(), asyncio.Event()
 
     class Watched(SqliteStore):
-        async def poll(self, session: int, workflows: object, at: float) -> Poll:
-            found = await super().poll(session, ["held"], at)
+        async def poll(self, session: int, workflows: object, at: float, *, renew_until: float | None = None) -> Poll:
+            found = await super().poll(session, ["held"], at, renew_until=renew_until)
             looked.set()
             return found
 
@@ -122,3 +122,35 @@ async def test_many_runs_are_claimed_with_a_few_statements(tmp_path: Path) -> No
     assert len(histories) == 256
     assert len(trace.statements) <= 10
     await store.close()
+
+
+@asynchronous
+async def test_slots_are_asked_for_and_given_back_together(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "runs.db")
+    await store.open()
+    session = await session_of(store)
+    await store.declare([QueueRow("mail", 200, None, None)])
+    trace = Trace(store)
+    granted = await store.acquire(session, [slot(n, run=n) for n in range(1, 301)], AT)
+    assert len(granted.held) == 200
+    kinds = trace.kinds()
+    assert kinds["COMMIT"] == 1
+    assert kinds.total() - kinds["INSERT INTO"] <= 8  # rows are inserted by one call
+    trace = Trace(store)
+    assert (await store.acquire(session, [], AT)).held == granted.held
+    assert len(trace.statements) <= 8
+    await store.close()
+
+
+@asynchronous
+async def test_a_queue_costs_one_commit_more_than_the_tasks_in_it(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "runs.db")
+    queued = Workflow("queued", increment.with_options(queue="mail"))
+    async with Runner(store=store, workflows=[queued], queues=[Queue("mail", concurrency=1000)]) as runner:
+        await runner.run(queued, Number(value=0))
+        trace = Trace(store)
+        await runner.run(queued, Number(value=0))
+        assert trace.kinds()["COMMIT"] <= 3 + 1  # the start, the slot, the end with the slot; and perhaps a lease
+        trace = Trace(store)
+        await asyncio.gather(*(runner.run(queued, Number(value=n)) for n in range(RUNS)))
+        assert trace.kinds()["COMMIT"] <= RUNS / 5

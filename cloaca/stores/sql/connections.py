@@ -32,14 +32,14 @@ class HandHeld(sqlite3.Connection):
         """Do nothing: ROLLBACK is executed by hand."""
 
 
-def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+def connect(path: Path, *, read_only: bool = False, factory: type[sqlite3.Connection] = HandHeld) -> sqlite3.Connection:
     """Return a driver's connection. One that is read-only neither creates nor changes the file, not even by closing."""
     return sqlite3.connect(
         f"{path.as_uri()}?mode=ro" if read_only else path,
         timeout=BUSY_TIMEOUT_S,
         isolation_level=None,
         check_same_thread=False,
-        factory=HandHeld,
+        factory=factory,
         uri=read_only,
     )
 
@@ -59,10 +59,14 @@ def driver_of(connection: Connection) -> sqlite3.Connection:
 def opened(engine: Engine) -> Connection:
     """Return a new connection whose commits are durable."""
     connection = engine.connect()
-    driver = driver_of(connection)
+    make_durable(driver_of(connection))
+    return connection
+
+
+def make_durable(driver: sqlite3.Connection) -> None:
+    """Have each commit wait until the disk has it."""
     driver.execute("PRAGMA synchronous = FULL")
     driver.execute("PRAGMA fullfsync = ON")  # on macOS nothing less empties the disk's cache
-    return connection
 
 
 def keep_log(driver: sqlite3.Connection) -> None:

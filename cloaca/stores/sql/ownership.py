@@ -17,6 +17,7 @@ from cloaca.stores.sql.statements import HIDE_ATTEMPTS, fence
 OPEN_SESSION = "INSERT INTO cloaca_session (name, started_at, expires_at) VALUES (?, ?, ?)"
 SHOW_LIFE = "UPDATE cloaca_session SET lock_file = ? WHERE id = ?"
 CLOSE_SESSION = "DELETE FROM cloaca_session WHERE id = ?"
+FREE_SLOTS = "DELETE FROM cloaca_slot WHERE session = ?"
 CLAIM = (
     "UPDATE cloaca_run SET status = 'running', owner = ?, started_at = coalesce(started_at, ?) "
     "WHERE id IN (SELECT value FROM json_each(?))"
@@ -51,14 +52,19 @@ def show_life(driver: sqlite3.Connection, session: int, lock_file: int | None) -
 
 def close_session(driver: sqlite3.Connection, session: int, at: float) -> None:
     """Remove a session in order: its runs wait for other workers again."""
-    driver.execute(CLOSE_SESSION, (session,))
+    _remove(driver, session)
     release(driver, session, at)
 
 
 def reap(driver: sqlite3.Connection, session: int, at: float) -> int:
     """Remove a session whose worker is dead: its runs wait again, with one crash more. Return how many."""
-    driver.execute(CLOSE_SESSION, (session,))
+    _remove(driver, session)
     return release(driver, session, at, crash=1)
+
+
+def _remove(driver: sqlite3.Connection, session: int) -> None:
+    driver.execute(CLOSE_SESSION, (session,))
+    driver.execute(FREE_SLOTS, (session,))
 
 
 def claim(

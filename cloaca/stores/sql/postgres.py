@@ -7,11 +7,26 @@ shares a few more, and a last one listens. What is written and read is said in `
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from cloaca.errors import StoreUnavailable
-from cloaca.ports import Batch, Cached, History, NewRun, PlanRow, Poll, Receipt, RunRow, Submitted
+from cloaca.ports import (
+    Batch,
+    Cached,
+    Granted,
+    History,
+    NewRun,
+    PlanRow,
+    Poll,
+    QueueRow,
+    Receipt,
+    RunRow,
+    SlotRow,
+    Submitted,
+    Transaction,
+)
 from cloaca.stores.sql import (
     postgres_batches,
     postgres_caching,
@@ -20,11 +35,16 @@ from cloaca.stores.sql import (
     postgres_pruning,
     postgres_queries,
     postgres_schema,
+    postgres_slots,
     postgres_starts,
 )
 from cloaca.stores.sql.postgres_failures import shown, translated
 from cloaca.stores.sql.postgres_links import SERVER_CLOCK, Link, Links, Names, connect
 from cloaca.stores.sql.postgres_listening import Listener
+from cloaca.stores.sql.postgres_news import News
+
+if TYPE_CHECKING:
+    from cloaca.stores.sql.postgres_transactions import Bodies
 
 T = TypeVar("T")
 
@@ -42,7 +62,9 @@ class PostgresStore:
         self._names = Names(schema, self.clock)
         self._commits: Links | None = None
         self._requests: Links | None = None
-        self._listeners: list[Listener] = []
+        self._news = News(time.monotonic)
+        self._listener: Listener | None = None
+        self._bodies: Bodies | None = None
 
     def __repr__(self) -> str:
         return f"<PostgresStore {self.place} {self._names.schema}>"
@@ -58,19 +80,40 @@ class PostgresStore:
             raise
 
     async def close(self) -> None:
-        listeners, self._listeners = self._listeners, []
-        for listener in listeners:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            self._news.hear("")  # whoever waits finds the store closed
             await listener.stop()
+        bodies, self._bodies = self._bodies, None
+        if bodies is not None:
+            await bodies.close()
         links, self._commits, self._requests = (self._commits, self._requests), None, None
         for each in links:
             if each is not None:
                 await each.close()
 
-    async def watch(self, wake: Callable[[], None]) -> None:
+    async def watch(self, wake: Callable[[], None]) -> bool:
+        self._news.watch(wake)
+        return await self._listens()
+
+    async def follow(self, run: int, wake: Callable[[], None]) -> bool:
+        request = self._news.follow(run, wake)
+        listens = await self._listens()
+        if listens and request is not None:
+            await self._ask(lambda link: link.ask(postgres_starts.TELL, link.names.channel, request))
+        return listens
+
+    def unfollow(self, run: int, wake: Callable[[], None]) -> None:
+        self._news.unfollow(run, wake)
+
+    async def _listens(self) -> bool:
+        """Listen, if nobody does yet; return False if that is not possible here."""
         self._open()
-        listener = Listener(self._connect, wake)
-        self._listeners.append(listener)
-        await listener.start()
+        if self._listener is None:
+            self._listener = Listener(self._connect, self._news.hear)
+            self._listener.start()
+        await self._listener.tried.wait()
+        return self._listener.can_hear
 
     async def open_session(self, name: str, at: float, until: float) -> int:
         return await self._ask(lambda link: postgres_ownership.open_session(link, name, at, until - at))
@@ -79,7 +122,18 @@ class PostgresStore:
         await self._ask(lambda link: postgres_ownership.close_session(link, session, at))
 
     async def transact(self, batch: Batch) -> Receipt:
-        return await self._use(self._commits, lambda link: postgres_batches.write(link, batch))
+        return await self._use(self._commits, lambda link: postgres_batches.write(link, batch, self._told(batch)))
+
+    def _told(self, batch: Batch) -> str | None:
+        return self._news.about(batch.concerned()) if self._news.is_followed else None
+
+    def transaction(self, *, is_async: bool) -> Transaction:
+        from cloaca.stores.sql.postgres_transactions import Bodies  # noqa: PLC0415 - only who needs sessions loads them
+
+        self._open()
+        if self._bodies is None:
+            self._bodies = Bodies(self.place, self._names, self._connect, self.transact, self._told)
+        return self._bodies.transaction(is_async=is_async)
 
     async def submit(self, plan: PlanRow, run: NewRun) -> Submitted:
         return await self._ask(lambda link: postgres_starts.submit(link, plan, run))
@@ -94,8 +148,20 @@ class PostgresStore:
     async def reap(self, at: float, *, sparing: int | None = None) -> int:
         return await self._ask(lambda link: postgres_ownership.reap(link, at, sparing))
 
-    async def poll(self, session: int, workflows: Sequence[str], at: float) -> Poll:
-        return await self._read(lambda link: postgres_ownership.poll(link, session, workflows))
+    async def poll(
+        self, session: int, workflows: Sequence[str], at: float, *, renew_until: float | None = None
+    ) -> Poll:
+        lease_s = None if renew_until is None else renew_until - at
+        return await self._read(lambda link: postgres_ownership.poll(link, session, workflows, lease_s))
+
+    async def declare(self, queues: Sequence[QueueRow]) -> list[QueueRow]:
+        return await self._ask(lambda link: postgres_slots.declare(link, queues)) if queues else []
+
+    async def queues(self) -> list[QueueRow]:
+        return await self._read(postgres_slots.queues)
+
+    async def acquire(self, session: int, wanted: Sequence[SlotRow], at: float) -> Granted:
+        return await self._ask(lambda link: postgres_slots.acquire(link, session, wanted))
 
     async def cancel(self, run: int, at: float) -> str | None:
         return await self._ask(lambda link: postgres_ownership.cancel(link, run, at))

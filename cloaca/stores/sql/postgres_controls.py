@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from cloaca.ports import NewRun, NoteRow, PlanRow, RunRow, TaskRow
 from cloaca.stores.sql.postgres_batches import NOTES
 from cloaca.stores.sql.postgres_links import Link, transaction
+from cloaca.stores.sql.postgres_news import ABOUT
 from cloaca.stores.sql.postgres_queries import RUN
 from cloaca.stores.sql.postgres_queries import run as row_of
-from cloaca.stores.sql.postgres_starts import INSERT_PLANS, WAKE, columns, insert_run, part
+from cloaca.stores.sql.postgres_starts import INSERT_PLANS, TELL, WAKE, columns, insert_run, part
 from cloaca.stores.sql.queries import FINAL
 from cloaca.stores.sql.statements import columns as names
 
@@ -47,6 +48,7 @@ async def pause(link: Link, run: int, at: float) -> RunRow | None:
         if row.owner is None:
             await link.ask(PAUSE, run)
             await _note(link, NoteRow(run, at, "run_paused", None, ""))
+            await link.ask(TELL, link.names.channel, f"{ABOUT} {run}")
         else:
             await link.ask(ASK_TO_PAUSE, run)
             await link.ask(WAKE, link.names.channel)

@@ -48,7 +48,9 @@ class Names:
         """Return the text of a statement, in which ``?`` stands for the next value."""
         head, *rest = statement.split("?")
         text = head + "".join(f"${number}{part}" for number, part in enumerate(rest, 1))
-        return ARRAY.sub(r"\1::text\2", text).replace("{now}", self._clock).replace("{schema}", self.schema)
+        instant = self._clock.replace("now()", "clock_timestamp()")  # not that of the transaction's beginning
+        filled = ARRAY.sub(r"\1::text\2", text).replace("{now}", self._clock).replace("{instant}", instant)
+        return filled.replace("{schema}", self.schema)
 
 
 class Link:

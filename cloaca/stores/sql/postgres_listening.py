@@ -1,7 +1,8 @@
 """A connection that listens for news of other processes, and comes back by itself when it was lost.
 
 What is said while nobody listens is lost with it; so whoever listens is woken once it listens again, and looks for work
-now and then anyway. Behind a pooler that shares servers nobody can listen. It knows channels, not what is announced.
+now and then anyway. Behind a pooler that shares servers nobody can listen. What is announced is said in
+``postgres_news``.
 """
 
 from __future__ import annotations
@@ -22,17 +23,20 @@ CHECK_S = 60.0  # a connection that says nothing may have been cut off without a
 
 
 class Listener:
-    """Calls ``wake`` when something is announced on the channel of a schema."""
+    """Calls ``hear`` with what is announced on the channel of a schema, and with "" when it may have missed something.
 
-    def __init__(self, connect: Callable[[], Awaitable[Link]], wake: Callable[[], None]) -> None:
-        self._connect, self._wake = connect, wake
+    ``can_hear`` is False once it has found out that nobody can listen here.
+    """
+
+    def __init__(self, connect: Callable[[], Awaitable[Link]], hear: Callable[[str], None]) -> None:
+        self._connect, self._hear = connect, hear
+        self.can_hear = True
         self._listening: asyncio.Task[None] | None = None
-        self._tried = asyncio.Event()
+        self.tried = asyncio.Event()  # it listens, or that has failed for the first time
 
-    async def start(self) -> None:
-        """Listen from now on; return once that works or has failed for the first time."""
+    def start(self) -> None:
+        """Listen from now on."""
         self._listening = asyncio.get_running_loop().create_task(self._keep_listening())
-        await self._tried.wait()
 
     async def stop(self) -> None:
         """Listen no more."""
@@ -48,6 +52,7 @@ class Listener:
                 try:
                     if not await link.has_server_of_its_own():
                         logger.info("A pooler is before the database: news of other processes is polled for")
+                        self.can_hear = False
                         return
                     pause = FIRST_PAUSE_S
                     await self._listen(link)
@@ -56,7 +61,7 @@ class Listener:
             except (StoreError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
                 logger.info("Nobody listens for news of other processes, will try again: %s", error)
             finally:
-                self._tried.set()
+                self.tried.set()
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_S)
 
@@ -64,9 +69,9 @@ class Listener:
         """Listen until the connection is lost."""
         lost = asyncio.Event()
         link.connection.add_termination_listener(lambda _: lost.set())
-        await link.connection.add_listener(link.names.channel, lambda *_: self._wake())
-        self._tried.set()
-        self._wake()
+        await link.connection.add_listener(link.names.channel, lambda *said: self._hear(said[-1]))
+        self.tried.set()
+        self._hear("")
         while not link.connection.is_closed():
             try:
                 await asyncio.wait_for(lost.wait(), CHECK_S)

@@ -10,14 +10,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cloaca.ports import GIVEN_UP, History, Poll, RunRow
-from cloaca.stores.sql.postgres_batches import lost, release
+from cloaca.stores.sql.postgres_batches import release
 from cloaca.stores.sql.postgres_links import Link, transaction
+from cloaca.stores.sql.postgres_news import ABOUT
 from cloaca.stores.sql.postgres_queries import RUN_COLUMNS, histories
 from cloaca.stores.sql.postgres_starts import ids
+from cloaca.stores.sql.statements import lost
 from cloaca.stores.sql.tables import QUEUED, SUSPECT
 
 OPEN_SESSION = (
     "INSERT INTO {schema}.cloaca_session (name, started_at, expires_at) VALUES (?, ?, {now} + ?) RETURNING id"
+)
+FREE_SLOTS = (
+    "WITH gone AS (DELETE FROM {schema}.cloaca_slot WHERE session = ANY(?::int8[]) RETURNING session) "
+    "SELECT count(pg_notify(?, '')) FROM gone"
 )
 CLOSE_SESSION = "DELETE FROM {schema}.cloaca_session WHERE id = ? RETURNING id"
 # Whoever is just committing or renewing is alive.
@@ -30,33 +36,36 @@ CLOSE_EXPIRED = (
 def _waiting(condition: str, rest: str) -> str:
     """Runs of several workflows that wait: an index has them in order, so no more than the limit is read of each."""
     return (
-        "unnest(?::text[]) AS wanted(workflow), LATERAL (SELECT id FROM {schema}.cloaca_run "
+        "unnest(?::text[]) AS wanted(workflow), LATERAL (SELECT id, priority FROM {schema}.cloaca_run "
         f"WHERE {condition} AND workflow = wanted.workflow {rest}) AS waiting"
     )
 
 
 def _claim(condition: str) -> str:
     # What others are just claiming is skipped. Of several workflows more may be locked than are taken, for a moment.
-    found = _waiting(condition, "ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED")
+    found = _waiting(condition, "ORDER BY priority DESC, id LIMIT ? FOR UPDATE SKIP LOCKED")
     return (
         "WITH s AS MATERIALIZED (SELECT id FROM {schema}.cloaca_session WHERE id = ? FOR KEY SHARE), "
-        f"found AS MATERIALIZED (SELECT waiting.id FROM {found} WHERE EXISTS (SELECT 1 FROM s) ORDER BY 1 LIMIT ?), "
+        f"found AS MATERIALIZED (SELECT waiting.id FROM {found} WHERE EXISTS (SELECT 1 FROM s) "
+        "ORDER BY waiting.priority DESC, waiting.id LIMIT ?), "
         "taken AS (UPDATE {schema}.cloaca_run AS run SET status = 'running', owner = s.id, "
         "started_at = coalesce(run.started_at, ?::float8) FROM s, found WHERE run.id = found.id RETURNING run.*) "
         f"SELECT s.id AS session, {', '.join('taken.' + name for name in RUN_COLUMNS.split(', '))} "
-        "FROM s LEFT JOIN taken ON true ORDER BY taken.id"
+        "FROM s LEFT JOIN taken ON true ORDER BY taken.priority DESC, taken.id"
     )
 
 
 CLAIM = _claim(QUEUED)
 CLAIM_SUSPECTS = _claim(SUSPECT)
-POLL = (
-    f"SELECT EXISTS (SELECT 1 FROM {_waiting(QUEUED, 'LIMIT 1')}), "
+FOUND = (
+    f"EXISTS (SELECT 1 FROM {_waiting(QUEUED, 'LIMIT 1')}), "
     f"EXISTS (SELECT 1 FROM {_waiting(SUSPECT, 'LIMIT 1')}), "
-    "EXISTS (SELECT 1 FROM {schema}.cloaca_session WHERE expires_at < {now} AND id <> ?), "
+    "(SELECT min(expires_at) - {now} FROM {schema}.cloaca_session WHERE id <> ?), "
     "(SELECT string_agg(id::text, ' ') FROM {schema}.cloaca_run WHERE owner = ? AND cancel_requested), "
     "(SELECT string_agg(id::text, ' ') FROM {schema}.cloaca_run WHERE owner = ? AND pausing IS NOT NULL)"
 )
+POLL = f"SELECT {FOUND}"
+RENEWING_POLL = f"UPDATE {{schema}}.cloaca_session SET expires_at = {{now}} + ? WHERE id = ? RETURNING {FOUND}"
 CANCEL = (
     "WITH found AS MATERIALIZED (SELECT id, owner, status, status = 'blocked' AND (cancel_requested OR closing IS NOT "
     "NULL) AS stuck, owner IS NULL AND NOT epilogue AS free, coalesce(closing::json ->> 'status', 'cancelled') AS "
@@ -68,7 +77,8 @@ CANCEL = (
     "reason = CASE WHEN f.stuck THEN ? WHEN f.owner IS NULL THEN NULL ELSE run.reason END, "
     "cancel_requested = NOT (f.stuck OR f.free), closing = CASE WHEN f.stuck THEN NULL ELSE run.closing END "
     "FROM found AS f WHERE run.id = f.id RETURNING run.status, run.cancel_requested) "
-    "SELECT status, (SELECT count(pg_notify(?, '')) FROM stopped WHERE cancel_requested) FROM stopped"
+    "SELECT status, (SELECT count(pg_notify(?, CASE WHEN cancel_requested THEN '' ELSE ?::text END)) FROM stopped) "
+    "FROM stopped"
 )
 STATUS = "SELECT status FROM {schema}.cloaca_run WHERE id = ?"
 BLOCK = (
@@ -95,6 +105,7 @@ async def close_session(link: Link, session: int, at: float) -> None:
     """Remove a session in order: its runs wait for other workers again."""
     async with transaction(link):
         if await link.ask(CLOSE_SESSION, session):
+            await link.ask(FREE_SLOTS, [session], link.names.channel)
             await release(link, [session], at, crash=0)
 
 
@@ -102,7 +113,10 @@ async def reap(link: Link, at: float, sparing: int | None) -> int:
     """Remove the sessions whose lease has run out: their runs wait again, with one crash more. Return how many."""
     async with transaction(link):
         dead = [row[0] for row in await link.ask(CLOSE_EXPIRED, sparing)]
-        return await release(link, dead, at, crash=1) if dead else 0
+        if not dead:
+            return 0
+        await link.ask(FREE_SLOTS, dead, link.names.channel)
+        return await release(link, dead, at, crash=1)
 
 
 async def claim(
@@ -119,17 +133,25 @@ async def claim(
         return await histories(link, runs) if runs else []
 
 
-async def poll(link: Link, session: int, workflows: Sequence[str]) -> Poll:
-    """Look for work."""
+async def poll(link: Link, session: int, workflows: Sequence[str], lease_s: float | None) -> Poll:
+    """Look for work; renew the lease of the session for so many seconds if asked. Raises LeaseLost."""
     wanted = list(workflows)
-    [row] = await link.ask(POLL, wanted, wanted, session, session, session)
-    claimable, waits, expired, cancelling, pausing = row
-    return Poll(claimable, waits, expired, sorted(ids(cancelling)), ids(pausing))
+    values = (wanted, wanted, session, session, session)
+    if lease_s is None:
+        rows = await link.ask(POLL, *values)
+    else:
+        rows = await link.ask(RENEWING_POLL, lease_s, session, *values)
+    if not rows:
+        lost(session)
+    [(claimable, waits, lapse_s, cancelling, pausing)] = rows
+    expired = lapse_s is not None and lapse_s < 0
+    return Poll(claimable, waits, expired, sorted(ids(cancelling)), ids(pausing), lapse_s)
 
 
 async def cancel(link: Link, run: int, at: float) -> str | None:
     """Cancel a run that nobody drives, ask the driver of one that is driven; return its status, None if unknown."""
-    found = await link.ask(CANCEL, run, at, GIVEN_UP, link.names.channel) or await link.ask(STATUS, run)
+    asked = await link.ask(CANCEL, run, at, GIVEN_UP, link.names.channel, f"{ABOUT} {run}")
+    found = asked or await link.ask(STATUS, run)
     return str(found[0]["status"]) if found else None
 
 

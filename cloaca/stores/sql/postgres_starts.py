@@ -21,11 +21,13 @@ INSERT_PLANS = (
     "ON CONFLICT (digest) DO NOTHING"
 )
 INSERT_RUNS = (
-    "INSERT INTO {schema}.cloaca_run (id, workflow, version, plan, input, key, owner, created_at, epilogue, status, "
-    "started_at, crashes, cancel_requested) SELECT r.*, CASE WHEN r.owner IS NULL THEN 'pending' ELSE 'running' END, "
-    "CASE WHEN r.owner IS NOT NULL THEN r.created_at END, 0, false FROM {source} unnest(?::int8[], ?::text[], "
-    "?::text[], ?::text[], ?::text[], ?::text[], ?::int8[], ?::float8[], ?::bool[]) "
-    "AS r(id, workflow, version, plan, input, key, owner, created_at, epilogue) "
+    "INSERT INTO {schema}.cloaca_run (id, workflow, version, plan, input, key, owner, created_at, status, started_at, "
+    "crashes, cancel_requested, priority, epilogue) SELECT r.id, r.workflow, r.version, r.plan, r.input, r.key, "
+    "r.owner, r.created_at, CASE WHEN r.owner IS NULL THEN 'pending' ELSE 'running' END, "
+    "CASE WHEN r.owner IS NOT NULL THEN r.created_at END, 0, false, r.priority, r.epilogue FROM {source} "
+    "unnest(?::int8[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::int8[], ?::float8[], ?::int4[], "
+    "?::bool[]) "
+    "AS r(id, workflow, version, plan, input, key, owner, created_at, priority, epilogue) "
 )
 # An id that is taken is an error here: the runs are then inserted one by one.
 UNLESS_KEY = "ON CONFLICT (workflow, key) WHERE key IS NOT NULL DO NOTHING RETURNING id"
@@ -36,6 +38,7 @@ SAME_RUN = (
     "AND key IS NOT DISTINCT FROM ? AND created_at = ?"
 )
 WAKE = "SELECT pg_notify(?, '')"
+TELL = "SELECT pg_notify(?, ?)"
 CREATED = "(SELECT string_agg(id::text, ' ') FROM new_runs)"
 
 

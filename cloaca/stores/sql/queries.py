@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Select, select
 
-from cloaca.ports import AttemptRow, FailureRow, History, NoteRow, PlanRow, RunRow, TaskRow
-from cloaca.stores.sql.statements import columns
+from cloaca.ports import AttemptRow, FailureRow, History, NoteRow, PlanRow, Poll, RunRow, TaskRow
+from cloaca.stores.sql.statements import columns, lost
 from cloaca.stores.sql.tables import QUEUED, SUSPECT, Table
 
 T = TypeVar("T", TaskRow, FailureRow, AttemptRow, NoteRow)
@@ -30,7 +30,7 @@ def _of_runs(table: str, row: Any, key: str, order: str) -> str:
     return f"SELECT {names} FROM {table} WHERE {key} IN (SELECT value FROM json_each(?)) ORDER BY {order}"
 
 
-RUNS = _of_runs("cloaca_run", RunRow, "id", "id")
+RUNS = _of_runs("cloaca_run", RunRow, "id", "priority DESC, id")
 TASKS = _of_runs("cloaca_task", TaskRow, "run_id", "finished_at, name")
 FAILURES = _of_runs("cloaca_failure", FailureRow, "run_id", "id")
 ATTEMPTS = _of_runs("cloaca_attempt", AttemptRow, "run_id", "name")
@@ -38,11 +38,11 @@ NOTES = _of_runs("cloaca_note", NoteRow, "run_id", "id")
 
 
 def _queue(index: str, condition: str) -> str:
-    """The oldest of several workflows: no more than the limit is read of each, however many wait."""
+    """The first of several workflows: no more than the limit is read of each, however many wait."""
     return (
         "SELECT run.id FROM json_each(?) AS wanted CROSS JOIN cloaca_run AS run WHERE run.id IN "
         f"(SELECT id FROM cloaca_run INDEXED BY {index} WHERE {condition} AND workflow = wanted.value "
-        "ORDER BY id LIMIT ?) ORDER BY run.id LIMIT ?"
+        "ORDER BY priority DESC, id LIMIT ?) ORDER BY run.priority DESC, run.id LIMIT ?"
     )
 
 
@@ -55,12 +55,18 @@ def _any(index: str, condition: str) -> str:
 
 QUEUE = _queue("cloaca_run_queue", QUEUED)
 SUSPECTS = _queue("cloaca_run_suspects", SUSPECT)
-WAITING = f"SELECT {_any('cloaca_run_queue', QUEUED)}, {_any('cloaca_run_suspects', SUSPECT)}"
-CANCELLING = (
-    "SELECT id FROM cloaca_run INDEXED BY cloaca_run_cancelling WHERE owner = ? AND cancel_requested ORDER BY id"
-)
-PAUSING = "SELECT id FROM cloaca_run INDEXED BY cloaca_run_pausing WHERE owner = ? AND pausing IS NOT NULL"
 LEASES = "SELECT id, expires_at, lock_file FROM cloaca_session"
+# All that a look wants to know, as the columns of one row.
+FOUND = (
+    f"{_any('cloaca_run_queue', QUEUED)}, {_any('cloaca_run_suspects', SUSPECT)}, "
+    "(SELECT json_group_array(json_array(id, expires_at, lock_file)) FROM cloaca_session), "
+    "(SELECT json_group_array(id) FROM cloaca_run INDEXED BY cloaca_run_cancelling "
+    "WHERE owner = ? AND cancel_requested), "
+    "(SELECT json_group_array(id) FROM cloaca_run INDEXED BY cloaca_run_pausing "
+    "WHERE owner = ? AND pausing IS NOT NULL)"
+)
+LOOK = f"SELECT {FOUND}"
+RENEWING_LOOK = f"UPDATE cloaca_session SET expires_at = ? WHERE id = ? RETURNING {FOUND}"
 
 
 class Lease(NamedTuple):
@@ -72,26 +78,32 @@ class Lease(NamedTuple):
 
 
 def waiting(driver: sqlite3.Connection, workflows: Sequence[str], limit: int, *, suspects: bool) -> list[int]:
-    """Return the runs of these workflows that wait for a worker, oldest first."""
+    """Return the runs of these workflows that wait for a worker: by priority, then the oldest first."""
     statement = SUSPECTS if suspects else QUEUE
     return [row[0] for row in driver.execute(statement, (json.dumps(list(set(workflows))), limit, limit))]
 
 
-def any_waiting(driver: sqlite3.Connection, workflows: Sequence[str]) -> tuple[bool, bool]:
-    """Return whether runs of these workflows wait, and whether suspects do."""
+def look(
+    driver: sqlite3.Connection, session: int, workflows: Sequence[str], renew_until: float | None
+) -> tuple[Poll, list[Lease]]:
+    """Return what there is to do, by one statement, and every session; renew the lease if asked. Raises LeaseLost."""
     wanted = json.dumps(list(workflows))
-    runs, suspects = driver.execute(WAITING, (wanted, wanted)).fetchone()
-    return bool(runs), bool(suspects)
+    values = (wanted, wanted, session, session)
+    if renew_until is None:
+        rows = driver.execute(LOOK, values).fetchall()
+    else:  # a statement outside of transactions: a commit of its own, once all rows are fetched
+        rows = driver.execute(RENEWING_LOOK, (renew_until, session, *values)).fetchall()
+    if not rows:
+        lost(session)
+    [(runs, suspects, leases, cancelling, pausing)] = rows
+    poll = Poll(bool(runs), bool(suspects), False, sorted(json.loads(cancelling)), frozenset(json.loads(pausing)))
+    return poll, [Lease._make(lease) for lease in json.loads(leases)]
 
 
-def cancelling(driver: sqlite3.Connection, session: int) -> list[int]:
-    """Return the runs of a session that were asked to stop."""
-    return [row[0] for row in driver.execute(CANCELLING, (session,))]
-
-
-def pausing(driver: sqlite3.Connection, session: int) -> frozenset[int]:
-    """Return the runs of a session that were asked to pause."""
-    return frozenset(row[0] for row in driver.execute(PAUSING, (session,)))
+def page_of(driver: sqlite3.Connection, table: str) -> int:
+    """Return the first page of a table, which is the only one of a small table."""
+    [page] = driver.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+    return int(page)
 
 
 def leases(driver: sqlite3.Connection) -> list[Lease]:
@@ -100,7 +112,7 @@ def leases(driver: sqlite3.Connection) -> list[Lease]:
 
 
 def histories(driver: sqlite3.Connection, runs: Sequence[int]) -> list[History]:
-    """Return all that is stored about ``runs``, by id: five statements, however many runs."""
+    """Return all that is stored about ``runs``, by priority and id: five statements, however many runs."""
     wanted = (json.dumps(list(runs)),)
     found = [_run_row(row) for row in driver.execute(RUNS, wanted)]
     tasks = _grouped(map(TaskRow._make, driver.execute(TASKS, wanted)))

@@ -10,18 +10,35 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from sqlalchemy import Connection
 
 from cloaca.errors import InvalidDatabaseUrl, StoreUnavailable
-from cloaca.ports import Batch, Cached, History, NewRun, PlanRow, Poll, Receipt, RunRow, Submitted
-from cloaca.stores.sql import caching, controls, ownership, pruning, queries, schema, statements
+from cloaca.ports import (
+    Batch,
+    Cached,
+    Granted,
+    History,
+    NewRun,
+    PlanRow,
+    Poll,
+    QueueRow,
+    Receipt,
+    RunRow,
+    SlotRow,
+    Submitted,
+    Transaction,
+)
+from cloaca.stores.sql import caching, controls, log_index, ownership, pruning, queries, schema, slots, statements
 from cloaca.stores.sql.connections import driver_of, engine_of, keep_log, opened, transaction
 from cloaca.stores.sql.failures import translated
 from cloaca.stores.sql.locks import LockFile
+from cloaca.stores.sql.sqlite_bodies import Bodies
+from cloaca.stores.sql.sqlite_watching import Watcher
 
 T = TypeVar("T")
 
@@ -38,6 +55,10 @@ class SqliteStore:
         self._locks: LockFile | None = None
         self._file: tuple[int, int] | None = None  # which file is open, whatever lies at the path later
         self._sessions: set[int] = set()  # of this store: that they live needs no proof
+        self._peers: list[queries.Lease] = []  # of the last look
+        self._index: log_index.LogIndex | None = None
+        self._watcher: Watcher | None = None
+        self._bodies = Bodies(self)
 
     async def open(self) -> None:
         if self._writer is not None:
@@ -49,18 +70,37 @@ class SqliteStore:
         except BaseException:
             await self.close()
             raise
+        if self._index is not None:
+            self._watcher = Watcher(self._index.take_news, self._peer_died)
 
     async def close(self) -> None:
         if self._writer is None or self._reader is None:
             return
+        if self._watcher is not None:
+            self._watcher.tell()  # whoever waits finds the store closed
+            self._watcher.stop()
+            self._watcher = None
+        await self._bodies.close()
         reader, writer = self._reader, self._writer
         self._reader = self._writer = None
         closing = writer.submit(self._close, reader)
         writer.shutdown(wait=False)  # what was called before is still done
         await asyncio.shield(asyncio.wrap_future(closing))
 
-    async def watch(self, wake: Callable[[], None]) -> None:
-        """A file says nothing: who shares it looks from time to time."""
+    async def watch(self, wake: Callable[[], None]) -> bool:
+        if self._watcher is None:
+            return False
+        self._watcher.add(wake)
+        return True
+
+    async def follow(self, run: int, wake: Callable[[], None]) -> bool:
+        """Whatever another process commits may be about the run."""
+        self.unfollow(run, wake)
+        return await self.watch(wake)
+
+    def unfollow(self, run: int, wake: Callable[[], None]) -> None:
+        if self._watcher is not None:
+            self._watcher.remove(wake)
 
     async def open_session(self, name: str, at: float, until: float) -> int:
         return await self._call(self._writer, lambda: self._open_session(name, at, until))
@@ -75,6 +115,9 @@ class SqliteStore:
 
     async def transact(self, batch: Batch) -> Receipt:
         return await self._write(lambda driver: statements.write(driver, batch))
+
+    def transaction(self, *, is_async: bool) -> Transaction:
+        return self._bodies.transaction(is_async=is_async)
 
     async def submit(self, plan: PlanRow, run: NewRun) -> Submitted:
         def insert(driver: sqlite3.Connection) -> Submitted:
@@ -92,20 +135,36 @@ class SqliteStore:
 
     async def reap(self, at: float, *, sparing: int | None = None) -> int:
         def reap(driver: sqlite3.Connection) -> int:
-            dead = self._dead(driver, at, sparing)
-            return sum(ownership.reap(driver, session, at) for session in dead)
+            leases = [lease for lease in queries.leases(driver) if lease.session != sparing]
+            return sum(ownership.reap(driver, session, at) for session in self._dead(leases, at))
 
         return await self._write(reap)
 
-    async def poll(self, session: int, workflows: Sequence[str], at: float) -> Poll:
-        def look(reading: Connection) -> Poll:
-            driver = driver_of(reading)
-            claimable, suspects = queries.any_waiting(driver, workflows)
-            expired = bool(self._dead(driver, at, session))
-            cancelling, pausing = queries.cancelling(driver, session), queries.pausing(driver, session)
-            return Poll(claimable, suspects, expired, cancelling, pausing)
+    async def poll(
+        self, session: int, workflows: Sequence[str], at: float, *, renew_until: float | None = None
+    ) -> Poll:
+        def look(driver: sqlite3.Connection) -> Poll:
+            poll, leases = queries.look(driver, session, workflows, renew_until)
+            self._peers = [lease for lease in leases if lease.session != session]
+            lapse_s = min((lease.until - at for lease in self._peers), default=None)
+            return replace(poll, expired=bool(self._dead(self._peers, at)), lapse_s=lapse_s)
 
-        return await self._read(look)
+        def renew() -> Poll:
+            with self._alone() as driver, self._ours():
+                return look(driver)
+
+        if renew_until is None:
+            return await self._read(lambda reading: look(driver_of(reading)))
+        return await self._call(self._writer, renew)
+
+    async def declare(self, queues: Sequence[QueueRow]) -> list[QueueRow]:
+        return await self._write(lambda driver: slots.declare(driver, queues))
+
+    async def queues(self) -> list[QueueRow]:
+        return await self._read(lambda reading: slots.queues(driver_of(reading)))
+
+    async def acquire(self, session: int, wanted: Sequence[SlotRow], at: float) -> Granted:
+        return await self._write(lambda driver: slots.acquire(driver, session, wanted, at))
 
     async def cancel(self, run: int, at: float) -> str | None:
         return await self._write(lambda driver: ownership.cancel(driver, run, at))
@@ -177,6 +236,9 @@ class SqliteStore:
                     schema.create(self.path, self._writing)
             self._reading = opened(engine)
             self._file = _identity(self.path)
+            if log_index.AVAILABLE:
+                quiet_page = queries.page_of(driver, "cloaca_session")
+                self._index = log_index.LogIndex(self.path.resolve(), quiet_page)
 
     def _refuse_path(self) -> None:
         if "\0" in str(self.path):
@@ -206,20 +268,43 @@ class SqliteStore:
         for connection in (self._reading, self._writing):
             if connection is not None:
                 connection.close()
+        if self._index is not None:
+            self._index.close()
         if self._locks is not None:
             self._locks.close()
-        self._reading = self._writing = self._locks = None
+        self._reading = self._writing = self._locks = self._index = None
         self._sessions.clear()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._alone() as driver, ExitStack() as left, transaction(driver):
+            left.enter_context(self._ours())  # entered once nobody else can commit, left when it is committed
+            yield driver
+
+    @contextmanager
+    def _alone(self) -> Iterator[sqlite3.Connection]:
+        """Write while the other processes with a store on this file don't."""
         assert self._writing is not None
-        assert self._locks is not None
         driver = driver_of(self._writing)
+        with self._bodies.turn(), self._gate(), translated(self.path):
+            yield driver
+
+    @contextmanager
+    def _gate(self) -> Iterator[None]:
+        """Hold the writers' gate to the file that was opened."""
+        assert self._locks is not None
         with translated(self.path), self._locks.gate():
             self._check_file()
-            with transaction(driver):
-                yield driver
+            yield
+
+    @contextmanager
+    def way_in(self) -> Iterator[None]:
+        """Hold the writers' gate for a body: what is committed meanwhile is this store's own."""
+        with self._gate(), self._ours():
+            yield
+
+    def _ours(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._index is None else self._index.ours()
 
     def _open_session(self, name: str, at: float, until: float) -> int:
         assert self._locks is not None
@@ -241,10 +326,16 @@ class SqliteStore:
         if self._locks is not None and session:
             self._locks.leave(session)
 
-    def _dead(self, driver: sqlite3.Connection, at: float, sparing: int | None) -> list[int]:
+    def _dead(self, leases: Sequence[queries.Lease], at: float) -> list[int]:
         """The sessions whose lease has run out, and those whose process is known to be gone."""
-        leases = [lease for lease in queries.leases(driver) if lease.session != sparing]
         return [lease.session for lease in leases if lease.until < at or self._has_died(lease)]
+
+    def _peer_died(self) -> bool:
+        """Whether the process of a session that was seen at the last look is gone since."""
+        died = any(self._has_died(lease) for lease in self._peers)
+        if died:
+            self._peers = []  # until the next look: it is said once
+        return died
 
     def _has_died(self, lease: queries.Lease) -> bool:
         if self._locks is None or lease.lock_file is None or lease.session in self._sessions:

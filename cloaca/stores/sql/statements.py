@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from cloaca.errors import LeaseLost
 from cloaca.ports import AttemptRow, Batch, EndRow, FailureRow, NewRun, PlanRow, Receipt, Submitted, TaskRow
@@ -28,6 +28,7 @@ def insert(table: str, names: Sequence[str]) -> str:
 
 
 RENEW = "UPDATE cloaca_session SET expires_at = ? WHERE id = ?"
+LENGTHEN = "UPDATE cloaca_session SET expires_at = expires_at + ? WHERE expires_at > ?"
 FENCE = "SELECT 1 FROM cloaca_session WHERE id = ?"
 ABSOLVE = "UPDATE cloaca_run SET crashes = crashes - 1 WHERE id = ? AND crashes > 0 AND finished_at IS NULL"
 INSERT_PLAN = insert("cloaca_plan", columns(PlanRow)) + " ON CONFLICT (digest) DO NOTHING"
@@ -49,6 +50,7 @@ SHOW_ATTEMPT = (
     "beat_at = excluded.beat_at"
 )
 HIDE_ATTEMPT = "DELETE FROM cloaca_attempt WHERE run_id = ? AND name = ? AND session = ?"
+FREE_SLOT = "DELETE FROM cloaca_slot WHERE session = ? AND ticket = ?"
 HIDE_ATTEMPTS = "DELETE FROM cloaca_attempt WHERE run_id IN (SELECT value FROM json_each(?))"
 # A note about a run that is gone is left out, and so is one that is there already.
 INSERT_NOTE = (
@@ -81,6 +83,8 @@ def write(driver: sqlite3.Connection, batch: Batch) -> Receipt:
     _insert(driver, INSERT_FAILURE + again, batch.failures, foreign)
     _insert(driver, SHOW_ATTEMPT, batch.attempts, foreign)
     _insert(driver, HIDE_ATTEMPT, [(run, name, batch.session) for run, name in batch.settled], frozenset())
+    if batch.freed:
+        driver.executemany(FREE_SLOT, [(batch.session, ticket) for ticket in batch.freed])
     if batch.notes:
         driver.executemany(INSERT_NOTE, [note._asdict() for note in batch.notes])
     if batch.absolved:
@@ -106,7 +110,12 @@ def fence(driver: sqlite3.Connection, session: int, renew_until: float | None = 
     else:
         alive = driver.execute(RENEW, (renew_until, session)).rowcount == 1
     if not alive:
-        raise LeaseLost(f"session {session} was taken for dead: its runs have gone to other workers")
+        lost(session)
+
+
+def lost(session: int) -> NoReturn:
+    """Refuse to go on for a session that is gone."""
+    raise LeaseLost(f"session {session} was taken for dead: its runs have gone to other workers")
 
 
 def insert_run(driver: sqlite3.Connection, run: NewRun) -> Submitted:

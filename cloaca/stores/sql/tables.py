@@ -6,7 +6,7 @@ columns mean stands with the rows in ``ports``.
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Index, Integer, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, Column, Index, Integer, Text, TextClause, UniqueConstraint, text
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
@@ -19,6 +19,9 @@ QUEUED = f"status = 'pending' AND crashes < {SUSPECT_CRASHES}"
 SUSPECT = f"status = 'pending' AND crashes >= {SUSPECT_CRASHES}"
 
 
+FIRST = text("priority DESC")  # of several rows in one queue
+
+
 class Table(SQLModel, registry=registry()):
     """The root of cloaca's own tables."""
 
@@ -28,7 +31,7 @@ def _whole(**options: Any) -> Column[int]:
     return Column(BigInteger().with_variant(Integer, "sqlite"), **{"nullable": False, **options})
 
 
-def _partial(name: str, *columns: str, where: str, **options: Any) -> Index:
+def _partial(name: str, *columns: str | TextClause, where: str, **options: Any) -> Index:
     """An index of the rows of which ``where`` is true."""
     return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where), **options)
 
@@ -77,8 +80,8 @@ class Run(Table, table=True):
 
     __tablename__ = "cloaca_run"
     __table_args__ = (
-        _partial("cloaca_run_queue", "workflow", "id", where=QUEUED),
-        _partial("cloaca_run_suspects", "workflow", "id", where=SUSPECT),
+        _partial("cloaca_run_queue", "workflow", FIRST, "id", where=QUEUED),
+        _partial("cloaca_run_suspects", "workflow", FIRST, "id", where=SUSPECT),
         _partial("cloaca_run_owned", "owner", where="status = 'running'"),
         _partial("cloaca_run_cancelling", "owner", where="cancel_requested"),
         _partial("cloaca_run_pausing", "owner", where="pausing IS NOT NULL"),
@@ -106,6 +109,7 @@ class Run(Table, table=True):
     cancel_requested: bool = Field(default=False, sa_column_kwargs={"server_default": "0"})
     pausing: str | None = None
     earlier: str | None = Field(default=None, sa_column=Column(Text))
+    priority: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     epilogue: bool = Field(default=False, sa_column_kwargs={"server_default": "0"})
     closing: str | None = Field(default=None, sa_column=Column(Text))
 
@@ -184,3 +188,49 @@ class Note(Table, table=True):
     kind: str
     task: str | None = None
     detail: str
+
+
+class Queue(Table, table=True):
+    """The limits of a queue, as they were last declared. ``started`` is the number of its latest start, for the rate.
+
+    Whoever gives out slots on PostgreSQL holds this row.
+    """
+
+    __tablename__ = "cloaca_queue"
+
+    name: str = Field(primary_key=True)
+    concurrency: int | None = None
+    starts: int | None = None
+    window_s: float | None = None
+    started: int = Field(default=0, sa_column=_whole(server_default="0"))
+
+
+class Slot(Table, table=True):
+    """A slot that a session holds in a queue, or waits for. It goes with the session; a run that is pruned leaves it.
+
+    ``run`` is not called as in other tables, because a body that can't be stopped may hold its slot after its run.
+    """
+
+    __tablename__ = "cloaca_slot"
+    __table_args__ = (
+        _partial("cloaca_slot_waiting", "queue", FIRST, "run", "session", "ticket", where="NOT held"),
+        _partial("cloaca_slot_held", "queue", where="held"),
+    )
+
+    session: int = Field(sa_column=_whole(primary_key=True, autoincrement=False))
+    ticket: int = Field(sa_column=_whole(primary_key=True, autoincrement=False))
+    queue: str
+    priority: int
+    run: int = Field(sa_column=_whole())
+    task: str
+    held: bool
+
+
+class Start(Table, table=True):
+    """An attempt that has started in a queue with a rate. Gone once it no longer counts."""
+
+    __tablename__ = "cloaca_start"
+
+    queue: str = Field(primary_key=True)
+    at: float = Field(primary_key=True)
+    number: int = Field(sa_column=_whole(primary_key=True, autoincrement=False))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from cloaca.errors import LeaseLost
 from cloaca.ports import SUSPECT_CRASHES, Batch, Poll, Store, Submitted
 from tests.stores.conformance.suite import claimed, guarantee, history_of
 from tests.stores.rows import (
@@ -219,6 +222,34 @@ async def a_look_sees_work_and_the_dead(store: Store) -> None:
     assert not (await store.poll(session, [], AT + 10)).expired
     assert (await store.poll(session, [], AT + 10.5)).expired
     assert not (await store.poll(other, [], AT + 10.5)).expired  # whoever looks is alive
+
+
+@guarantee
+async def a_look_says_when_the_first_lease_of_another_runs_out(store: Store) -> None:
+    session = await session_of(store, until=AT + 1)
+    assert (await store.poll(session, [], AT)).lapse_s is None
+    for until in (AT + 30, AT + 10, AT + 20):
+        await session_of(store, until=until)
+    lapses = [(await store.poll(session, [], AT + since)).lapse_s for since in (0, 4, 12)]
+    assert lapses == [pytest.approx(10), pytest.approx(6), pytest.approx(-2)]
+
+
+@guarantee
+async def a_look_renews_the_lease_if_asked(store: Store) -> None:
+    session, other = await session_of(store, until=AT + 10), await session_of(store)
+    await waiting(store, 1)
+    await owned(store, session, 2, 3)
+    assert await store.cancel(2, AT) == "running"
+    await store.pause(3, AT)
+    found = await store.poll(session, ["orders"], AT, renew_until=AT + 50)
+    assert found == Poll(True, False, False, [2], frozenset({3}))
+    assert await store.reap(AT + 50, sparing=other) == 0
+    assert not (await store.poll(other, [], AT + 50)).expired
+    assert (await store.poll(other, [], AT + 51)).expired
+    assert await store.reap(AT + 51, sparing=other) == 0  # one is cancelled, one paused
+    with pytest.raises(LeaseLost):
+        await store.poll(session, ["orders"], AT, renew_until=AT + 99)
+    assert await store.poll(session, ["orders"], AT) == Poll(True, False, False, [])
 
 
 @guarantee

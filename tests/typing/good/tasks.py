@@ -30,7 +30,13 @@ def with_parentheses(pick: Pick) -> Tally:
     return Tally(total=len(pick.sku))
 
 
-@task(name="n", retry=Retry(attempts=3, backoff="linear", delay=timedelta(seconds=1)), timeout=3.5, tags=("a", "b"))
+@task(
+    name="n",
+    retry=Retry(attempts=3, backoff="linear", delay=timedelta(seconds=1)),
+    timeout=3.5,
+    queue="mail",
+    tags=("a", "b"),
+)
 def with_options(pick: Pick, bill: Charge, *, ctx: TaskContext) -> Result[Tally, Declined]:
     if bill.amount < 0:
         return Failure(Declined(reason=ctx.task))

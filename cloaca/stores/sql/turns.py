@@ -1,0 +1,49 @@
+"""Whose turn it is to write, among the threads and coroutines of one process: first come, first served.
+
+It knows futures, not what is written.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future
+from threading import Lock
+
+Turn = Future[None]
+
+
+class Turns:
+    """One turn at a time. A turn that is cancelled before it came is passed over."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._waiting: deque[Turn] = deque()
+        self._taken = False
+
+    def ask(self) -> Turn:
+        """Return a turn: it is done once it has come. Whoever had it must ``leave``."""
+        turn: Turn = Future()
+        with self._lock:
+            if self._taken:
+                self._waiting.append(turn)
+                return turn
+            self._taken = True
+        turn.set_result(None)
+        return turn
+
+    def leave(self) -> None:
+        """Give the turn to who has waited longest."""
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._taken = False
+                    return
+                turn = self._waiting.popleft()
+            if turn.set_running_or_notify_cancel():
+                turn.set_result(None)
+                return
+
+    def give_up(self, turn: Turn) -> None:
+        """Be done with a turn, whether it has come or not."""
+        if not turn.cancel():
+            self.leave()
