@@ -72,8 +72,8 @@ class Signature(Generic[M]):
 
     ``output`` is None for a task that writes nothing; ``answers`` says whether the body returns a ``Result``, whose
     error model is ``error``; ``context`` is the keyword-only parameter that takes the ``TaskContext``, if any,
-    ``session`` the one that takes the database session of the completing transaction, ``run_failure`` the one that takes
-    the ``RunFailure``.
+    ``session`` the one that takes the database session of the completing transaction, ``run_failure`` the one that
+    takes the ``RunFailure``.
     """
 
     parameters: tuple[Parameter[M], ...]

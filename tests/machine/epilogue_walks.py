@@ -148,7 +148,9 @@ class Walk:
                 self.put(Pause(self.now))
             done = self.put(Cancel(self.now))
             assert not (done and known)
-            assert known is not None or not self.state.pausing  # who cancels does not want it paused any more
+            if known is None:  # who cancels does not want it paused any more
+                assert not self.state.pausing
+                assert self.state.status is not RunStatus.PAUSED
         else:
             before = self.state.status
             self.put(Abandon(self.now))
