@@ -176,7 +176,13 @@ class Drive:
 
     def start(self, node: int) -> int | None:
         """Begin an attempt of ``node``; return its number, None if the machine refuses."""
-        if self.dropped or self.state.pausing or self.state.status is RunStatus.PAUSED or self.held_up(node):
+        if (
+            self.dropped
+            or self.cancelling
+            or self.state.pausing
+            or self.state.status is RunStatus.PAUSED
+            or self.held_up(node)
+        ):
             return None
         decision = self.command(Begin(node, self.worker.session, self.worker.now()))
         if not decision or not isinstance(event := decision[0], AttemptStarted):
@@ -278,7 +284,7 @@ class Drive:
         if running and running.shown:
             self.worker.commits.batch().settled.append((self.id, self.plan.nodes[node].name))
         last = events[-1]
-        waits = self.unsettled or isinstance(last, OutcomeReached | RunPaused | RunSucceeded | RunFailed)
+        waits = self.unsettled or isinstance(last, OutcomeReached | RunPaused | RunSucceeded | RunFailed | RunCancelled)
         if waits and not done.batch.ends:
             self.follow(events, self.worker.commits.batch())
         else:
