@@ -35,6 +35,7 @@ from cloaca.ports import Codec, Executor, Transaction
 
 Call = Callable[[], Any]
 
+SUBSTITUTES: dict[Callable[..., Any], Callable[..., Any]] = {}  # of functions: tests put fakes in their places
 LEAVE_S = 1.0  # how long an async body that timed out or was cancelled may take to clean up
 
 
@@ -47,6 +48,11 @@ def evaluate(node: PlanNode, outputs: Outputs, codec: Codec) -> Report:
         return Returned(codec.encode(node.output, models[0]) if node.output else None)
     except BaseException as error:  # noqa: BLE001 - a user's predicate may raise anything
         return raised(error, retryable=False)
+
+
+def function_of(body: Task[Any, Any, Any, ..., Any]) -> Callable[..., Any]:
+    """Return the function that is a task's body, or what a test has put in its place."""
+    return SUBSTITUTES.get(body.function, body.function)
 
 
 async def attempt(
@@ -105,10 +111,10 @@ def _call(
     if signature.run_failure is not None:
         injected[signature.run_failure] = failure
     if signature.session is None or transaction is None:
-        return partial(body.function, *models, **injected)
+        return partial(function_of(body), *models, **injected)
     injected[signature.session] = transaction.session
     flushing = _flushing_async if signature.is_async else _flushing
-    return partial(transaction.call, partial(flushing, partial(body.function, *models, **injected), transaction))
+    return partial(transaction.call, partial(flushing, partial(function_of(body), *models, **injected), transaction))
 
 
 def _flushing(call: Call, transaction: Transaction) -> object:

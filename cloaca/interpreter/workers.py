@@ -21,7 +21,7 @@ from cloaca.contract.plans import Plan
 from cloaca.contract.workflows import Workflow
 from cloaca.errors import IncompatibleRun, LeaseLost, StoreError, StoreUnavailable
 from cloaca.interpreter.answers import Report, Returned, Withdrawn, raised
-from cloaca.interpreter.attempts import attempt, evaluate
+from cloaca.interpreter.attempts import SUBSTITUTES, attempt, evaluate
 from cloaca.interpreter.caching import Cache
 from cloaca.interpreter.drives import Drive, Running
 from cloaca.interpreter.epilogues import idempotency_key
@@ -609,7 +609,7 @@ class Worker:
         try:
             if running.cache_key is not None and (found := await self._cache.find(plan_node, running.cache_key)):
                 report: Report = Returned(found.output, origin=found.run)
-            elif runs_in_a_child(plan_node):
+            elif runs_in_a_child(plan_node) and plan_node.body.function not in SUBSTITUTES:
                 report = await run_errand(plan_node, drive.outputs, context, self.codec, self.processes)
             elif plan_node.body.signature.session is not None:
                 committed = await in_transaction(drive, node, number, self.store, perform)

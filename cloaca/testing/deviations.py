@@ -1,0 +1,189 @@
+"""Deviations: what goes wrong in one simulated execution, as small values with names that a person can read.
+
+A deviation says where by the name of a task, and which time by an ordinal, so that it stays the same when the input or
+the workflow around it changes. Nothing here knows how a deviation comes about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from math import isfinite
+from typing import Any, Final, Literal, TypeAlias, get_args
+
+from cloaca.algebra.tasks import Task
+
+Kind = Literal[
+    "fail", "exhaust", "time_out", "crash_before_commit", "crash_after_commit", "crash_in_body", "zombie", "lose_lease",
+    "store_error", "lost_answer", "clock_jump", "leave",
+]  # fmt: skip
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+FAILURES: Final = frozenset({"fail", "exhaust", "time_out"})  # of bodies: they belong to the world, not to the engine
+SUBMIT: Final = "submit"  # beside the names of tasks: where a run is stored
+CLAIM: Final = "claim"  # and where a worker takes it
+TaskOrName: TypeAlias = Task[Any, Any, Any, ..., Any] | str
+
+_WORDS: Final[dict[Kind, str]] = {
+    "fail": "the first {times} attempts of {at} fail",
+    "exhaust": "every attempt of {at} fails",
+    "time_out": "the first {times} attempts of {at} hang",
+    "crash_before_commit": "crash before commit {nth} of {at}, back after {seconds:g} s",
+    "crash_after_commit": "crash after commit {nth} of {at}, back after {seconds:g} s",
+    "crash_in_body": "crash before effect {nth} of {at}, back after {seconds:g} s",
+    "zombie": "the worker of {at} is silent past its lease, and reports later ({nth} time)",
+    "lose_lease": "the worker of {at} is taken for dead while the body runs ({nth} time)",
+    "store_error": "the store can't be written at commit {nth} of {at}",
+    "lost_answer": "commit {nth} of {at} is written, but the answer is lost",
+    "clock_jump": "the clock jumps by {seconds:g} s when {at} begins ({nth} time)",
+    "leave": "the worker of {at} leaves in order while the body runs ({nth} time)",
+}
+_ORDINALS: Final = {1: "1st", 2: "2nd", 3: "3rd"}
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """One thing that goes wrong. ``at`` is a task's name, ``nth`` counts from 0, ``seconds`` is virtual time."""
+
+    kind: Kind
+    at: str
+    times: int = 1
+    nth: int = 0
+    seconds: float = 1.0
+
+    def __str__(self) -> str:
+        ordinal = _ORDINALS.get(self.nth + 1, f"{self.nth + 1}th")
+        return _WORDS[self.kind].format(at=self.at, times=self.times, nth=ordinal, seconds=self.seconds)
+
+
+@dataclass(frozen=True, init=False)
+class Scenario:
+    """All that is not determined by workflow and input: what goes wrong, how many workers there are, who goes first.
+
+    Args:
+        deviations: what goes wrong.
+        workers: how many workers share the store, each a process of its own.
+        seed: chooses which process goes next and how long bodies take; None takes turns, and no body takes time.
+    """
+
+    deviations: tuple[Deviation, ...]
+    workers: int = field(default=1)
+    seed: int | None = field(default=None)
+
+    def __init__(self, *deviations: Deviation, workers: int = 1, seed: int | None = None) -> None:
+        if unknown := [each for each in deviations if not isinstance(each, Deviation)]:
+            raise TypeError(f"Scenario({unknown[0]!r}): deviations are made by crash_before_commit, fail, zombie, ...")
+        if not isinstance(workers, int) or workers < 1:
+            raise ValueError(f"Scenario(workers={workers!r}): at least 1")
+        object.__setattr__(self, "deviations", tuple(deviations))
+        object.__setattr__(self, "workers", workers)
+        object.__setattr__(self, "seed", seed)
+
+    def of_kinds(self, kinds: Iterable[str]) -> tuple[Deviation, ...]:
+        """Return the deviations of some kinds."""
+        wanted = frozenset(kinds)
+        return tuple(each for each in self.deviations if each.kind in wanted)
+
+    @property
+    def undisturbed(self) -> Scenario:
+        """The same world with an engine that nothing disturbs: bodies fail as they do, and nothing else goes wrong."""
+        return Scenario(*self.of_kinds(FAILURES))
+
+    def without(self, deviation: Deviation) -> Scenario:
+        """Return this scenario without one of its deviations."""
+        rest = list(self.deviations)
+        rest.remove(deviation)
+        return Scenario(*rest, workers=self.workers, seed=self.seed)
+
+    def with_(self, *, workers: int | None = None, seed: int | None = None) -> Scenario:
+        """Return this scenario with another number of workers and this seed."""
+        return Scenario(*self.deviations, workers=workers or self.workers, seed=seed)
+
+    def __str__(self) -> str:
+        lines = [f"{self.workers} worker{'s' if self.workers > 1 else ''}, {self._order}"]
+        return "\n".join([*lines, *(str(each) for each in self.deviations)])
+
+    @property
+    def _order(self) -> str:
+        return "in turns" if self.seed is None else f"in an order of chance (seed {self.seed})"
+
+
+def name_of(task: object) -> str:
+    """Return the name of a task that is given as itself or by name."""
+    name = task.name if isinstance(task, Task) else task
+    if not isinstance(name, str) or not name:
+        raise TypeError(f"{task!r} is no task: give the task itself, or its name in the graph")
+    return name
+
+
+def _made(kind: Kind, at: object, nth: int = 0, seconds: float = 1.0, times: int = 1) -> Deviation:
+    if not isinstance(nth, int) or nth < 0:
+        raise ValueError(f"{kind}(nth={nth!r}): counts from 0")
+    if not isinstance(times, int) or times < 1:
+        raise ValueError(f"{kind}(times={times!r}): at least 1")
+    if not isfinite(seconds) or (seconds < 0 and kind != "clock_jump"):
+        raise ValueError(f"{kind}: {seconds!r} is no length of time in seconds")
+    return Deviation(kind, name_of(at), times, nth, float(seconds))
+
+
+def fail(task: TaskOrName, times: int = 1) -> Deviation:
+    """The first ``times`` attempts of a task raise, with an exception that its retry policy retries."""
+    return _made("fail", task, times=times)
+
+
+def exhaust(task: TaskOrName) -> Deviation:
+    """Every attempt of a task raises."""
+    return _made("exhaust", task)
+
+
+def time_out(task: TaskOrName, times: int = 1) -> Deviation:
+    """The first ``times`` attempts of a task hang: past its timeout if it has one, else for a minute."""
+    return _made("time_out", task, times=times)
+
+
+def crash_before_commit(task: TaskOrName, nth: int = 0, *, downtime: float = 1.0) -> Deviation:
+    """The worker is killed right before it commits what an attempt of a task came to, and is back ``downtime`` later.
+
+    ``"submit"`` instead of a task is where the run is stored: then the client dies, and submits again under its key.
+    ``"claim"`` is where a worker takes it.
+    """
+    return _made("crash_before_commit", task, nth, downtime)
+
+
+def crash_after_commit(task: TaskOrName, nth: int = 0, *, downtime: float = 1.0) -> Deviation:
+    """The worker is killed right after that commit, before it knows."""
+    return _made("crash_after_commit", task, nth, downtime)
+
+
+def crash_in_body(task: TaskOrName, nth: int = 0, *, downtime: float = 1.0) -> Deviation:
+    """The worker is killed inside of a body, right before its ``nth`` effect (``Ledger.post``) over all attempts."""
+    return _made("crash_in_body", task, nth, downtime)
+
+
+def zombie(task: TaskOrName, nth: int = 0) -> Deviation:
+    """The worker says nothing from a body's end until its lease is over and another has the run; then it reports."""
+    return _made("zombie", task, nth)
+
+
+def lose_lease(task: TaskOrName, nth: int = 0) -> Deviation:
+    """The worker is taken for dead while a body runs, though it goes on."""
+    return _made("lose_lease", task, nth)
+
+
+def leave(task: TaskOrName, nth: int = 0, *, downtime: float = 1.0) -> Deviation:
+    """The worker leaves in order while a body runs, as for SIGTERM, and another starts ``downtime`` later."""
+    return _made("leave", task, nth, downtime)
+
+
+def store_error(at: TaskOrName, nth: int = 0, *, lost: bool = False) -> Deviation:
+    """The commit of what an attempt came to fails; with ``lost``, it is written and only the answer is lost."""
+    return _made("lost_answer" if lost else "store_error", at, nth)
+
+
+def clock_jump(seconds: float, at: TaskOrName, nth: int = 0) -> Deviation:
+    """Every clock jumps, forward or back, when an attempt of a task begins."""
+    return _made("clock_jump", at, nth, seconds)
+
+
+def moved(deviation: Deviation, **changes: Any) -> Deviation:
+    """Return a deviation with other details."""
+    return replace(deviation, **changes)

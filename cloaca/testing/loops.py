@@ -1,0 +1,281 @@
+"""An event loop on virtual time: it runs asyncio code of several simulated processes, in an order that a seed chooses.
+
+Nothing waits: when nobody has anything to do, time moves on to the next timer. Every callback belongs to the process in
+whose context it was scheduled; a process that was killed never runs again, not even its ``finally`` clauses, and one
+that is frozen runs later. It knows callbacks and processes, not workflows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import warnings
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from random import Random
+from typing import Any, NoReturn, TypeVar, cast
+
+T = TypeVar("T")
+Callback = Callable[..., object]
+
+
+@dataclass(eq=False)
+class Process:
+    """A simulated process: ``alive`` until it is killed, at rest until ``frozen_until``.
+
+    ``ready`` are its callbacks that may run, in their order: within a process they run as asyncio promises.
+    """
+
+    name: str
+    alive: bool = True
+    frozen_until: float = 0.0
+    ready: deque[asyncio.Handle] = field(default_factory=deque)
+
+    def __repr__(self) -> str:
+        return f"<process {self.name}>"
+
+
+PROCESS: contextvars.ContextVar[Process] = contextvars.ContextVar("cloaca_simulated_process")
+HOUSEKEEPING = "Worker._tick"  # the coroutine whose timers only look after leases, and for work that was announced
+
+
+class NeverRests(Exception):
+    """Somebody always has something to do, though nothing comes of it."""
+
+
+class NothingLeft(Exception):
+    """Nobody has anything to do any more, now or later, and what was waited for has not happened."""
+
+
+class VirtualLoop:
+    """Runs callbacks on virtual time. It has what asyncio asks of a loop, but for connections, files and processes.
+
+    Args:
+        chance: chooses which process goes next; None takes them in the order in which their callbacks came.
+        skip: is asked, when nothing but housekeeping is left until a time, to move on to then at once.
+    """
+
+    def __init__(self, chance: Random | None = None, skip: Callable[[float | None], float] | None = None) -> None:
+        self.now = 0.0
+        self.steps = 0
+        self.main = Process("test")
+        self.patience = 8  # rounds of housekeeping after which nothing new is to be expected of them
+        self._chance, self._skip = chance, skip
+        self._runnable: deque[Process] = deque()  # one entry for each callback that is ready, in their order
+        self._timers: list[tuple[float, int, asyncio.TimerHandle, Process, bool]] = []
+        self._count = 0
+        self._closed = False
+        self._quiet = 0  # housekeeping timers that have fired since anything else happened
+        self._tasks: set[asyncio.Task[Any]] = set()  # so that a killed process is never collected while we run
+
+    @property
+    def _as_loop(self) -> asyncio.AbstractEventLoop:
+        return cast("asyncio.AbstractEventLoop", self)
+
+    # What asyncio asks of a loop
+
+    def time(self) -> float:
+        return self.now
+
+    def get_debug(self) -> bool:
+        return False
+
+    def is_running(self) -> bool:
+        return asyncio._get_running_loop() is self._as_loop
+
+    def is_closed(self) -> bool:
+        return self._closed
+
+    def create_future(self) -> asyncio.Future[Any]:
+        return asyncio.Future(loop=self._as_loop)
+
+    def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
+        if self._closed:
+            coro.close()
+            raise RuntimeError("the simulation is over")
+        context: contextvars.Context | None = options.pop("context", None)
+        name = options.pop("name", None)
+        task = asyncio.Task(coro, loop=self._as_loop, name=name, context=context)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def call_soon(self, callback: Callback, *args: Any, context: contextvars.Context | None = None) -> asyncio.Handle:
+        context = contextvars.copy_context() if context is None else context
+        handle = asyncio.Handle(callback, args, self._as_loop, context)
+        self._make_ready(context.get(PROCESS, self.main), handle)
+        return handle
+
+    def call_soon_threadsafe(
+        self, callback: Callback, *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
+        return self.call_soon(callback, *args, context=context)
+
+    def call_later(
+        self, delay: float, callback: Callback, *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        return self.call_at(self.now + max(0.0, delay), callback, *args, context=context)
+
+    def call_at(
+        self, when: float, callback: Callback, *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        context = contextvars.copy_context() if context is None else context
+        handle = asyncio.TimerHandle(when, callback, args, self._as_loop, context)
+        self._count += 1
+        is_sleep = getattr(callback, "__name__", "") == "_set_result_unless_cancelled"
+        process, housekeeping = context.get(PROCESS, self.main), is_sleep and self._is_housekeeping()
+        heappush(self._timers, (when, self._count, handle, process, housekeeping))
+        return handle
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """A cancelled timer stays where it is, and is passed over."""
+
+    def run_in_executor(self, executor: Any, func: Callback, *args: Any) -> asyncio.Future[Any]:
+        """Call at once: a simulated process has no threads."""
+        future = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except Exception as error:  # noqa: BLE001 - for whoever awaits it
+            future.set_exception(error)
+        return future
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Nobody looks at what is left behind by a process that was killed."""
+
+    async def shutdown_asyncgens(self) -> None:
+        """There are none to shut down."""
+
+    def close(self) -> None:
+        """Forget everything that has not run, and bury what is in the middle of something.
+
+        Their ``finally`` clauses run now, when no effect of theirs happens any more.
+        """
+        self._closed = True
+        self._timers.clear()
+        self._runnable.clear()
+        tasks, self._tasks = list(self._tasks), set()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of coroutines that were made and never began
+            for task in tasks:
+                _bury(task)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(
+            f"loop.{name}: a simulated body can't open connections, files or processes on the event loop; "
+            f"give the task a fake, as in fakes={{charge: fake_charge}}"
+        )
+
+    # Running
+
+    def run_until_complete(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run ``work`` to its end and return what it returns. Raises NothingLeft if it waits for what never comes."""
+        before = asyncio._get_running_loop()
+        asyncio._set_running_loop(None)  # a test may itself be asynchronous
+        asyncio._set_running_loop(self._as_loop)
+        try:
+            task: asyncio.Task[T] = self.create_task(work)
+            while not task.done():
+                self._step()
+            return task.result()
+        finally:
+            asyncio._set_running_loop(before)
+
+    def in_process(self, process: Process, callback: Callback, *args: Any, delay: float = 0.0) -> None:
+        """Call ``callback`` as a part of ``process``, after ``delay`` seconds."""
+        context = contextvars.copy_context()
+        context.run(PROCESS.set, process)
+        if delay > 0:
+            self.call_later(delay, callback, *args, context=context)
+        else:
+            self.call_soon(callback, *args, context=context)
+
+    def _step(self) -> None:
+        """Run one callback, after moving time to the next timer if there is none."""
+        process = self._next()
+        while process is None:
+            self._advance()
+            process = self._next()
+        handle = process.ready.popleft()
+        if handle.cancelled():
+            return
+        self.steps += 1
+        if self.steps > MOST_STEPS:
+            raise NeverRests
+        handle._run()
+
+    def _next(self) -> Process | None:
+        """Return whose callback is next, None if nobody can go on now."""
+        runnable = self._runnable
+        if self._chance is not None and len(runnable) > 1:
+            runnable.rotate(-int(self._chance.random() * min(len(runnable), 8)))
+        for _ in range(len(runnable)):
+            process = runnable.popleft()
+            if not process.alive:
+                continue
+            if process.frozen_until <= self.now:
+                return process
+            runnable.append(process)
+        return None
+
+    def _make_ready(self, process: Process, handle: asyncio.Handle) -> None:
+        process.ready.append(handle)
+        self._runnable.append(process)
+
+    def _advance(self) -> None:
+        """Move time on to the next timer, or to when a frozen process goes on; make ready what is due then."""
+        until = self._due()
+        self.now = max(self.now, until)
+        housekeeping = True
+        while self._timers and self._timers[0][0] <= self.now:
+            _, _, handle, process, is_housekeeping = heappop(self._timers)
+            if handle.cancelled() or not process.alive:
+                continue
+            housekeeping = housekeeping and is_housekeeping
+            self._make_ready(process, handle)
+        self._quiet = self._quiet + 1 if housekeeping else 0
+
+    def _due(self) -> float:
+        """Return when the next thing happens."""
+        while self._timers and (self._timers[0][2].cancelled() or not self._timers[0][3].alive):
+            heappop(self._timers)
+        thaws = [process.frozen_until for process in set(self._runnable) if process.alive]
+        if self._quiet > self.patience and self._skip is not None:
+            self._pass_over(thaws)
+        if not self._timers and not thaws:
+            raise NothingLeft
+        return min([*thaws, *(timer[0] for timer in self._timers[:1])])
+
+    def _pass_over(self, thaws: list[float]) -> None:
+        """Nothing but housekeeping has happened for a while: move on to the first other event at once."""
+        assert self._skip is not None
+        others = [timer[0] for timer in self._timers if not timer[4] and not timer[2].cancelled() and timer[3].alive]
+        until = self._skip(min([*others, *thaws], default=None))
+        late = until - self.now
+        if late <= 0:
+            return
+        shifted = [(when + late if tick else when, *rest, tick) for when, *rest, tick in self._timers]
+        self._timers = sorted(shifted)  # type: ignore[arg-type]
+        self._quiet = 0
+
+    def _is_housekeeping(self) -> bool:
+        task = asyncio.current_task(self._as_loop)
+        coroutine = None if task is None else task.get_coro()
+        return inspect.iscoroutine(coroutine) and coroutine.__qualname__ == HOUSEKEEPING
+
+
+def _bury(task: asyncio.Task[Any]) -> None:
+    """End a task that nobody will go on with, whatever it says to that."""
+    coroutine = task.get_coro()
+    for _ in range(STUBBORN):
+        try:
+            coroutine.close()
+        except BaseException:  # noqa: BLE001 - a clause that awaits, or raises: once more
+            continue
+        return
+
+
+STUBBORN = 10  # clauses that await, one within the other
+MOST_STEPS = 300_000

@@ -1,0 +1,103 @@
+"""Hypothesis strategies for graphs of runnable tasks, and for scenarios of a workflow."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import strategies as st
+from pydantic import BaseModel, create_model
+
+from cloaca.algebra.graphs import Graph, overlaid
+from cloaca.algebra.retries import Retry
+from cloaca.algebra.tasks import task
+from cloaca.contract.workflows import Workflow
+from cloaca.testing import deviations as d
+from cloaca.testing.deviations import Deviation, Scenario
+from cloaca.testing.searches import Faults
+
+
+class Start(BaseModel):
+    """What every graph of ``graphs()`` reads: its workflow's input."""
+
+    start: int
+
+
+def scenarios(
+    workflow: Workflow[Any, Any, Any, Any], faults: Faults | None = None, *, workers: tuple[int, int] = (1, 3)
+) -> st.SearchStrategy[Scenario]:
+    """Return a strategy for scenarios of a workflow: what goes wrong at its tasks, how many workers there are.
+
+    The simplest is the one in which nothing goes wrong.
+    """
+    allowed = faults or Faults()
+    tasks = [node.task for node in workflow.plan.nodes if node.body is not None]
+    timed = [n.task for n in workflow.plan.nodes if n.body is not None and n.body.options.timeout_s is not None]
+    kinds = _kinds(allowed, tasks, timed)
+    drawn = st.lists(st.one_of(kinds), max_size=allowed.at_most, unique=True) if kinds else st.just([])
+    seeds = st.none() | st.integers(0, 2**16) if allowed.interleavings else st.none()
+    return st.builds(_scenario, drawn, st.integers(*workers), seeds)
+
+
+def _scenario(drawn: list[Deviation], workers: int, seed: int | None) -> Scenario:
+    return Scenario(*drawn, workers=workers, seed=seed)
+
+
+def _kinds(faults: Faults, tasks: list[str], timed: list[str]) -> list[st.SearchStrategy[Deviation]]:
+    """One strategy for each kind, so that the kind is drawn first and none drowns another."""
+    if not tasks:
+        return []
+    at, nth = st.sampled_from(tasks), st.integers(0, 1)
+    families: list[tuple[bool, list[st.SearchStrategy[Deviation]]]] = [
+        (faults.failures, [st.builds(d.fail, at, st.integers(1, 3)), st.builds(d.exhaust, at)]),
+        (faults.failures and bool(timed), [st.builds(d.time_out, st.sampled_from(timed or tasks))]),
+        (faults.crashes, [st.builds(d.crash_before_commit, at, nth), st.builds(d.crash_after_commit, at, nth)]),
+        (faults.stalls, [st.builds(d.zombie, at, nth), st.builds(d.lose_lease, at, nth)]),
+        (faults.store_errors, [st.builds(d.store_error, at, nth, lost=st.booleans())]),
+        (faults.leaving, [st.builds(d.leave, at, nth)]),
+        (faults.clocks, [st.builds(d.clock_jump, st.sampled_from([3600.0, -3600.0]), at, nth)]),
+    ]
+    return [strategy for allowed, strategies in families if allowed for strategy in strategies]
+
+
+@st.composite
+def graphs(draw: st.DrawFn, *, max_tasks: int = 6) -> Graph[Any, Any, Any]:
+    """Draw a graph of 1 to ``max_tasks`` tasks whose bodies run: close it with ``Workflow(name, graph, input=Start)``.
+
+    Each task adds what it reads, and writes the sum as a field of its own; some are retried, some are asynchronous.
+    """
+    nodes: list[Graph[Any, Any, Any]] = []
+    before: list[set[int]] = []  # the ancestors of each
+    parts: list[Graph[Any, Any, Any]] = []
+    for number in range(draw(st.integers(1, max_tasks))):
+        preds = draw(st.sets(st.sampled_from(range(number)), max_size=3)) if number else set()
+        ancestors = preds.union(*(before[pred] for pred in preds))
+        reads = draw(st.sets(st.sampled_from(sorted(ancestors)), max_size=3)) if ancestors else set()
+        retried = draw(st.booleans())
+        node = _task(number, sorted(reads), attempts=3 if retried else 1, is_async=draw(st.booleans()))
+        nodes.append(node)
+        before.append(ancestors)
+        parts += [nodes[pred] >> node for pred in sorted(preds)] or [node]
+    return overlaid(*parts)
+
+
+def _task(number: int, reads: list[int], *, attempts: int, is_async: bool) -> Graph[Any, Any, Any]:
+    needs: dict[str, Any] = {"start": (int, ...), **{f"f{each}": (int, ...) for each in reads}}
+    read = create_model(f"Needs{number}", **needs)
+    writes: dict[str, Any] = {f"f{number}": (int, ...)}
+    written = create_model(f"Sum{number}", **writes)
+
+    def add(given: BaseModel) -> BaseModel:
+        return written(**{f"f{number}": sum(dict(given).values()) + 1})
+
+    async def add_later(given: BaseModel) -> BaseModel:
+        return add(given)
+
+    body: Callable[..., Any] = add_later if is_async else add
+    body.__name__ = body.__qualname__ = f"t{number}"
+    body.__annotations__ = {"given": read, "return": written}
+    parameter = inspect.Parameter("given", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=read)
+    body.__signature__ = inspect.Signature([parameter], return_annotation=written)  # type: ignore[attr-defined]
+    made: Graph[Any, Any, Any] = task(retry=Retry(attempts=attempts, jitter=0))(body)
+    return made

@@ -1,0 +1,243 @@
+"""``workflow_test``: a property of a workflow, for every input and in every scenario that the search finds.
+
+Hypothesis draws and shrinks the input, ``searches`` the scenario. A scenario that fails is made smaller at once, and
+tried first with every smaller input.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
+from random import Random
+from typing import Any, TypeVar
+
+import hypothesis
+from hypothesis import HealthCheck, Phase
+from hypothesis import strategies as st
+
+from cloaca.algebra.tasks import Task
+from cloaca.testing import replays, searches
+from cloaca.testing.backends import backend_for
+from cloaca.testing.deviations import Scenario
+from cloaca.testing.efforts import DATABASES, EFFORT
+from cloaca.testing.rules import differs
+from cloaca.testing.searches import Faults
+from cloaca.testing.simulations import AnyWorkflow, BrokenPromise, Invariant, Simulation
+from cloaca.testing.worlds import World
+
+T = TypeVar("T")
+FEW = 5  # inputs, and scenarios for each, on a real database
+Check = Callable[[World], object]
+Fakes = Mapping[Any, Callable[..., Any]]
+
+
+def workflow_test(
+    workflow: AnyWorkflow,
+    *,
+    input: st.SearchStrategy[Any] | None = None,
+    faults: Faults | None = None,
+    fakes: Fakes | None = None,
+    reset: Callable[[], object] | None = None,
+    invariants: Sequence[Invariant] = (),
+    examples: int | None = None,
+    scenarios: int | None = None,
+    sweep: bool | None = None,
+    workers: tuple[int, int] = (1, 3),
+) -> Callable[[Callable[..., T]], Callable[..., None]]:
+    """Test a property of a workflow; the decorated function gets every finished ``World``.
+
+    Without a line in it, each execution is checked: the run ends, none is lost, each output is committed once, never by
+    a stale lease, no task before its predecessors, and the outcome is that of an execution that nothing disturbed.
+
+    Args:
+        workflow: as it is.
+        input: where inputs come from; by default ``inputs(workflow)``, every valid one.
+        faults: what may go wrong; by default everything.
+        fakes: by task, or by name, a plain function in its place.
+        reset: called before each execution: what bodies have changed is as before.
+        invariants: called with the world so far after every commit.
+        examples, scenarios, sweep: how much is tried, where it is not as ``Effort`` says.
+        workers: the fewest and the most workers that share the store.
+    """
+    if not 1 <= workers[0] <= workers[1]:
+        raise ValueError(f"workflow_test(workers={workers!r}): the fewest and the most, as in (1, 3)")
+
+    def decorate(check: Callable[..., T]) -> Callable[..., None]:
+        trial = Trial(workflow, faults or Faults(), fakes or {}, reset, invariants, scenarios, sweep, workers)
+        return _decorated(check, trial, input, examples)
+
+    return decorate
+
+
+@dataclass(slots=True)
+class Trial:
+    """What a test tries. ``corpus`` are scenarios that have failed; ``swept``: every single deviation was tried."""
+
+    workflow: AnyWorkflow
+    faults: Faults
+    fakes: Fakes
+    reset: Callable[[], object] | None
+    invariants: Sequence[Invariant]
+    scenarios: int | None
+    sweep: bool | None
+    workers: tuple[int, int]
+    corpus: list[Scenario] = field(default_factory=list)
+    swept: bool = False
+    undisturbed: dict[Scenario, World] = field(default_factory=dict)  # of the input that is being tried
+
+    def run(self, input: Any, chance: Random, check: Check) -> None:
+        """Try an input, in scenarios until one fails."""
+        self.undisturbed.clear()
+        if self.corpus:  # Hypothesis looks for a smaller input
+            for scenario in self.corpus:
+                self.execute(input, scenario, check)
+            return
+        undisturbed = self.execute(input, Scenario(), check)
+        for scenario in self._scenarios(undisturbed, chance):
+            if self._fails(input, scenario, check):
+                self.corpus.append(searches.smallest(scenario, lambda each: self._fails(input, each, check)))
+                self.execute(input, self.corpus[-1], check)
+
+    def _scenarios(self, undisturbed: World, chance: Random) -> Iterator[Scenario]:
+        if self.faults == Faults.none:
+            return
+        timeouts = frozenset(_with_timeouts(self.workflow))
+        sweep = EFFORT.sweep if self.sweep is None else self.sweep
+        count = EFFORT.scenarios if self.scenarios is None else self.scenarios
+        faults = self.faults
+        if EFFORT.driver in DATABASES:  # which take their time: they are covered, not searched
+            sweep, count = False, min(count, FEW)
+        if EFFORT.driver == "postgres":  # leases end by the server's clock, which is not virtual
+            faults = replace(faults, crashes=False, stalls=False)
+        singles: Iterator[Scenario] = iter(())
+        if sweep and not self.swept:
+            self.swept = True
+            singles = searches.sweep(faults, undisturbed, timeouts)
+        several = searches.several(faults, undisturbed, timeouts, chance, self.workers)
+        yield from chain(singles, islice(several, count))
+
+    def _fails(self, input: Any, scenario: Scenario, check: Check) -> bool:
+        try:
+            self.execute(input, scenario, check)
+        except hypothesis.errors.UnsatisfiedAssumption:
+            raise
+        except Exception:  # noqa: BLE001 - whatever a user's check raises
+            return True
+        return False
+
+    def execute(self, input: Any, scenario: Scenario, check: Check) -> World:
+        """Run once, and compare with the execution in which nothing disturbs the engine."""
+        bodies = scenario.undisturbed
+        if bodies == scenario:
+            self.undisturbed[bodies] = self._checked(input, scenario, check, None)
+            return self.undisturbed[bodies]
+        if bodies not in self.undisturbed:
+            self.undisturbed[bodies], simulation = self._world(input, bodies)
+            simulation.forget_effects()
+        return self._checked(input, scenario, check, self.undisturbed[bodies])
+
+    def _checked(self, input: Any, scenario: Scenario, check: Check, undisturbed: World | None) -> World:
+        world, simulation = self._world(input, scenario)
+        try:
+            if world.violations:
+                raise BrokenPromise(world)
+            if undisturbed is not None and (difference := differs(world, undisturbed)):
+                raise BrokenPromise(world, f"same-outcome: {difference}")
+            check(world)
+        except Exception as error:
+            if not isinstance(error, BrokenPromise):
+                error.add_note(report(world))
+            error.add_note(f'  replay      @replay("{replays.blob_of(simulation.payload, scenario)}")')
+            raise
+        finally:
+            simulation.forget_effects()
+        return world
+
+    def _world(self, input: Any, scenario: Scenario) -> tuple[World, Simulation]:
+        if self.reset is not None:
+            self.reset()
+        EFFORT.executions += 1
+        backend = backend_for(EFFORT.driver)
+        simulation = Simulation(
+            self.workflow, input, scenario, fakes=self.fakes, invariants=self.invariants, backend=backend
+        )
+        world = simulation.run()
+        return world, simulation
+
+    def replayed(self, blob: str, check: Check) -> None:
+        """Run what a failing test has printed."""
+        self.undisturbed.clear()
+        payload, scenario = replays.read_blob(blob)
+        model = self.workflow.input
+        input = None if model is None or payload is None else model.model_validate_json(payload)
+        self.execute(input, scenario, check)
+
+
+def report(world: World) -> str:
+    """Return the input, the scenario and the trace, for a person."""
+    scenario = "\n              ".join(str(world.scenario).splitlines())
+    return f"\n  input       {world.input!r}\n  scenario    {scenario}\n\n{world.trace}\n"
+
+
+def _with_timeouts(workflow: AnyWorkflow) -> Iterator[str]:
+    for node in workflow.plan.nodes:
+        if isinstance(node.body, Task) and node.body.options.timeout_s is not None:
+            yield node.task
+
+
+def _decorated(
+    check: Callable[..., Any], trial: Trial, input: st.SearchStrategy[Any] | None, examples: int | None
+) -> Callable[..., None]:
+    name, *fixtures = inspect.signature(check).parameters.values()
+
+    @functools.wraps(check)
+    def test(**given: Any) -> None:
+        looked = functools.partial(_called, check, name.name, given)
+        trial.corpus.clear()
+        trial.swept = False
+        if EFFORT.replay is not None:
+            trial.replayed(EFFORT.replay, looked)
+            return
+        for blob in [*getattr(check, replays.ATTRIBUTE, ()), *getattr(test, replays.ATTRIBUTE, ())]:
+            trial.replayed(blob, looked)
+        _explored(trial, looked, input, examples)
+
+    vars(test).pop("__wrapped__", None)  # pytest would take the world for a fixture
+    test.__signature__ = inspect.Signature(fixtures)  # type: ignore[attr-defined]
+    return test
+
+
+def _called(check: Callable[..., Any], name: str, given: Mapping[str, Any], world: World) -> None:
+    check(**{name: world, **given})
+
+
+def _explored(trial: Trial, check: Check, input: st.SearchStrategy[Any] | None, examples: int | None) -> None:
+    """Let Hypothesis draw inputs, and a number from which all other chance follows."""
+
+    def explore(drawn: Any, number: int) -> None:
+        trial.run(drawn, Random(number), check)
+
+    strategy = input if input is not None else _inputs(trial.workflow)
+    explore.__name__ = explore.__qualname__ = trial.workflow.name
+    wanted = examples or EFFORT.examples
+    settings = hypothesis.settings(
+        max_examples=min(wanted, FEW) if EFFORT.driver in DATABASES else wanted,
+        deadline=None,
+        database=None,
+        phases=[Phase.explicit, Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
+    )
+    test = settings(hypothesis.given(strategy, st.integers(0, 2**32 - 1))(explore))
+    if EFFORT.seed is not None:
+        test = hypothesis.seed(EFFORT.seed)(test)
+    test()
+
+
+def _inputs(workflow: AnyWorkflow) -> st.SearchStrategy[Any]:
+    from cloaca.testing.inputs import inputs  # noqa: PLC0415 - only where no strategy is given
+
+    return inputs(workflow)
