@@ -8,13 +8,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cloaca.algebra.branches import branch
     from cloaca.algebra.context import TaskContext
+    from cloaca.algebra.fanouts import each
     from cloaca.algebra.graphs import Graph
     from cloaca.algebra.models import Reduce
     from cloaca.algebra.outcomes import Outcome, RunFailure, TaskFailure
     from cloaca.algebra.queues import Queue
     from cloaca.algebra.retries import Retry
     from cloaca.algebra.tasks import Task, task
+    from cloaca.algebra.waits import sleep, wait_for
+    from cloaca.contract.subflows import subflow
     from cloaca.contract.workflows import Workflow, WorkflowBuilder
     from cloaca.errors import (
         CloacaError,
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
         InvalidDatabaseUrl,
         KeyConflict,
         LeaseLost,
+        NoSuchSignal,
         NotRetryable,
         PayloadError,
         PayloadTooLarge,
@@ -43,17 +48,22 @@ if TYPE_CHECKING:
         Violation,
         WrongOutput,
     )
+    from cloaca.interpreter.elements import ElementInfo
     from cloaca.interpreter.histories import RunEvent, RunInfo, TaskInfo, Waiting
     from cloaca.runner import BlockingRunHandle, BlockingRunner, RunHandle, Runner, run
 
 _HOMES = {
+    "algebra.branches": ("branch",),
     "algebra.context": ("TaskContext",),
+    "algebra.fanouts": ("each",),
     "algebra.graphs": ("Graph",),
     "algebra.models": ("Reduce",),
     "algebra.outcomes": ("Outcome", "RunFailure", "TaskFailure"),
     "algebra.queues": ("Queue",),
     "algebra.retries": ("Retry",),
     "algebra.tasks": ("Task", "task"),
+    "algebra.waits": ("sleep", "wait_for"),
+    "contract.subflows": ("subflow",),
     "contract.workflows": ("Workflow", "WorkflowBuilder"),
     "errors": (
         "CloacaError",
@@ -65,6 +75,7 @@ _HOMES = {
         "InvalidDatabaseUrl",
         "KeyConflict",
         "LeaseLost",
+        "NoSuchSignal",
         "NotRetryable",
         "PayloadError",
         "PayloadTooLarge",
@@ -82,6 +93,7 @@ _HOMES = {
         "Violation",
         "WrongOutput",
     ),
+    "interpreter.elements": ("ElementInfo",),
     "interpreter.histories": ("RunEvent", "RunInfo", "TaskInfo", "Waiting"),
     "runner": ("BlockingRunHandle", "BlockingRunner", "RunHandle", "Runner", "run"),
 }
@@ -94,12 +106,14 @@ __all__ = [
     "ContractError",
     "CorruptDatabase",
     "DatabaseTooNew",
+    "ElementInfo",
     "ForeignDatabase",
     "Graph",
     "IncompatibleRun",
     "InvalidDatabaseUrl",
     "KeyConflict",
     "LeaseLost",
+    "NoSuchSignal",
     "NotRetryable",
     "Outcome",
     "PayloadError",
@@ -132,8 +146,13 @@ __all__ = [
     "Workflow",
     "WorkflowBuilder",
     "WrongOutput",
+    "branch",
+    "each",
     "run",
+    "sleep",
+    "subflow",
     "task",
+    "wait_for",
 ]
 
 

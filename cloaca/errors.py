@@ -12,6 +12,7 @@ whose fault it is and what to do next.
     ├── RunNotFound              no run has this id in this database
     ├── UnknownTask              a run's workflow has no task of this name
     ├── IncompatibleRun          a run's stored tasks don't fit the code that should go on with it
+    ├── NoSuchSignal             a signal that no ``wait_for`` of the run takes
     ├── NotRetryable             a run that has nothing to retry: it has succeeded, or is paused
     ├── KeyConflict              an idempotency key used again with another input
     ├── RunnerClosed             a runner used before it was entered or after it was left
@@ -87,6 +88,10 @@ class UnknownTask(CloacaError):
 
 class IncompatibleRun(CloacaError):
     """The tasks that a run has committed don't fit this code's workflow. Go on with code that has them."""
+
+
+class NoSuchSignal(CloacaError):
+    """No ``wait_for`` of the run takes the signal: none waits for its model, or each has its answer or will not run."""
 
 
 class NotRetryable(CloacaError):

@@ -24,6 +24,11 @@ class RunRow(NamedTuple):
     ``earlier`` says, as a JSON object by the names of nodes, how many attempts they had made when the run was last
     retried. Runs of a higher ``priority`` come first.
 
+    ``parent`` is the run whose node ``parent_task`` has started this one, None if none has or it is gone. ``roused``
+    says that something has come for a driven run from outside, a signal or a child run's end, of which its session may
+    not know yet. A ``running`` run without an owner is parked: nobody need drive it before ``wake_at``, None for ever,
+    or before something comes for it.
+
     ``epilogue`` says that its plan has one: such a run is not cancelled but by a worker, which sees it through.
     ``closing`` is how the run will end, from the moment on at which its epilogue began: a JSON object.
     """
@@ -45,6 +50,10 @@ class RunRow(NamedTuple):
     pausing: str | None = None
     earlier: str | None = None
     priority: int = 0
+    parent: int | None = None
+    parent_task: str | None = None
+    roused: bool = False
+    wake_at: float | None = None
     epilogue: bool = False
     closing: str | None = None
 
@@ -111,10 +120,30 @@ class NoteRow(NamedTuple):
     detail: str
 
 
+class WaitRow(NamedTuple):
+    """A node that waits, without an attempt in flight; ``until`` is when that is over at the latest."""
+
+    run: int
+    name: str
+    began_at: float
+    until: float | None
+
+
+class SignalRow(NamedTuple):
+    """A signal to a run; ``name`` says which nodes may take it, ``taken_by`` which has. Ids grow."""
+
+    id: int
+    run: int
+    name: str
+    payload: str
+    sent_at: float
+    taken_by: str | None
+
+
 class NewRun(NamedTuple):
     """A run to be stored. ``owner`` is the session that will drive it, None to leave it to whoever claims it.
 
-    ``epilogue`` is as for ``RunRow``.
+    ``parent`` is the run whose node ``parent_task`` starts it. ``epilogue`` is as for ``RunRow``.
     """
 
     id: int
@@ -126,6 +155,8 @@ class NewRun(NamedTuple):
     owner: int | None
     created_at: float
     priority: int = 0
+    parent: int | None = None
+    parent_task: str | None = None
     epilogue: bool = False
 
 
@@ -228,6 +259,13 @@ class Batch:
     ``heard`` are runs that the session knows it should pause. ``released`` are runs of which no attempt is in flight:
     they are given back as by ``close_session``, at ``at``, after everything else is written.
 
+    ``waits`` have begun. ``taken`` are signals that a node of their run has taken: run, signal, node. ``children`` are
+    new runs like ``runs``, left out if their parent is not this session's. ``roused`` are runs of which a child run
+    ends in this batch: whoever drives them is told, parked ones wait for a worker. ``forsaken`` are runs that end in
+    this batch and may have child runs: those that have not ended, and theirs, are cancelled, or asked to stop.
+    ``parked`` are runs that only wait, each with its ``wake_at``: they have no owner from then on. One for which
+    something has come meanwhile is given back as if it were ``released``.
+
     ``cached`` are kept from ``at`` on, each in place of what its key had before.
     """
 
@@ -250,18 +288,20 @@ class Batch:
     ends: list[EndRow] = field(default_factory=list)
     heard: list[int] = field(default_factory=list)
     released: list[int] = field(default_factory=list)
+    waits: list[WaitRow] = field(default_factory=list)
+    taken: list[tuple[int, int, str]] = field(default_factory=list)
+    children: list[NewRun] = field(default_factory=list)
+    roused: list[int] = field(default_factory=list)
+    forsaken: list[int] = field(default_factory=list)
+    parked: list[tuple[int, float | None]] = field(default_factory=list)
 
     def touched(self) -> set[int]:
         """Return the runs that must still be this session's for their rows to count."""
-        groups: tuple[Sequence[tuple[object, ...]], ...] = (
-            self.tasks,
-            self.failures,
-            self.attempts,
-            self.closings,
-            self.cached,
-            self.ends,
-        )
-        return {row[0] for rows in groups for row in rows}  # type: ignore[misc]  # the first column is the run's id
+        groups: tuple[Sequence[tuple[Any, ...]], ...] = (
+            self.tasks, self.failures, self.attempts, self.closings, self.cached, self.ends, self.waits, self.taken,
+        )  # fmt: skip
+        parents = {child.parent for child in self.children if child.parent is not None}
+        return parents.union(row[0] for rows in groups for row in rows)  # the first column is the run's id
 
     def concerned(self) -> set[int]:
         """Return the stored runs of which the batch writes something that others can see."""
@@ -277,9 +317,9 @@ class Submitted(NamedTuple):
 
 
 class Receipt(NamedTuple):
-    """A committed batch: an answer for each new run, and the runs that were not this session's any more.
+    """A committed batch: an answer for each new run, then each child run; and the runs that were not this session's.
 
-    Rows of the latter were left out.
+    Rows of the latter were left out; of a child run that was left out, neither ``created`` nor ``agrees`` holds.
     """
 
     submitted: list[Submitted]
@@ -294,13 +334,25 @@ class History(NamedTuple):
     failures: list[FailureRow]
     attempts: list[AttemptRow]
     notes: list[NoteRow]
+    waits: Sequence[WaitRow] = ()
+    signals: Sequence[SignalRow] = ()
+    children: Sequence[RunRow] = ()
+
+
+class Arrivals(NamedTuple):
+    """What has come for a run from outside: the signals that nobody has taken, oldest first, and its child runs."""
+
+    run: int
+    signals: list[SignalRow]
+    children: list[RunRow]
 
 
 @dataclass(frozen=True, slots=True)
 class Poll:
     """What a look at the store found: whether runs wait to be claimed, and whether leases have run out.
 
-    ``cancelling`` are the runs of the session that should stop, ``pausing`` those that should pause, known or not.
+    ``cancelling`` are the runs of the session that should stop, ``pausing`` those that should pause, known or not,
+    ``roused`` those for which something has come from outside. ``due``: the time of some parked runs has come.
     ``lapse_s`` is in how many seconds the first lease of another session runs out, unless it is renewed; None if there
     is no other.
     """
@@ -310,6 +362,8 @@ class Poll:
     expired: bool
     cancelling: list[int]
     pausing: frozenset[int] = frozenset()
+    roused: frozenset[int] = frozenset()
+    due: bool = False
     lapse_s: float | None = field(default=None, compare=False)
 
 
@@ -486,8 +540,8 @@ class Store(Protocol):
     async def retry(self, seen: RunRow, at: float, *, anew: Sequence[str], earlier: str | None, detail: str) -> bool:
         """Make a run pending again that has ended or is blocked, with no crashes, and a note ``run_retried``.
 
-        The rows of the tasks ``anew`` are deleted; their failures stay. Nothing is done, and False returned, if the
-        run's status or end is not as ``seen`` any more.
+        The rows of the tasks ``anew`` are deleted, and of their waits; their failures stay. Nothing is done, and False
+        returned, if the run's status or end is not as ``seen`` any more.
         """
         ...
 
@@ -497,6 +551,22 @@ class Store(Protocol):
         Return its id; None, with nothing stored, if ``origin`` has not all of these tasks, each with success. What is
         there already, by a fork whose answer was lost, stays as it is.
         """
+        ...
+
+    async def send(self, run: int, name: str, payload: str, at: float, *, nodes: Sequence[str]) -> bool | None:
+        """Keep a signal for one of ``nodes`` to take, and tell whoever drives the run; a parked run is pending then.
+
+        Nothing is done, and False returned, if the run has ended, or if it has a task row or a signal that nobody has
+        taken under this name for each of ``nodes``. None if the run is unknown.
+        """
+        ...
+
+    async def hear(self, session: int, runs: Sequence[int]) -> list[Arrivals]:
+        """Return what has come for those of ``runs`` that the session owns, by id; they are not ``roused`` any more."""
+        ...
+
+    async def wake(self, at: float, limit: int) -> int:
+        """Make parked runs pending whose time has come, at most ``limit``; return how many."""
         ...
 
     async def unblock(self, plans: Sequence[str]) -> int:
@@ -528,6 +598,7 @@ class Store(Protocol):
 
         Fewer are deleted if they are large. Returns how many; if there was none left, plans that no run has go instead.
         A run that has not ended is never touched. Its key is free once a run is gone. Several may prune at once.
+        Child runs are kept as long as their parent; then they are like any other.
         """
         ...
 

@@ -36,6 +36,8 @@ def unfit(task: Task[Any, Any, Any, ..., Any]) -> str | None:
         return "it has a trigger rule (.on), but it has no predecessors"
     if task.undo is not None:
         return f'it has a compensation of its own, "{task.undo.name}", but what has been undone is not done again'
+    if task.handler is not None:
+        return f'it has a handler, "{task.handler.name}" (.rescue), but nothing waits for it: use retry='
     if task.options.cache_s is not None:
         return "it is cached, but it must run whenever it is due: drop cache="
     return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import count
 from typing import Any, Final, Generic, Literal, Protocol
 
 from typing_extensions import TypeVar
@@ -17,6 +18,7 @@ from cloaca.algebra.rows import Models
 from cloaca.errors import Violation
 
 M = TypeVar("M", default=Any)  # what stands for a model in a front end
+Renames = tuple[tuple[str, str], ...]
 
 # The classes of a session that is injected, by their full names: for plain functions and for async ones. What is
 # injected is SQLModel's, which is SQLAlchemy's, too; a class derived from them is somebody's own.
@@ -53,6 +55,10 @@ class Hints(Models, Protocol):
         """Return whether a hint is ``RunFailure``, which is injected into what runs because of one."""
         ...
 
+    def is_failure(self, hint: Any) -> bool:
+        """Return whether a hint is ``TaskFailure``, which a handler is given."""
+        ...
+
     def session_class(self, hint: Any) -> str | None:
         """Return the full name of the class that a hint is, None for anything else."""
         ...
@@ -73,7 +79,8 @@ class Signature(Generic[M]):
     ``output`` is None for a task that writes nothing; ``answers`` says whether the body returns a ``Result``, whose
     error model is ``error``; ``context`` is the keyword-only parameter that takes the ``TaskContext``, if any,
     ``session`` the one that takes the database session of the completing transaction, ``run_failure`` the one that
-    takes the ``RunFailure``.
+    takes the ``RunFailure``. ``failures`` are the places, among all positional parameters, of those that take a
+    ``TaskFailure``: these are not among the ``parameters``, which are read from the context.
     """
 
     parameters: tuple[Parameter[M], ...]
@@ -84,6 +91,7 @@ class Signature(Generic[M]):
     is_async: bool = False
     session: str | None = None
     run_failure: str | None = None
+    failures: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +128,15 @@ class Reader(Generic[M]):
         parameters: list[Parameter[M]] = []
         context: str | None = None
         run_failure: str | None = None
+        failures: list[int] = []
+        places = count()
         sessions: list[str] = []
         for each in declared:
+            place = next(places) if each.kind == "positional" else 0
             if each.kind in ("*", "**"):
                 self.refuse(each.name, f'"{each.kind}{each.name}" can\'t be read from the context; name each input')
+            elif each.kind == "positional" and self.hints.is_failure(each.hint):
+                failures.append(place)
             elif each.kind == "positional":
                 parameters.extend(self.parameter(each))
             elif self.hints.is_context(each.hint):
@@ -145,7 +158,9 @@ class Reader(Generic[M]):
             names = " and ".join(f'"{name}"' for name in sessions)
             self.refuse(sessions[1], f"{names} both ask for a session; an attempt has one transaction: keep one")
         session = next(iter(sessions), None)
-        return Signature(tuple(parameters), output, returned.answers, error, context, is_async, session, run_failure)
+        return Signature(
+            tuple(parameters), output, returned.answers, error, context, is_async, session, run_failure, tuple(failures)
+        )
 
     def is_session(self, hint: Any) -> bool:
         return self.hints.session_class(hint) in SESSIONS | ASYNC_SESSIONS
@@ -222,6 +237,17 @@ class Reader(Generic[M]):
 def unknown_field(who: str, name: str, known: Iterable[str]) -> str:
     """Return what is wrong with renaming a field that a model lacks; ``who`` is as in ``Task "charge" reads``."""
     return f"{who} no field {name!r}; it has {', '.join(sorted(known)) or 'none'}"
+
+
+def renamed(old: Renames, keys: Mapping[str, str], known: Iterable[str], who: str) -> Renames:
+    """Return renames of fields with more of them. Raises TypeError or ValueError; ``who`` begins the sentence."""
+    fields = set(known)
+    for name, key in keys.items():
+        if name not in fields:
+            raise TypeError(unknown_field(who, name, fields))
+        if not isinstance(key, str) or not key.isidentifier():
+            raise ValueError(f"{name}={key!r}: a context key is a Python identifier")
+    return tuple(sorted({**dict(old), **keys}.items()))
 
 
 def collisions(task: str, fields: Iterable[str], renames: Mapping[str, str]) -> list[Violation]:

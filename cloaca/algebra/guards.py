@@ -1,4 +1,4 @@
-"""One ``when``: a condition, and the nodes that it decides for.
+"""What decides whether nodes run: one ``when`` or one arm of a ``branch``, and the nodes that it decides for.
 
 It doesn't know what a condition is: at run time a ``Predicate``, in a type checker what stands for one.
 """
@@ -15,17 +15,29 @@ P = TypeVar("P", bound=Hashable, default=Any)
 
 
 @dataclass(frozen=True, slots=True)
-class Guard(Generic[P]):
-    """One ``when``: the predicate, the names of all nodes that it guards, and of those that come first."""
+class Arm:
+    """What stands for the condition of an arm: ``decision`` names the node that decides, ``taken`` what it must say."""
 
-    predicate: P
+    decision: str
+    taken: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Guard(Generic[P]):
+    """One ``when``, or one arm: its condition, the names of all nodes that it guards, and of those that come first."""
+
+    predicate: P | Arm
     members: frozenset[str]
     heads: frozenset[str]
 
     def renamed(self, old: str, new: str) -> Guard[P]:
-        """Return the same guard with one member renamed."""
+        """Return the same guard with one member renamed, or with the node renamed that decides for the arm."""
+        predicate = self.predicate
+        if isinstance(predicate, Arm) and predicate.decision == old:
+            predicate = replace(predicate, decision=new)
         return replace(
             self,
+            predicate=predicate,
             members=frozenset(new if name == old else name for name in self.members),
             heads=frozenset(new if name == old else name for name in self.heads),
         )

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf
-from typing import Any, Concatenate, Final, Generic, Literal, Self, TypeAlias, TypedDict, Unpack, overload
+from typing import Any, Concatenate, Final, Generic, Literal, Protocol, Self, TypeAlias, TypedDict, Unpack, overload
 
 from pydantic import BaseModel
 from returns.result import Result
@@ -19,7 +19,7 @@ from typing_extensions import ParamSpec, TypeVar
 
 from cloaca.algebra.caching import CacheAge, cache_age_s, check_cacheable
 from cloaca.algebra.compensations import check_undo
-from cloaca.algebra.declarations import Signature, collisions, unknown_field
+from cloaca.algebra.declarations import Renames, Signature, collisions, renamed
 from cloaca.algebra.graphs import Graph, Hidden, In, Node, Out
 from cloaca.algebra.models import row_of
 from cloaca.algebra.queues import checked_queue
@@ -40,7 +40,6 @@ Answer: TypeAlias = Result[Written, Err]
 AsyncAnswer: TypeAlias = Coroutine[Any, Any, Result[Written, Err]]
 Whole = TypeVar("Whole", bound=BaseModel)
 
-Renames = tuple[tuple[str, str], ...]
 Executor = Literal["loop", "thread", "process"]
 EXECUTORS: Final = ("loop", "thread", "process")
 
@@ -134,7 +133,8 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
     """A typed function as a node. Made by ``@task``; calling it calls the plain function.
 
     ``reads`` and ``writes`` map a model's fields to other context keys; ``whole`` is the key that takes the whole
-    output model (``.into``), ``undo`` the task that undoes it (``.compensate``), if any.
+    output model (``.into``), if any; ``undo`` is the task that undoes it (``.compensate``), ``handler`` the one that
+    stands in if this one fails (``.rescue``).
     """
 
     function: Callable[..., Any] = field(kw_only=True)
@@ -143,6 +143,7 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
     writes: Renames = field(default=(), kw_only=True)
     whole: str | None = field(default=None, kw_only=True)
     undo: Task[Any, Any, Any, ..., Any] | None = field(default=None, kw_only=True)
+    handler: Task[Any, Any, Any, Any, Any] | None = field(default=None, kw_only=True)
     names: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -179,9 +180,15 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
         reads = ", ".join(parameter.model.__name__ for parameter in signature.parameters)
         return f"{reads or '()'} -> {signature.output.__name__ if signature.output else '()'}"
 
+    @property
+    def stand_in(self) -> Task[Any, Any, Any, Any, Any] | None:
+        """The handler."""
+        return self.handler
+
     def identity(self) -> tuple[object, ...]:
-        """The function, its options, its keys and what undoes it count too."""
-        return (*super().identity(), self.function, self.options, self.reads, self.writes, self.whole, self.undo)
+        """The function, its options, its keys, what undoes it and what stands in for it count too."""
+        keys = (self.reads, self.writes, self.whole)
+        return (*super().identity(), self.function, self.options, *keys, self.undo, self.handler)
 
     def with_options(self, **options: Unpack[TaskOptions]) -> Self:
         """Return the same task with other options here, by the names that the decorator has for them."""
@@ -195,7 +202,7 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
     def reading(self, **keys: str) -> Self:
         """Return the same task with model fields read from other context keys: ``t.reading(amount="total")``."""
         known = {name for parameter in self._resolved().parameters for name in row_of(parameter.model)}
-        return self._changed(reads=_renamed(self.reads, keys, known, f'Task "{self.name}" reads'))
+        return self._changed(reads=renamed(self.reads, keys, known, f'Task "{self.name}" reads'))
 
     def writing(self, **keys: str) -> Self:
         """Return the same task with output fields written to other context keys: ``t.writing(total="amount")``.
@@ -205,7 +212,7 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
         """
         output = self._resolved().output
         known = set(row_of(output)) if output else set()
-        writes = _renamed(self.writes, keys, known, f'Task "{self.name}" writes')
+        writes = renamed(self.writes, keys, known, f'Task "{self.name}" writes')
         if violations := collisions(self.name, known, dict(writes)):
             raise ContractError(violations)
         return self._changed(writes=writes)
@@ -232,6 +239,25 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
         check_undo(self, undo)
         return self._changed(undo=undo)
 
+    def rescue(self, handler: Task[Any, Any, Any, Any, Any], /) -> Self:
+        """Return the same task with a handler: if the task finally fails, ``handler`` runs and stands in for it.
+
+        The handler is a task of its own, with its own retries and timeout. It sees the context that this task has seen,
+        and may also take, among its positional parameters, the ``TaskFailure``, or the error model of this task; one
+        that takes the error model runs only after a ``Failure``, not after an exception. It must write what this task
+        writes, under the same keys and with types that fit, which is checked when the graph is closed. Once it has
+        succeeded, the run goes on as if this task had.
+
+        Raises:
+            TypeError: ``handler`` is no task.
+            ValueError: this task has a handler already, or ``handler`` has a handler, a condition or a rule of its own.
+        """
+        if not isinstance(handler, Task):
+            raise TypeError(f"rescue({handler!r}): a handler is a task; decorate the function with @task")
+        if problem := unfit_handler(self, handler):
+            raise ValueError(problem)
+        return self._changed(handler=handler)
+
     def _resolved(self) -> Signature[Model]:
         """The signature, where there is no waiting for a definition further down."""
         try:
@@ -240,13 +266,32 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
             raise ContractError([undefined(self.name, f'Task "{self.name}"', error)]) from error
 
 
-def _renamed(old: Renames, keys: Mapping[str, str], known: set[str], who: str) -> Renames:
-    for name, key in keys.items():
-        if name not in known:
-            raise TypeError(unknown_field(who, name, known))
-        if not isinstance(key, str) or not key.isidentifier():
-            raise ValueError(f"{name}={key!r}: a context key is a Python identifier")
-    return tuple(sorted({**dict(old), **keys}.items()))
+class Rescuable(Protocol):
+    """What of a task counts when it is given a handler, or is one; a type checker has tasks of its own."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def handler(self) -> object: ...
+    @property
+    def guards(self) -> tuple[object, ...]: ...
+    @property
+    def rule(self) -> str: ...
+
+
+def unfit_handler(task: Rescuable, handler: Rescuable) -> str | None:
+    """Return why a task can't be the handler of another, None if it can."""
+    who = f'The handler "{handler.name}" of task "{task.name}"'
+    if task.handler is not None:
+        return f'Task "{task.name}" has a handler already; let one handler do what both should'
+    if handler.handler is not None:
+        return f"{who} has a handler itself: nothing rescues a rescue; use retry="
+    if handler.guards or handler.rule != "none_failed":
+        return (
+            f'{who} has a condition or a rule of its own, but it runs exactly if "{task.name}" has failed; '
+            f'put it on "{task.name}"'
+        )
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""``cloaca runs cancel``, ``pause``, ``resume``, ``retry`` and ``fork``: without the user's code if need be.
+"""``cloaca runs cancel``, ``pause``, ``resume``, ``retry``, ``fork`` and ``send``: without the user's code if need be.
 
 It does what a handle does, through the plan that is stored beside the run, or through the workflow's own. Workers that
 drive the run are told by way of the database.
@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from cloaca.cli.databases import opened, run_number
 from cloaca.cli.documents import Json, write_document
+from cloaca.cli.inputs import read_signal
 from cloaca.cli.refusals import Exit, Refusal
 from cloaca.cli.stored_plans import plan_of
 from cloaca.cli.streams import complain, data_stream, remark
@@ -19,7 +20,7 @@ from cloaca.cli.targets import AnyWorkflow, load_workflow
 from cloaca.clocks import SystemClock
 from cloaca.codecs import JsonCodec
 from cloaca.contract.plans import Plan
-from cloaca.errors import NotRetryable, RunNotFound
+from cloaca.errors import NoSuchSignal, NotRetryable, RunNotFound
 from cloaca.ports import PlanRow, RunRow
 from cloaca.runner import controls
 from cloaca.runner.engines import Engine
@@ -77,6 +78,25 @@ def fork_run(run_id: str, database: str | None, *, before: str, target: str | No
     return Exit.DONE
 
 
+def send_signal(
+    run_id: str, name: str, database: str | None, *, source: str | None, target: str, as_json: bool
+) -> Exit:
+    """Send a signal to a run, checked by the model of its wait. Raises Refusal and CloacaError."""
+    workflow = load_workflow(target)
+    signal = read_signal(workflow, name, source)
+
+    async def send(engine: Engine, run: int) -> None:
+        plan, _ = await _plan(engine, run, workflow)
+        try:
+            await controls.send(engine, run, plan, signal)
+        except NoSuchSignal as error:
+            raise Refusal(str(error), code=Exit.FAILED) from None
+
+    return _act(run_id, database, send, SENT, as_json)
+
+
+ENDED = ("succeeded", "failed", "cancelled")  # which it may have, since the signal was sent
+SENT = {status: f"has the signal, and is {status}" for status in ("pending", "running", "paused", "blocked", *ENDED)}
 GOES_ON = {"pending": "is pending: a worker that has its workflow goes on with it", "running": "is running"}
 
 

@@ -81,7 +81,7 @@ def document_of(workflow: AnyWorkflow) -> Json:
         "name": workflow.name,
         "version": workflow.version,
         "input": workflow.input.__name__ if workflow.input else None,
-        "output": workflow.output.__name__ if workflow.output else None,
+        "output": " | ".join(model.__name__ for model in workflow.outputs) or None,
         "tasks": [
             {"name": shape.name, "kind": shape.kind, "detail": shape.detail, "note": shape.note}
             for shape in picture.sorted_shapes()

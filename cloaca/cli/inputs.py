@@ -42,6 +42,20 @@ def read_input(workflow: AnyWorkflow, source: str | None) -> BaseModel | None:
         raise _refused(workflow.name, model, source, error) from None
 
 
+def read_signal(workflow: AnyWorkflow, name: str, source: str | None) -> BaseModel:
+    """Return the signal for the wait that ``name`` means, by its own name or by its model's. Raises Refusal."""
+    plan = workflow.plan
+    waits = [plan.nodes[node] for node in plan.channels]
+    found = next((wait for wait in waits if name in (wait.signal, wait.task)), None)
+    if found is None or found.output is None:
+        known = ", ".join(dict.fromkeys(str(wait.signal) for wait in waits)) or "no signal at all"
+        raise Refusal(f'workflow "{workflow.name}" waits for no {name}', f"It waits for {known}.")
+    try:
+        return _validated(found.output, "{}" if source is None else _text_of(source))
+    except ValidationError as error:
+        raise _refused(workflow.name, found.output, source, error) from None
+
+
 def _validated(model: type[BaseModel], text: str) -> BaseModel:
     with user_code(f"validating {model.__name__}", ValidationError):
         return model.model_validate_json(text, by_alias=True, by_name=True)

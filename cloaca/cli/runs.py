@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cloaca.cli.acting import cancel_run, fork_run, pause_run, resume_run, retry_run
+from cloaca.cli.acting import cancel_run, fork_run, pause_run, resume_run, retry_run, send_signal
 from cloaca.cli.listing import Query, list_runs
 from cloaca.cli.options import DatabaseOption, JsonOption, RunArgument, helping
 from cloaca.cli.showing import show_run
@@ -154,6 +154,33 @@ def _retry(
       cloaca runs retry 7530131589642765745 --target shop.jobs:orders
     """
     return retry_run(run_id, database, target=target, as_json=as_json)
+
+
+@runs.command("send")
+def _send(
+    run_id: RunArgument,
+    name: Annotated[str, typer.Argument(metavar="SIGNAL", help="The model that is waited for, or the wait's name.")],
+    *,
+    target: Annotated[str, typer.Option("--target", metavar="TARGET", help="The run's workflow: module:workflow.")],
+    input: Annotated[
+        str | None, typer.Option("--input", "-i", metavar="JSON|@FILE|-", help="The signal; - is standard input.")
+    ] = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Send a signal to a run that waits for one, or will.
+
+    It is kept if its wait is not reached yet. A signal that no wait of the run takes exits with 1.
+
+    \b
+    --json prints:
+      {"id", "status"}
+
+    \b
+    Examples:
+      cloaca runs send 7530131589642765745 Approval --target shop.claims:claims --input '{"approved_by": "me"}'
+    """
+    return send_signal(run_id, name, database, source=input, target=target, as_json=as_json)
 
 
 @runs.command("fork")

@@ -7,6 +7,7 @@ place.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from cloaca.contract.plans import Answer, Plan, PlanNode
@@ -29,7 +30,8 @@ def plan_of(spec: str) -> Plan:
         nodes = tuple(_node(index, node, succs[index]) for index, node in enumerate(stored))
     except (IndexError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"the stored plan can't be read: {error!r}") from error
-    return Plan(nodes, None, Answer(), {})
+    handlers = {node.rescues: node.index for node in nodes if node.rescues is not None}
+    return Plan(tuple(replace(node, handler=handlers.get(node.index)) for node in nodes), None, Answer(), {})
 
 
 def _node(index: int, stored: dict[str, Any], succs: list[int]) -> PlanNode:
@@ -42,10 +44,14 @@ def _node(index: int, stored: dict[str, Any], succs: list[int]) -> PlanNode:
         task=_task(stored["kind"], stored["name"]),
         preds=preds,
         succs=tuple(succs),
-        awaited=tuple(pred for pred in preds if pred not in gates),
+        awaited=tuple(stored.get("awaited", (pred for pred in preds if pred not in gates))),
         gates=gates,
+        otherwise=frozenset(stored.get("otherwise", ())),
         rule=stored.get("rule", "none_failed"),
-        predicate=(lambda _: True) if stored["kind"] == "gate" else None,
+        signal=stored.get("signal"),
+        predicate=(lambda _: True) if stored["kind"] in ("gate", "branch") else None,
+        rescues=stored.get("rescues"),
+        given=tuple((place, what) for place, what in stored.get("given", ())),
     )
 
 

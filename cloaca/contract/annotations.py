@@ -61,6 +61,36 @@ def show(annotation: object) -> str:
     return _shown_class(_instance(known))
 
 
+def element_of(annotation: object) -> object | None:
+    """Return the model of which ``annotation`` is a list, None if it is no list of models.
+
+    What JSON keeps as a list counts: ``list``, ``Sequence`` and ``tuple[Model, ...]``.
+
+    >>> class Page(pydantic.BaseModel): ...
+    >>> element_of(list[Page]) is Page, element_of(typing.Sequence[Page]) is Page, element_of(list[int])
+    (True, True, None)
+    """
+    known = _known(_bare(annotation))
+    if _options(known) or not isinstance(_generic(known), type):
+        return None
+    instance = _instance(known)
+    if instance.cls not in _LISTS or instance.args[1:] != ((...,) if instance.cls is tuple else ()):
+        return None
+    element = _known(_bare(instance.args[0]))
+    return element if isinstance(element, type) and _is_model(element) else None
+
+
+def list_of(model: object | None, optional: bool) -> object:
+    """Return the annotation of a list of a model, with ``optional`` of the model or None; of None, of anything."""
+    if model is None:
+        return list[Any]
+    return list[model | None] if optional else list[model]  # type: ignore[valid-type]  # a class
+
+
+def _is_model(element: type) -> bool:
+    return issubclass(element, pydantic.BaseModel) and element is not pydantic.BaseModel
+
+
 _Assumed = tuple[tuple[object, object], ...]
 
 
@@ -422,6 +452,7 @@ _MARKERS: Final[tuple[object, ...]] = (
     typing_extensions.Protocol,
     typing.NamedTuple,
 )
+_LISTS: Final = (list, tuple, abc.Sequence)
 _UNIONS: Final = (typing.Union, types.UnionType)
 _UNPACKS: Final = (typing.Unpack, typing_extensions.Unpack)
 _READ_ONLY: Final = (typing_extensions.ReadOnly, getattr(typing, "ReadOnly", typing_extensions.ReadOnly))

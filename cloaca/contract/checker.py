@@ -11,9 +11,10 @@ reader.
 from __future__ import annotations
 
 from cloaca.contract import messages
+from cloaca.contract.branching import Branching, BranchingFold
 from cloaca.contract.certainty import Certainty
 from cloaca.contract.flows import Flow, Fold
-from cloaca.contract.steps import ABSENT, INPUT, Checked, Elaborated, Read, Types, Write
+from cloaca.contract.steps import INPUT, Checked, Elaborated, Read, Types, Write
 from cloaca.errors import Violation
 
 __all__ = ["INPUT", "Checker", "check"]
@@ -53,22 +54,28 @@ class Checker:
 
     def check_key(self, key: str, writers: dict[int, Write], readers: dict[int, list[Read]]) -> None:
         folds = any(write.reducer is not None for write in writers.values())
-        flow = (Fold if folds else Flow)(self.steps, self.succs, self.certainty, writers, readers)
+        kind = (BranchingFold if folds else Branching) if self.certainty.has_branches else Fold if folds else Flow
+        flow = kind(self.steps, self.succs, self.certainty, writers, readers)
         flow.carry(self.graph.input.get(key))
-        self.visits += len(flow.states)
+        self.visits += flow.visits
         for earlier, index in flow.unordered():
             self.report(index, messages.write_conflict(self, key, earlier, index))
         for index, write in writers.items():
-            if write.reducer is None and flow.last(index) != ABSENT and not self.reads_key(index, key):
-                self.report(index, messages.unread_rewrite(self, key, index, flow.last(index)))
+            before = flow.last(index)
+            if write.reducer is None and self.is_known(before, key) and not self.reads_key(index, key):
+                self.report(index, messages.unread_rewrite(self, key, index, before))
         for index, reads in readers.items():
-            found = tuple(flow.candidates(index))
+            found = tuple(flow.providers(index))
             self.providers.setdefault(index, {})[key] = found
             for read in reads if len(reads) == 1 else _distinct(reads):
                 self.check_read(index, read, found, flow)
 
     def report(self, index: int, violation: Violation) -> None:
         self.found.setdefault(index, []).append(violation)
+
+    def is_known(self, provider: int, key: str) -> bool:
+        """Whether a field has a value to replace: inside a fan-out, that of the context around is nobody's concern."""
+        return provider >= 0 or (provider == INPUT and not self.graph.input[key].around)
 
     def reads_key(self, index: int, key: str) -> bool:
         instead = self.steps[index].instead
@@ -78,9 +85,9 @@ class Checker:
         if not found and read.required:
             self.report(index, messages.missing_field(self, index, read))
         for provider in found:
-            provided = flow.write(provider).type
-            if not self.types.assignable(provided, read.type):
-                self.report(index, messages.field_type(self, index, read, provider, provided))
+            write = flow.write(provider)
+            if not write.around and not self.types.assignable(write.type, read.type):
+                self.report(index, messages.field_type(self, index, read, provider, write.type))
         if found and read.required and not flow.is_sure(index):
             self.report(index, messages.maybe_missing(self, index, read, found))
 

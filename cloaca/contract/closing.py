@@ -6,14 +6,16 @@ It compiles nothing and knows no pydantic model: see ``elaboration.FrontEnd``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 from cloaca.algebra.structures import Structure
 from cloaca.contract.checker import check
-from cloaca.contract.elaboration import Elaboration, FrontEnd, Model, elaborate, first_of, last_of
+from cloaca.contract.elaboration import Choice, Elaboration, FrontEnd, Model, elaborate, first_of, last_of
 from cloaca.contract.epilogues import Callback
-from cloaca.contract.steps import Checked, Elaborated, Write
+from cloaca.contract.fanouts import Fanned, Given
+from cloaca.contract.steps import Checked, Elaborated, Write, exclusive
 from cloaca.errors import ContractError, Violation
 
 
@@ -25,6 +27,17 @@ class Closed:
     checked: Checked
     input: Model | None
     last: tuple[str, ...]
+
+    def answering(self) -> tuple[int, ...]:
+        """Return the last steps if never two of them run, ``()`` if several may: then the context is the answer.
+
+        Each is followed by the handler that may have run instead.
+        """
+        steps, found = self.elaboration.steps, [self.elaboration.index[name] for name in self.last]
+        if not all(exclusive(steps[one], steps[other]) for one, other in combinations(found, 2)):
+            return ()
+        handlers = {step.rescues: index for index, step in enumerate(steps) if step.rescues in found}
+        return tuple(index for step in found for index in (step, handlers.get(step)) if index is not None)
 
 
 def close(
@@ -45,11 +58,16 @@ def close(
     if not structure.nodes:
         raise ContractError([Violation("workflow-input", name, "", f'Workflow "{name}" has no task')])
     _refuse_declared(name, {"input": input, "output": output}, front_end)
-    elaboration = elaborate(structure, output, name, front_end, callbacks)
-    if input is None:
-        input = _inferred_input(name, structure, front_end)
-    checked = _checked(elaboration, input, "the workflow input", front_end)
-    return Closed(elaboration, checked, input, tuple(last_of(structure)))
+    known: list[Model | None] = [] if input is None else [input]
+
+    def given() -> Given:
+        if not known:
+            known.append(_inferred_input(name, structure, front_end))
+        return _given(known[0], front_end)
+
+    elaboration = elaborate(structure, output, name, front_end, given, callbacks=callbacks)
+    checked = _checked(elaboration, known[0], "the workflow input", front_end)
+    return Closed(elaboration, checked, known[0], tuple(last_of(structure)))
 
 
 def check_declared(
@@ -59,15 +77,21 @@ def check_declared(
 
     Raises ContractError as ``close`` does.
     """
-    elaboration = elaborate(structure, output, "", front_end)
+    elaboration = elaborate(structure, output, "", front_end, lambda: _given(input, front_end))
     return _checked(elaboration, input, "the declared input", front_end).violations
 
 
-def _checked(elaboration: Elaboration, input: Model | None, what: str, front_end: FrontEnd) -> Checked:
+def _given(input: Model | None, front_end: FrontEnd) -> Given:
+    """The row that comes into a graph."""
     row = {} if input is None else front_end.row(input)
-    given = {key: Write(key, entry.type, entry.reducer, sure=entry.required) for key, entry in row.items()}
+    return {key: Write(key, entry.type, entry.reducer, sure=entry.required) for key, entry in row.items()}
+
+
+def _checked(elaboration: Elaboration, input: Model | None, what: str, front_end: FrontEnd) -> Checked:
     named = "" if input is None else f"{what} {front_end.model_name(input)}"
-    return check(Elaborated(elaboration.steps, given, named, elaboration.key_names), front_end.types)
+    given = _given(input, front_end)
+    checked = check(Elaborated(elaboration.steps, given, named, elaboration.key_names), front_end.types)
+    return replace(checked, violations=(*checked.violations, *elaboration.violations))
 
 
 def _refuse_declared(name: str, declared: Mapping[str, Model | None], front_end: FrontEnd) -> None:
@@ -87,7 +111,7 @@ def refused(name: str, reason: str) -> ContractError:
 
 def _inferred_input(name: str, structure: Structure[Any], front_end: FrontEnd) -> Model | None:
     rows: dict[Model, str] = {}
-    for first in first_of(structure):
+    for first in first_tasks(structure, front_end):
         for row in _first_rows(name, first, structure.nodes[first], front_end):
             rows.setdefault(row, first)
     if len(rows) > 1:
@@ -96,8 +120,51 @@ def _inferred_input(name: str, structure: Structure[Any], front_end: FrontEnd) -
     return next(iter(rows), None)
 
 
+def first_tasks(structure: Structure[Any], front_end: FrontEnd) -> list[str]:
+    """Return the first nodes by name, but of a branch the first ones in its arms: what a workflow begins with.
+
+    A decision is among them only if nothing else that is first reads anything.
+    """
+    before: dict[str, set[str]] = {name: set() for name in structure.nodes}
+    after: dict[str, list[str]] = {name: [] for name in structure.nodes}
+    for source, target in structure.edges:
+        before[target].add(source)
+        after[source].append(target)
+    decisions: list[str] = []
+    tasks: list[str] = []
+    ready = first_of(structure)
+    while ready:
+        name = ready.pop()
+        if not isinstance(front_end.opened(structure.nodes[name]), Choice):
+            tasks.append(name)
+            continue
+        decisions.append(name)
+        for other in after[name]:
+            before[other].discard(name)
+            if not before[other]:
+                ready.append(other)
+    reading = [name for name in sorted(tasks) if _reads(name, structure.nodes[name], front_end)]
+    return reading or sorted(decisions)
+
+
+def _reads(name: str, node: Any, front_end: FrontEnd) -> bool:
+    """Whether a node reads anything that could be the input."""
+    inside = front_end.opened(node)
+    if isinstance(inside, Fanned):
+        return False
+    if inside is not None:
+        return not isinstance(inside, Choice) and inside.input is not None
+    signature, _ = front_end.signature(node, name)
+    return bool(signature and signature.parameters)
+
+
 def _first_rows(name: str, first: str, node: Any, front_end: FrontEnd) -> list[Model]:
     inside = front_end.opened(node)
+    if isinstance(inside, Fanned):
+        return []  # it reads a list, and what its elements lack: no model says that
+    if isinstance(inside, Choice):
+        model, _ = front_end.condition(inside.predicate, first)
+        return [] if model is None else [model]
     if inside is not None:
         return [] if inside.input is None else [inside.input]
     signature, _ = front_end.signature(node, first)

@@ -50,7 +50,9 @@ def undo_of(site: Site, undo: Task, signature: Signature[Any] | None) -> Site:
         place=(*site.place[:-1], undo.name),
         preds=(site.id,),
         guards=site.guards,
-        rule="none_failed" if site.rule == "none_failed" else "all_success",
+        otherwise=site.otherwise,
+        awaited=(site.id,),
+        rule="none_failed" if site.rule == "none_failed" and site.rescues is None else "all_success",
         node=undo,
         undoes=site.id,
     )
@@ -67,6 +69,7 @@ def callback_of(site: type[Site], callback: Callback, last: Collection[str], sig
         scope="",
         place=(task.name,),
         preds=last,
+        awaited=last,
         rule="none_failed" if surely else "all_done",
         node=task,
         outcomes=callback.outcomes,

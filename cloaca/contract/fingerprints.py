@@ -17,6 +17,7 @@ from pydantic_core import core_schema
 
 from cloaca.algebra.retries import Retry
 from cloaca.algebra.tasks import Task
+from cloaca.algebra.waits import Wait
 from cloaca.contract.plans import Plan
 from cloaca.contract.sources import code_of
 
@@ -26,11 +27,23 @@ AnyTask = Task[Any, Any, Any, Any, Any]
 def version(plan: Plan) -> str:
     """Return the version of a workflow: 16 hexadecimal digits."""
     known: dict[object, str] = {}  # many nodes may be one task under several names
+    answer = plan.answer.argument.model if plan.answer.argument else None
+    return _hash([plan.spec, *_code(plan, known), _schemas(plan.input, answer)])
+
+
+def _code(plan: Plan, known: dict[object, str]) -> list[object]:
+    """The code of a plan's tasks and conditions, and the rows of its other nodes; of a fan-out what is inside it."""
     tasks = {node.name: _known(node.body, known) for node in plan.nodes if node.body is not None}
     conditions = {node.name: code_of(node.predicate) for node in plan.nodes if node.predicate is not None}
-    rows = {node.name: _schemas(node.output) for node in plan.nodes if node.body is None}
-    answer = plan.answer.argument.model if plan.answer.argument else None
-    return _hash([plan.spec, tasks, conditions, rows, _schemas(plan.input, answer)])
+    rows = {node.name: _schemas(node.output) for node in plan.nodes if node.body is None and node.fan is None}
+    fans = {name: [node.fan.limit, *_code(node.fan.plan, known)] for name, node in plan.fans.items() if node.fan}
+    waits = {node.name: _wait(node.wait) for node in plan.nodes if node.wait is not None}
+    return [tasks, conditions, rows, *([fans] if fans else []), *([waits] if waits else [])]
+
+
+def _wait(node: Wait[Any, Any]) -> list[object]:
+    """How long a node waits, and where its rows are. What a child workflow does is its own version's business."""
+    return [node.seconds, node.reads, node.writes, node.whole, _schemas(node.input)]
 
 
 def _known(task: AnyTask, known: dict[object, str]) -> str:

@@ -41,8 +41,14 @@ class Flow:
         writers: Mapping[int, Write],
         readers: Iterable[int],
     ) -> None:
-        self.steps, self.succs, self.certainty, self.writers = steps, succs, certainty, writers
-        self.order = list(writers)  # they were collected in topological order
+        self.steps, self.succs, self.certainty, self.written = steps, succs, certainty, writers
+        self.is_trivial = certainty.is_trivial and all(write.sure for write in writers.values())
+        # A handler that writes what the task writes that it rescues: whoever may read the one may read the other.
+        handlers = ((step, certainty.handlers.get(step)) for step in writers) if certainty.handlers else ()
+        self.instead = {step: handler for step, handler in handlers if handler is not None and handler in writers}
+        instead = set(self.instead.values())
+        self.writers = {step: write for step, write in writers.items() if step not in instead} if instead else writers
+        self.order = list(self.writers)  # they were collected in topological order
         self.until = max([*writers, *readers], default=-1)
         self.states: dict[int, State] = {}
 
@@ -62,7 +68,7 @@ class Flow:
 
     def _state(self, index: int) -> State:
         last = max([self._latest(pred) for pred in self.steps[index].preds], default=self.before.last)
-        if self.certainty.is_trivial:  # every task runs, so that the latest writer is sure, too
+        if self.is_trivial:  # every task runs, so that the latest writer is sure, too
             sure = last if last >= 0 else self.before.sure
             return State(last, sure, self._or_own(index, sure))
         sure = max(self._known(index), default=self.before.sure)
@@ -85,17 +91,23 @@ class Flow:
         """What is sure when a step runs: from each side."""
         step = self.steps[index]
         if step.rule == "none_failed":
-            return self._around(index) + [self._passed(pred, index) for pred in step.preds]
+            return self._around(index) + [self._passed(pred, index) for pred in self._before(step)]
         if step.rule == "all_success":
-            return self._around(index) + [self._after(pred) for pred in step.preds]
+            return self._around(index) + [self._after(pred) for pred in self._before(step)]
         return self._around(index)
+
+    def _before(self, step: Step) -> Sequence[int]:
+        """The predecessors of a step; what a handler does is sure only together with the task that it rescues."""
+        if not self.certainty.handlers:
+            return step.preds
+        return [pred for pred in step.preds if self.steps[pred].rescues is None]
 
     def _known_though_skipped(self, index: int) -> list[int]:
         """What is sure though a step's own rule may have skipped it, by decision."""
         step = self.steps[index]
         if step.rule != "all_success":
             return self._around(index)
-        return self._around(index) + [self._passed(pred, index) for pred in step.preds]  # none of them has failed
+        return self._around(index) + [self._passed(pred, index) for pred in self._before(step)]  # none has failed
 
     def _around(self, index: int) -> list[int]:
         return [self._after(entry) for entry in self.certainty.entry_around(index)]
@@ -106,6 +118,11 @@ class Flow:
             return self._after(pred)  # a gate that let the step through
         decider = self.certainty.decider(pred, step)
         return self.at(pred if decider is None else decider).settled
+
+    @property
+    def visits(self) -> int:
+        """How many steps were looked at."""
+        return len(self.states)
 
     def at(self, index: int) -> State:
         """Return what holds at a step."""
@@ -124,7 +141,14 @@ class Flow:
         if provider == INPUT:
             assert self.input is not None  # INPUT is a candidate only where the input has the key
             return self.input
-        return self.writers[provider]
+        return self.written[provider]
+
+    def providers(self, index: int) -> Iterator[int]:
+        """Yield the candidates, each with the handler that may have written instead of it."""
+        for provider in self.candidates(index):
+            yield provider
+            if provider in self.instead:
+                yield self.instead[provider]
 
     def unordered(self) -> Iterator[tuple[int, int]]:
         """Yield pairs of writers without an order between them: so many that, once they are ordered, all are."""
@@ -141,6 +165,18 @@ class Flow:
             if provider in (sure, INPUT):
                 return
             provider = self.last(provider)
+
+    def _ancestors(self, index: int) -> set[int]:
+        """The ancestors of a step, as far as the first writer."""
+        first = self.order[0] if self.order else index
+        ancestors: set[int] = set()
+        stack = [index]
+        while stack:
+            for pred in self.steps[stack.pop()].preds:
+                if pred not in ancestors and pred >= first:
+                    ancestors.add(pred)
+                    stack.append(pred)
+        return ancestors
 
 
 class Fold(Flow):
@@ -180,14 +216,3 @@ class Fold(Flow):
                     return
         if self.input:
             yield INPUT
-
-    def _ancestors(self, index: int) -> set[int]:
-        """The ancestors of a step, as far as the first writer."""
-        ancestors: set[int] = set()
-        stack = [index]
-        while stack:
-            for pred in self.steps[stack.pop()].preds:
-                if pred not in ancestors and pred >= self.order[0]:
-                    ancestors.add(pred)
-                    stack.append(pred)
-        return ancestors

@@ -22,7 +22,7 @@ SEARCHED = 500  # and so many ancestors looked at: a graph of 100,000 tasks may 
 
 def missing_field(checker: Checker, index: int, read: Read) -> Violation:
     """A required read that nobody before the task provides."""
-    step, key = checker.steps[index], _key(checker, read.key)
+    step, key, task = checker.steps[index], _key(checker, read.key), _task(checker, index, read)
     ancestors = _ancestors(checker, index)
     near = _near_miss(checker, index, key, ancestors)
     later = next((other for other in checker.writers.get(read.key, ()) if other != index), None)
@@ -31,17 +31,18 @@ def missing_field(checker: Checker, index: int, read: Read) -> Violation:
         text += f'; did you mean "{near[0]}" (from {near[1]})?'
     elif later is not None:
         text += f'; "{checker.steps[later].task}" provides it, but not before "{step.task}"'
-    return Violation("workflow-input" if step.closing else "missing-field", step.task, key, text)
+    return Violation("workflow-input" if step.closing else "missing-field", task, key, text)
 
 
 def field_type(checker: Checker, index: int, read: Read, provider: int, provided: object) -> Violation:
     """A read whose provider's type does not fit."""
     step, key, show = checker.steps[index], _key(checker, read.key), checker.types.show
+    misfit = step.closing or (checker.graph.by_element and provider == INPUT)
     text = (
-        f'{_reader(checker, index)} reads field "{key}" as {show(read.type)}{_renamed(read, key)}, but '
+        f'{_reader(checker, index, read)} reads field "{key}" as {show(read.type)}{_renamed(read, key)}, but '
         f"{_provider(checker, index, provider)} provides it as {show(provided)}"
     )
-    return Violation("workflow-input" if step.closing else "field-type", step.task, key, text)
+    return Violation("workflow-input" if misfit else "field-type", _task(checker, index, read), key, text)
 
 
 def maybe_missing(checker: Checker, index: int, read: Read, found: Sequence[int]) -> Violation:
@@ -60,7 +61,7 @@ def maybe_missing(checker: Checker, index: int, read: Read, found: Sequence[int]
         f"{_requires(checker, index, read)}, but it may be absent: {why}; "
         f"give {read.model}.{read.field} a default, or provide it another way"
     )
-    return Violation("workflow-input" if step.closing else "maybe-missing", step.task, key, text)
+    return Violation("workflow-input" if step.closing else "maybe-missing", _task(checker, index, read), key, text)
 
 
 def write_conflict(checker: Checker, key: str, earlier: int, index: int) -> Violation:
@@ -72,7 +73,7 @@ def write_conflict(checker: Checker, key: str, earlier: int, index: int) -> Viol
     text = (
         f'Tasks "{one}" and "{other}" are not ordered (they may run in parallel) but both write field "{name}" '
         f"({show(writers[earlier].type)} and {show(writers[index].type)}); order them with >>, rename the field in one "
-        f"of them with {_elsewhere(writers[index])}, or {cure}"
+        f"of them with {checker.steps[index].elsewhere or _elsewhere(writers[index])}, or {cure}"
     )
     return Violation("write-conflict", other, name, text)
 
@@ -85,7 +86,8 @@ def unread_rewrite(checker: Checker, key: str, index: int, provider: int) -> Vio
     text = (
         f'Task "{task}" writes field "{name}" ({show(writers[index].type)}), which '
         f"{_provider(checker, index, provider)} has written ({show(replaced.type)}), without reading it; "
-        f"read it (a field with a default will do), or write elsewhere with {_elsewhere(writers[index])}"
+        f"read it (a field with a default will do), or write elsewhere with "
+        f"{checker.steps[index].elsewhere or _elsewhere(writers[index])}"
     )
     return Violation("unread-rewrite", task, name, text)
 
@@ -99,14 +101,23 @@ def _key(checker: Checker, key: str) -> str:
     return checker.graph.key_names.get(key, key)
 
 
-def _reader(checker: Checker, index: int) -> str:
+def _task(checker: Checker, index: int, read: Read) -> str:
+    """The task to blame for a read: that of a fan-out may be due to a task inside."""
+    return read.task or checker.steps[index].task
+
+
+def _reader(checker: Checker, index: int, read: Read) -> str:
+    if read.task:
+        return read.reader or f'Task "{read.task}"'
     step = checker.steps[index]
     return step.reader or f'Task "{step.task}"'
 
 
 def _requires(checker: Checker, index: int, read: Read) -> str:
     key = _key(checker, read.key)
-    return f'{_reader(checker, index)} requires field "{key}" ({checker.types.show(read.type)}){_renamed(read, key)}'
+    return (
+        f'{_reader(checker, index, read)} requires field "{key}" ({checker.types.show(read.type)}){_renamed(read, key)}'
+    )
 
 
 def _renamed(read: Read, key: str) -> str:
@@ -187,6 +198,6 @@ def _available(checker: Checker, index: int, ancestors: list[int]) -> Iterator[t
         for write in checker.steps[ancestor].writes:
             yield _key(checker, write.key), f'"{checker.steps[ancestor].task}"'
     entry = _entry(checker, index)
-    keys = checker.graph.input if entry == INPUT else [write.key for write in checker.steps[entry].writes]
-    for key in keys:
-        yield _key(checker, key), _input(checker, index)
+    writes = checker.graph.input.values() if entry == INPUT else checker.steps[entry].writes
+    for write in writes:
+        yield _key(checker, write.key), "the context around" if write.around else _input(checker, index)

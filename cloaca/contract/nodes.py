@@ -10,14 +10,18 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from cloaca.algebra.branches import Decision
 from cloaca.algebra.declarations import Signature
+from cloaca.algebra.fanouts import Each
 from cloaca.algebra.graphs import Predicate, Seal
 from cloaca.algebra.models import model_name, row_of
 from cloaca.algebra.rows import Row
 from cloaca.algebra.signatures import Unresolved, row_problems, undefined
 from cloaca.algebra.tasks import Task
-from cloaca.contract.annotations import assignable, show
-from cloaca.contract.elaboration import Inside
+from cloaca.algebra.waits import Sleep, Subflow, WaitFor
+from cloaca.contract.annotations import assignable, element_of, list_of, show
+from cloaca.contract.elaboration import Choice, Inside, Waits
+from cloaca.contract.fanouts import Fanned
 from cloaca.contract.steps import Types
 from cloaca.errors import ContractError, Violation
 
@@ -25,13 +29,23 @@ Model = type[BaseModel]
 
 
 class _Nodes:
-    types: Final = Types(assignable, show)
+    types: Final = Types(assignable, show, element_of, list_of)
 
-    def opened(self, node: object) -> Inside | None:
+    def opened(self, node: object) -> Inside | Fanned | Waits | Choice | None:
         if isinstance(node, Task):
             return None
+        if isinstance(node, Decision):
+            return Choice(node.predicate)
         if isinstance(node, Seal):
             return Inside(node.graph.structure, node.input, node.output)
+        if isinstance(node, Each):
+            return Fanned(node.graph.structure, node.over, node.into, node.limit)
+        if isinstance(node, Sleep):
+            return Waits("sleep")
+        if isinstance(node, WaitFor):
+            return Waits("wait", None, node.output)
+        if isinstance(node, Subflow):
+            return Waits("subflow", node.input, node.output, node.sure)
         raise TypeError(f"{node!r} is no node of the language")
 
     def signature(self, task: Task[Any, Any], name: str) -> tuple[Signature[Model] | None, Sequence[Violation]]:

@@ -14,10 +14,11 @@ from typing_extensions import TypeVar
 
 from cloaca.algebra.compensations import unfit
 from cloaca.algebra.drawings import Drawable, picture_of
-from cloaca.algebra.graphs import Graph, Node, Row, Seal, as_graph, graph_of, overlaid
+from cloaca.algebra.graphs import Graph, Node, Row, as_graph, graph_of, overlaid
 from cloaca.algebra.structures import Structure, checked_name, closed, cyclic
 from cloaca.algebra.tasks import Task
 from cloaca.contract import fingerprints
+from cloaca.contract.certainty import Certainty
 from cloaca.contract.closing import Closed, close, refused
 from cloaca.contract.epilogues import OUTCOMES, Callback, callbacks_of
 from cloaca.contract.nodes import NODES
@@ -170,7 +171,9 @@ class Workflow(Drawable, Generic[In, Out, Context, Errors]):
         return hash((self.name, self.graph))
 
     def __repr__(self) -> str:
-        output = self.output.__name__ if self.output else "None" if self.plan.answer.nothing else "dict"
+        output = " | ".join(model.__name__ for model in self.outputs) or (
+            "None" if self.plan.answer.nothing else "dict"
+        )
         return f"<workflow {self.name}: {self.input.__name__ if self.input else 'None'} -> {output}>"
 
     @property
@@ -179,11 +182,15 @@ class Workflow(Drawable, Generic[In, Out, Context, Errors]):
 
     @property
     def output(self) -> Row:
-        """The output model; None if the workflow answers with nothing, or with its context as a dict."""
-        answer = self.plan.answer
-        if answer.argument is not None:
-            return answer.argument.model
-        return self.plan.nodes[answer.node].output if answer.node is not None else None
+        """The output model; None if the workflow answers with nothing, with its context as a dict, or with one of
+        several models, as after a ``branch``: see ``outputs``."""
+        outputs = self.outputs
+        return outputs[0] if len(outputs) == 1 else None
+
+    @property
+    def outputs(self) -> tuple[type[BaseModel], ...]:
+        """The models of which one is the output: of a last ``branch`` those of its arms, else one or none."""
+        return self.plan.outputs
 
     @cached_property
     def version(self) -> str:
@@ -229,16 +236,21 @@ def _close(
     found = close(name, graph.structure, input, output, NODES, callbacks=callbacks)
     if found.checked.violations:
         raise ContractError(found.checked.violations)
-    answer = None if output is not None else _answer(graph, found)
+    answer = None if output is not None else _answer(found)
     return found.input, compile_plan(found.elaboration, found.checked, found.input, answer)
 
 
-def _answer(graph: Graph[Any, Any, Any], found: Closed) -> Answer:
-    if len(found.last) > 1:
+def _answer(found: Closed) -> Answer:
+    nodes = found.answering()
+    if not nodes:
         return Answer()
-    node = graph.structure.nodes[found.last[0]]
-    output = node.output if isinstance(node, Seal) else node.signature.output if isinstance(node, Task) else None
-    return Answer(nothing=True) if output is None else Answer(node=found.elaboration.index[found.last[0]])
+    sites = found.elaboration.sites
+    if any(sites[node].fan is not None for node in nodes):
+        return Answer()  # a list is no model: what it is called, the context says
+    writing = tuple(node for node in nodes if sites[node].answers)
+    certainty = Certainty(found.elaboration.steps)
+    optional = any(certainty.can_be_skipped(node) or not sites[node].sure for node in nodes)
+    return Answer(writing, optional=optional) if writing else Answer(nothing=True)
 
 
 class WorkflowBuilder(Generic[BuilderIn, BuilderOut]):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
+from cloaca.drawing.arrows import Arrow
 from cloaca.drawing.lettering import legible
 from cloaca.drawing.nesting import Level, annotation, nested, outlined
 from cloaca.drawing.palette import PAGE, TAG, ink_of
@@ -53,9 +54,18 @@ def to_dot(picture: Picture) -> str:
         'node [shape=box, style="rounded,filled", fontname="Helvetica", fontsize=12]',
         f'edge [color="{PAGE}", arrowsize=0.7]',
         *_level(outlined(nodes, frames), nodes, frames),
-        *(f"{_quoted(tail)} -> {_quoted(head)}" for tail, head in arrows),
+        *(f"{_quoted(tail)} -> {_quoted(head)}{_arrow(picture, (tail, head))}" for tail, head in arrows),
     ]
     return "\n".join([f"digraph {_quoted(picture.title)} {{", *(f"    {line}" for line in lines), "}"])
+
+
+def _arrow(picture: Picture, arrow: Arrow) -> str:
+    label = picture.labels.get(arrow)
+    look = [
+        *(["style=dashed"] if arrow in picture.dashed else ()),
+        *([f'label={_shown(label)}, fontname="Helvetica", fontsize=10, fontcolor="{PAGE}"'] if label else ()),
+    ]
+    return f" [{', '.join(look)}]" if look else ""
 
 
 def _node(shape: Shape, note: str, states: Mapping[str, str]) -> str:

@@ -5,6 +5,7 @@ It decides what is shown, not where or how. Mermaid and DOT show the exact struc
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,8 @@ class Draft:
         notes: the annotation of each shape: its own note, and the frames around it that are not boxes.
         states: by the name of the shape.
         stacks: the names folded into a shape.
+        labels: what stands at arrows; in a terminal, where nothing can, the shape at their head says it.
+        dashed: the arrows that are dashed.
     """
 
     title: str
@@ -37,6 +40,8 @@ class Draft:
     notes: Mapping[str, str]
     states: Mapping[str, str]
     stacks: Mapping[str, tuple[str, ...]]
+    labels: Mapping[Arrow, str]
+    dashed: frozenset[Arrow]
 
 
 def drafted(picture: Picture, *, boxed: bool) -> Draft:
@@ -56,13 +61,21 @@ def drafted(picture: Picture, *, boxed: bool) -> Draft:
     small = folded(picture)
     shapes = small.picture.sorted_shapes()
     frames, loose = nested(small.picture.frames) if boxed else ([], widest_first(small.picture.frames))
+    said: dict[str, list[str]] = defaultdict(list)
+    for (_, head), label in sorted(small.picture.labels.items()):
+        said[head].append(label)
     telling = {shape.name for shape in shapes if shape.note or shape.kind == "branch"}
     return Draft(
         title=picture.title,
         shapes=shapes,
         arrows=needed([shape.name for shape in shapes], small.picture.arrows, telling),
         frames=frames,
-        notes={shape.name: annotation(shape, loose) for shape in shapes},
+        notes={
+            shape.name: ", ".join(filter(None, (*([] if boxed else said[shape.name]), annotation(shape, loose))))
+            for shape in shapes
+        },
         states=small.picture.states,
         stacks=small.stacks,
+        labels=small.picture.labels,
+        dashed=small.picture.dashed,
     )

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from cloaca.drawing.arrows import Arrow
 from cloaca.drawing.lettering import legible
 from cloaca.drawing.nesting import Level, annotation, nested, outlined
 from cloaca.drawing.palette import STATES
@@ -59,10 +60,15 @@ def to_mermaid(picture: Picture) -> str:
     arrows = sorted(picture.arrows, key=lambda arrow: (place[arrow[0]], place[arrow[1]]))
     lines = [
         *_level(outlined(nodes, frames), nodes, frames),
-        *(f"{ids[tail]} --> {ids[head]}" for tail, head in arrows),
+        *(f"{ids[tail]} {_arrow(picture, (tail, head))} {ids[head]}" for tail, head in arrows),
         *_classes(shapes, ids, picture.states),
     ]
     return "\n".join(["flowchart LR", *(f"    {line}" for line in lines)])
+
+
+def _arrow(picture: Picture, arrow: Arrow) -> str:
+    line, label = "-.->" if arrow in picture.dashed else "-->", picture.labels.get(arrow)
+    return f'{line}|"{_escaped(label)}"|' if label else line
 
 
 def _ids(names: Sequence[str]) -> dict[str, str]:

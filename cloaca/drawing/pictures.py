@@ -56,6 +56,8 @@ class Picture:
         shapes: the boxes, in any order.
         arrows: pairs of names, from and to.
         frames: groups of shapes; they may nest.
+        labels: what stands at an arrow, such as ``yes`` and ``no`` behind a branch.
+        dashed: arrows that are no order between tasks, such as the one to a handler.
         states: the status of a shape by its name. Names that are not in the picture and words that are no
             status are passed over: a run may know more than its picture.
 
@@ -74,6 +76,8 @@ class Picture:
     arrows: frozenset[Arrow]
     frames: tuple[Frame, ...] = ()
     states: Mapping[str, str] = field(default_factory=dict, hash=False)
+    labels: Mapping[Arrow, str] = field(default_factory=dict, hash=False)
+    dashed: frozenset[Arrow] = frozenset()
 
     def __post_init__(self) -> None:
         counts = Counter(shape.name for shape in self.shapes)

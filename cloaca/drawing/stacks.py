@@ -32,8 +32,8 @@ class Folded:
 def folded(picture: Picture, above: int = FOLD_ABOVE) -> Folded:
     """Fold shapes into a stack if there are more than ``above`` of them that only differ in their labels.
 
-    They have the same predecessors, the same successors, the same kind, note and frames. The stack has the name of
-    the first, the kind ``stack``, and the most urgent of the statuses inside.
+    They have the same predecessors, the same successors, the same kind, note, frames and labels at their arrows. The
+    stack has the name of the first, the kind ``stack``, and the most urgent of the statuses inside.
 
     >>> fan = tuple(Shape(f"f_{i}", f"f_{i}") for i in range(1, 51))
     >>> folded(Picture("p", fan, frozenset())).picture.shapes
@@ -51,6 +51,8 @@ def folded(picture: Picture, above: int = FOLD_ABOVE) -> Folded:
         shapes=tuple(tops.get(shape.name, shape) for shape in picture.shapes if shape.name not in gone),
         arrows=frozenset((first.get(tail, tail), first.get(head, head)) for tail, head in picture.arrows),
         frames=tuple(Frame(frame.label, frame.members - gone) for frame in picture.frames),
+        labels={(first.get(tail, tail), first.get(head, head)): text for (tail, head), text in picture.labels.items()},
+        dashed=frozenset((first.get(tail, tail), first.get(head, head)) for tail, head in picture.dashed),
         states=states | {group[0].name: state for group in groups if (state := _most_urgent(group, picture))},
     )
     return Folded(smaller, {group[0].name: tuple(shape.name for shape in group) for group in groups})
@@ -62,10 +64,13 @@ def _alike(picture: Picture) -> Iterable[Sequence[Shape]]:
     for index, frame in enumerate(picture.frames):
         for name in frame.members:
             around[name].append(index)
+    said: dict[str, list[str]] = defaultdict(list)
+    for arrow, label in sorted(picture.labels.items()):
+        said[arrow[1]].append(label)
     groups: dict[tuple[object, ...], list[Shape]] = defaultdict(list)
     for shape in sorted(picture.shapes, key=lambda shape: natural(shape.name)):
         where = (tuple(before[shape.name]), tuple(after[shape.name]), tuple(around[shape.name]))
-        groups[(where, shape.kind, shape.note)].append(shape)
+        groups[(where, shape.kind, shape.note, tuple(said[shape.name]))].append(shape)
     return groups.values()
 
 

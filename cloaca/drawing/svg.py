@@ -24,6 +24,7 @@ EDGE = 15.0  # around everything: badges, tags and the lower boxes of a stack re
 TITLE_SIZE, TITLE_ROOM, TITLE_HEIGHT = 14.0, 420.0, 30.0
 FRAME_CORNER, FRAME_TAG_LEFT = 12.0, 14.0
 HEAD_LENGTH, HEAD_WIDTH = 8.0, 7.0
+LABEL_SIZE = 10.0
 TRUNK_BEND = 14.0
 BEND_MIN = 0.25  # an arrow that climbs less than this is straight
 
@@ -107,11 +108,17 @@ def _arrows(draft: Draft, layout: Layout) -> Iterator[str]:
         return
     yield f'<g fill="none" stroke="{PAGE}" stroke-width="1.5">'
     for (tail, head), route in sorted(layout.routes.items()):
-        dash: Attributes = {"stroke_dasharray": "4 4"} if draft.states.get(head) == "skipped" else {}
+        is_dashed = draft.states.get(head) == "skipped" or (tail, head) in draft.dashed
+        dash: Attributes = {"stroke_dasharray": "4 4"} if is_dashed else {}
         yield element("path", element("title", f"{written(tail)} → {written(head)}"), d=_curve(route), **dash)
     yield "</g>"
     heads = sorted({route[-1].end for route in layout.routes.values()})
     yield element("path", d="".join(map(_head, heads)), fill=PAGE)
+    for arrow, label in sorted(draft.labels.items()):
+        if arrow in layout.routes:
+            x, y = layout.routes[arrow][-1].end
+            place: Attributes = {"x": x - HEAD_LENGTH - 2, "y": y - 5, "text_anchor": "end"}
+            yield element("text", written(legible(label)), **place, font_size=LABEL_SIZE, fill=PAGE)
 
 
 def _curve(route: Route) -> str:

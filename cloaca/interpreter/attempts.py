@@ -7,16 +7,15 @@ raises becomes a value here, ``SystemExit`` and ``KeyboardInterrupt`` too. A bod
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from functools import partial
 from typing import Any
 
-from pydantic import BaseModel
 from returns.result import Failure
 
 from cloaca.algebra.context import TaskContext
-from cloaca.algebra.outcomes import RunFailure
+from cloaca.algebra.outcomes import RunFailure, TaskFailure
 from cloaca.algebra.tasks import Task
 from cloaca.contract.plans import PlanNode
 from cloaca.interpreter.answers import (
@@ -62,7 +61,8 @@ async def attempt(
     codec: Codec,
     executor: Executor,
     *,
-    failure: RunFailure[Any] | None = None,
+    failure: TaskFailure | None = None,
+    run_failure: RunFailure[Any] | None = None,
     transaction: Transaction | None = None,
 ) -> Report:
     """Run one attempt of a task and return how it ended.
@@ -70,17 +70,17 @@ async def attempt(
     Raises CancelledError only if it was cancelled itself, Withdrawn if the executor was closed before the body began.
 
     ``context`` is None for a body that does not ask for it, and so are ``transaction``, which is left open, and
-    ``failure``.
+    ``run_failure``; ``failure`` is what a handler is given.
     """
     body = node.body
     assert body is not None  # nodes without a body are evaluated, not attempted
     signature = body.signature
     try:
-        models = outputs.arguments(node.arguments, codec)
+        models = given(node, outputs.arguments(node.arguments, codec), failure)
     except BaseException as error:  # noqa: BLE001 - a user's reducer or validator may raise anything
         return raised(error, retryable=False)
     try:
-        value = await _value(node, _call(body, models, context, transaction, failure), executor)
+        value = await _value(node, _call(body, models, context, transaction, run_failure), executor)
         if isinstance(value, Exit):
             return raised(value.error, retryable=worth_retrying(value.error, node.retry.retries))
         return answer(signature, value, codec)
@@ -98,18 +98,27 @@ async def attempt(
         return raised(error, retryable=worth_retrying(error, node.retry.retries))
 
 
+def given(node: PlanNode, models: Sequence[Any], failure: TaskFailure | None) -> list[Any]:
+    """Return what a body is called with: its models, and for a handler how the task failed that it stands in for."""
+    values = list(models)
+    for place, what in node.given:
+        assert failure is not None  # a handler runs only after a failure
+        values.insert(place, failure if what == "failure" else failure.error)
+    return values
+
+
 def _call(
     body: Task[Any, Any, Any, Any, Any],
-    models: list[BaseModel],
+    models: list[Any],
     context: TaskContext | None,
     transaction: Transaction | None,
-    failure: RunFailure[Any] | None,
+    run_failure: RunFailure[Any] | None,
 ) -> Call:
     """Return the call of a body with its inputs and what is injected; one with a session then writes what it holds."""
     signature = body.signature
     injected: dict[str, object] = {signature.context: context} if signature.context and context else {}
     if signature.run_failure is not None:
-        injected[signature.run_failure] = failure
+        injected[signature.run_failure] = run_failure
     if signature.session is None or transaction is None:
         return partial(function_of(body), *models, **injected)
     injected[signature.session] = transaction.session

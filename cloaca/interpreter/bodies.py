@@ -16,6 +16,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from cloaca.algebra.context import TaskContext
+from cloaca.algebra.declarations import Signature
+from cloaca.algebra.outcomes import TaskFailure
+from cloaca.algebra.signatures import Model
 from cloaca.algebra.tasks import Task, task
 from cloaca.errors import TaskNotImportable
 from cloaca.interpreter.answers import Exit, Raised, Report, answer, raised, worth_retrying
@@ -40,8 +43,7 @@ def perform(errand: Errand, tell: Tell, codec: Codec) -> dict[str, object]:
     if errand["inputs"] is None:
         return {"returned": None}
     try:
-        pairs = zip(signature.parameters, errand["inputs"], strict=True)
-        models: list[BaseModel] = [codec.decode(parameter.model, text) for parameter, text in pairs]
+        models = _arguments(signature, errand, codec)
     except BaseException as error:  # noqa: BLE001 - a user's validator may raise anything
         return _told(raised(error, retryable=False))
     context = _context(errand["context"], tell)
@@ -50,8 +52,30 @@ def perform(errand: Errand, tell: Tell, codec: Codec) -> dict[str, object]:
     return _told(_attempted(body, models, injected, errand, codec))
 
 
+def _arguments(signature: Signature[Model], errand: Errand, codec: Codec) -> list[object]:
+    """Build what the body is called with: models, and where a handler asks for it the ``TaskFailure``."""
+    parameters = iter(signature.parameters)
+    return [
+        _failure(given, errand, codec) if place in signature.failures else codec.decode(next(parameters).model, given)
+        for place, given in enumerate(errand["inputs"])
+    ]
+
+
+def _failure(given: Mapping[str, Any], errand: Errand, codec: Codec) -> TaskFailure:
+    home, text = given["error"]
+    error: Any = None if home is None else codec.decode(_model(Home(*home), errand), text)
+    return TaskFailure(**{**given, "at": datetime.fromisoformat(given["at"]), "error": error})
+
+
+def _model(home: Home, errand: Errand) -> type[BaseModel]:
+    model = found(home, errand["main"])
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        raise TaskNotImportable(f"a child process has imported {home}, but it is no model")
+    return model
+
+
 def _attempted(
-    body: AnyTask, models: list[BaseModel], injected: Mapping[str, TaskContext], errand: Errand, codec: Codec
+    body: AnyTask, models: list[object], injected: Mapping[str, TaskContext], errand: Errand, codec: Codec
 ) -> Report:
     try:
         value = copy_context().run(_called, body, models, injected)
@@ -62,7 +86,7 @@ def _attempted(
         return raised(error, retryable=worth_retrying(error, lambda error: _retries(error, body, errand)))
 
 
-def _called(body: AnyTask, models: list[BaseModel], injected: Mapping[str, TaskContext]) -> object:
+def _called(body: AnyTask, models: list[object], injected: Mapping[str, TaskContext]) -> object:
     """Call a body; one that is async gets an event loop of its own."""
     if body.signature.is_async:
         return asyncio.run(_awaited(body.function(*models, **injected)))

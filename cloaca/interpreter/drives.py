@@ -13,15 +13,26 @@ from functools import partial
 from typing import Any, Protocol
 
 from cloaca.algebra.outcomes import RunFailure
-from cloaca.contract.plans import Plan
+from cloaca.contract.plans import Plan, PlanNode
 from cloaca.interpreter.answers import Raised, Report, Returned
 from cloaca.interpreter.epilogues import Closing, closing_of, closing_row
 from cloaca.interpreter.errands import runs_in_a_child
 from cloaca.interpreter.group_commit import GroupCommit
-from cloaca.interpreter.histories import VISIBLE, RunEvent, moment, restored, run_failure, shows_skip, tells_failure
-from cloaca.interpreter.inputs import Outputs
+from cloaca.interpreter.histories import (
+    VISIBLE,
+    RunEvent,
+    earlier_attempts,
+    moment,
+    outputs_of,
+    restored,
+    run_failure,
+    shows_skip,
+    tells_failure,
+)
 from cloaca.interpreter.queues import Queues, Ticket
-from cloaca.machine.commands import Abandon, Adopt, Begin, Cancel, Command, Complete, Fail, Pause, Resume
+from cloaca.interpreter.scopes import elements_in
+from cloaca.interpreter.waiting import Waits
+from cloaca.machine.commands import Abandon, Adopt, Begin, Cancel, Command, Complete, Fail, Pause, PutBack, Resume
 from cloaca.machine.decisions import Rejected, step
 from cloaca.machine.events import (
     AttemptFailed,
@@ -34,6 +45,7 @@ from cloaca.machine.events import (
     RunSucceeded,
     TaskFailed,
     TaskSucceeded,
+    WaitBegun,
 )
 from cloaca.machine.states import enabled
 from cloaca.machine.statuses import RunStatus, TaskStatus
@@ -70,13 +82,63 @@ class Completion:
     batch: Batch
 
 
-class Owner(Protocol):
-    """What a drive needs of the worker that owns it."""
+class FanOut(Protocol):
+    """What a drive needs of a fan-out whose elements are at work: see ``fanouts``."""
 
-    session: int
-    commits: GroupCommit
-    codec: Codec
-    queues: Queues
+    @property
+    def rests(self) -> bool:
+        """Whether its elements do nothing but wait for retry delays."""
+        ...
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no attempt is in flight inside."""
+        ...
+
+    def attempts(self) -> Iterator[tuple[Drive, int]]:
+        """Yield the attempts in flight inside: the element's drive, and the node."""
+        ...
+
+    def drives(self) -> Iterator[Drive]:
+        """Yield the drives of the elements at work, those inside of them too."""
+        ...
+
+    def offer_enabled(self) -> None:
+        """Go on with the elements at work, and begin others."""
+        ...
+
+    def drop(self) -> None:
+        """Let go of all elements without a trace."""
+        ...
+
+
+class Owner(Protocol):
+    """What a drive needs of the worker that owns it, or an element's drive of its fan-out."""
+
+    @property
+    def session(self) -> int:
+        """The worker's session."""
+        ...
+
+    @property
+    def commits(self) -> GroupCommit:
+        """The way to the store."""
+        ...
+
+    @property
+    def codec(self) -> Codec:
+        """What turns models into payloads."""
+        ...
+
+    @property
+    def concurrency(self) -> int:
+        """The most attempts at a time."""
+        ...
+
+    @property
+    def queues(self) -> Queues:
+        """The queues of the worker."""
+        ...
 
     def now(self) -> float:
         """Return seconds since the epoch."""
@@ -92,6 +154,30 @@ class Owner(Protocol):
 
     def offer_at(self, due: float, drive: Drive, node: int) -> None:
         """Offer a node once its retry delay is over."""
+        ...
+
+    def alarm_at(self, due: float, drive: Drive, node: int) -> None:
+        """Ring ``drive.alarm(node)`` once it is due."""
+        ...
+
+    def listen(self, run: int) -> None:
+        """Look for what has come for a run from outside."""
+        ...
+
+    def bear(self, drive: Drive, node: int, input: str | None) -> None:
+        """Store the child run that ``node`` starts, together with the rows appended last."""
+        ...
+
+    def forsake(self, drive: Drive) -> None:
+        """Cancel the child runs that are driven here: their parent has ended before them."""
+        ...
+
+    def revive(self, drive: Drive, node: int, child: int) -> None:
+        """Retry a child run that has ended badly, and then offer ``node`` again."""
+        ...
+
+    def see_end(self, drive: Drive, node: int, child: int) -> None:
+        """Look at a child run that has ended, and end the wait of ``node`` accordingly."""
         ...
 
     def weigh(self, drive: Drive) -> None:
@@ -120,18 +206,23 @@ class Drive:
         self.state = restored(plan, history)
         self.closing = closing_of(history.run)
         self.told_failures = list(history.failures) if tells_failure(plan) else None  # for who asks for the RunFailure
-        self.outputs = Outputs(history.run.input)
-        for row in history.tasks:
-            if row.status == "succeeded":
-                self.outputs.raw[plan.by_name[row.name]] = row.output
+        self.outputs = outputs_of(plan, history)
+        self.waits = Waits(self, history)
+        self.inside = dict(elements_in(plan, history, earlier_attempts(history.run)))
+        self.fans: dict[int, FanOut] = {}
+        self.faults = {  # the last failure of each task that has a handler: what the handler is given
+            node.index: row for row in history.failures if (node := self._rescuable(row.name)) is not None
+        }
         self.running: dict[int, Running] = {}
         self.tickets: dict[int, Ticket] = {}  # nodes that wait for a slot of a queue, or hold one
         self.queued = 0  # how many of them wait
         self.delayed: set[int] = set()  # nodes whose retry delay is not over
         self.overrun: dict[int, asyncio.Future[Any]] = {}
+        self.outlived: list[asyncio.Future[Any]] = []  # bodies inside fan-outs that could not be stopped
         self.messages: dict[int, str] = {}  # why the latest attempt failed, for who listens
         self.listeners: list[Callable[[RunEvent], None]] = []
         self.ended = asyncio.Event()
+        self.watchers = 0
         self.dropped = False
         self.deaf = False  # its outcome is known, but not durable yet: nothing starts, and it can't pause
         self.closed = asyncio.Event()  # the outcome is durable
@@ -140,6 +231,10 @@ class Drive:
         self.committing: set[int] = set()  # nodes whose success is committed by itself, or was, for all that is known
         self.cancelling = False  # the run is to be cancelled once it is known what has become of those
         self.unsettled = 0  # reports and the like whose rows are not durable yet
+
+    def _rescuable(self, name: str) -> PlanNode | None:
+        index = self.plan.by_name.get(name)  # an element's own drive has the rows inside of it
+        return None if index is None or self.plan.nodes[index].handler is None else self.plan.nodes[index]
 
     def begin(self) -> None:
         """Take the run under this worker's lease, and offer whatever may start."""
@@ -151,9 +246,30 @@ class Drive:
         if self.row.cancel_requested:
             self.cancel()
         self.offer_enabled()
+        self.waits.go_on()
+
+    @property
+    def root(self) -> Drive:
+        """The drive of the whole run."""
+        return self
+
+    @property
+    def is_held(self) -> bool:
+        """Whether no attempt may begin."""
+        return self.dropped or self.cancelling or self.state.pausing or self.state.status is RunStatus.PAUSED
+
+    def name_of(self, node: int) -> str:
+        """Return the name of a node's rows, which its body knows as that of the task."""
+        return self.plan.nodes[node].name
+
+    def shown(self, node: int) -> str:
+        """Return the name by which users know a node."""
+        return self.plan.nodes[node].task
 
     def offer_enabled(self) -> None:
         """Offer whatever may start, now or after its retry delay."""
+        for fan in list(self.fans.values()):
+            fan.offer_enabled()
         at = self.worker.now()
         for node in () if self.dropped or self.deaf else enabled(self.state, at):
             self.worker.offer(self, node)
@@ -163,26 +279,72 @@ class Drive:
 
     @property
     def rests(self) -> bool:
-        """Whether the run does nothing but wait for retry delays and slots of queues."""
+        """Whether the run does nothing but wait: for delays, slots of queues, timers, signals, child runs.
+
+        That goes for what is inside of its fan-outs, too.
+        """
         waits = len(self.delayed) + self.queued
-        if not waits or self.running:
+        if self.state.pausing or self.state.over or not (waits or self.fans or self.state.waits):
             return False
-        return waits == len(self.state.ready) + len(self.state.retry_at)  # else more may start, or is not yet durable
+        if len(self.running) > len(self.fans) or not all(fan.rests for fan in self.fans.values()):
+            return False
+        # Else more may start, or something that has begun to wait is not yet durable.
+        return waits == len(self.state.ready) + len(self.state.retry_at) and self.waits.rest
+
+    @property
+    def next_due(self) -> float | None:
+        """When the first of the moments comes that the run waits for, None if it waits for none."""
+        moments = [due for due in (*self.state.retry_at.values(), *self.state.waits.values()) if due is not None]
+        return min(moments, default=None)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody in this process waits for the run's end, or for its events."""
+        return self.watchers > 0 or bool(self.listeners)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing more is to be done for the run here."""
+        return self.dropped or self.state.over
 
     @property
     def is_idle(self) -> bool:
         """Whether no attempt is in flight, nor a body that outlived its attempt."""
-        return not self.running and all(body.done() for body in self.overrun.values())
+        return self.is_quiet and all(body.done() for body in self.bodies())
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no attempt is in flight, but for those of fan-outs that wait for their elements."""
+        return len(self.running) == len(self.fans) and all(fan.is_quiet for fan in self.fans.values())
+
+    def bodies(self) -> Iterator[asyncio.Future[Any]]:
+        """Yield the bodies that may have outlived their attempts."""
+        yield from self.overrun.values()
+        yield from self.outlived
+
+    def drives(self) -> Iterator[Drive]:
+        """Yield this drive, and those of the elements at work."""
+        yield self
+        for fan in self.fans.values():
+            yield from fan.drives()
+
+    def attempts(self) -> Iterator[tuple[Drive, int]]:
+        """Yield the attempts in flight: nodes of this drive, and of those inside its fan-outs."""
+        yield from ((self, node) for node in self.running if node not in self.fans)
+        for fan in self.fans.values():
+            yield from fan.attempts()
+
+    def fault(self, node: int) -> FailureRow | None:
+        """Return how the task failed that ``node`` stands in for, None if it is no handler."""
+        rescued = self.plan.nodes[node].rescues
+        return None if rescued is None else self.faults[rescued]
 
     def start(self, node: int) -> int | None:
         """Begin an attempt of ``node``; return its number, None if the machine refuses."""
-        if (
-            self.dropped
-            or self.cancelling
-            or self.state.pausing
-            or self.state.status is RunStatus.PAUSED
-            or self.held_up(node)
-        ):
+        if self.is_held or self.held_up(node):
+            return None
+        if self.plan.nodes[node].wait is not None:
+            self.waits.begin(node)
             return None
         decision = self.command(Begin(node, self.worker.session, self.worker.now()))
         if not decision or not isinstance(event := decision[0], AttemptStarted):
@@ -202,9 +364,14 @@ class Drive:
         body.add_done_callback(lambda _: self.worker.offer(self, node))
         return True
 
+    def outlives(self, node: int, body: asyncio.Future[Any]) -> None:
+        """Keep a body that could not be stopped when its attempt was over."""
+        self.overrun[node] = body
+
     def report(self, node: int, attempt: int, report: Report) -> None:
         """Take the end of an attempt: append its rows; release what follows once they are durable."""
         running = self.running.pop(node, None)
+        self.fans.pop(node, None)
         if self.dropped or self.state.over:  # another may drive the run by now, here or elsewhere
             self._give_back_slot(running, report)
             return
@@ -212,7 +379,7 @@ class Drive:
         started_at = running.started_at if running else at
         batch = self.worker.commits.batch(ROWS_OF_A_REPORT)  # all of them in one transaction
         if running and running.shown:
-            batch.settled.append((self.id, self.plan.nodes[node].name))
+            batch.settled.append((self.id, self.name_of(node)))
         self._give_back_slot(running, report, batch)
         match report:
             case Returned(payload, verdict):
@@ -220,26 +387,27 @@ class Drive:
                 if events:
                     self.outputs.raw[node] = payload
                     stored = payload if verdict is None else str(verdict).lower()
-                    name = self.plan.nodes[node].name
+                    name = self.name_of(node)
                     batch.tasks.append(TaskRow(self.id, name, "succeeded", attempt, lease, started_at, at, stored))
                     self.keep(batch, node, running, report)
             case Raised():
                 if report.still_running is not None:
-                    self.overrun[node] = report.still_running
-                events = self.command(Fail(node, attempt, lease, at, report.retryable, self.worker.chance()))
+                    self.outlives(node, report.still_running)
+                typed = report.error is not None
+                events = self.command(Fail(node, attempt, lease, at, report.retryable, self.worker.chance(), typed))
                 if events:
                     self.messages[node] = report.message
                     self.failed(batch, node, started_at, report, events[0])
         if events:
             self.follow(events, batch)
+            if self.root.state.pausing:
+                self.root.put_back()
 
     def keep(self, batch: Batch, node: int, running: Running | None, report: Returned) -> None:
         """Keep a result for other runs, or say whose it is."""
         if report.origin is not None:
-            task = self.plan.nodes[node].task
-            self.noted(
-                batch, NoteRow(self.id, self.worker.now(), "cache_hit", task, f"the result of run {report.origin}")
-            )
+            at, whose = self.worker.now(), f"the result of run {report.origin}"
+            self.noted(batch, NoteRow(self.id, at, "cache_hit", self.shown(node), whose))
         elif running is not None and running.cache_key is not None and report.payload is not None:
             batch.cached.append(CacheRow(self.id, running.cache_key, report.payload, self.plan.nodes[node].task))
 
@@ -255,15 +423,14 @@ class Drive:
         """
         if self.dropped or self.state.over or node not in self.running:
             return None
-        at, lease, name = self.worker.now(), self.worker.session, self.plan.nodes[node].name
+        at, lease, name = self.worker.now(), self.worker.session, self.name_of(node)
         batch = self.worker.commits.lone(at)
         started_at = self.running[node].started_at
         batch.tasks.append(TaskRow(self.id, name, "succeeded", attempt, lease, started_at, at, report.payload))
         self.committing.add(node)
-        if (
-            self.state.unfinished == 1 and not self.unsettled and not self.plan.has_epilogue
-        ):  # else the end comes with the rows that it waits for
-            batch.ends.append(EndRow(self.id, "failed" if self.state.failed else "succeeded", at, None))
+        last = self.state.unfinished == 1 and not self.unsettled  # else the end comes with the rows that it waits for
+        if last and not self.plan.has_epilogue:
+            self.close(batch, EndRow(self.id, "failed" if self.state.failed else "succeeded", at, None))
         return Completion(Complete(node, attempt, lease, at, None), batch)
 
     def answered(self, node: int) -> None:
@@ -282,7 +449,7 @@ class Drive:
             return
         self.outputs.raw[node] = report.payload
         if running and running.shown:
-            self.worker.commits.batch().settled.append((self.id, self.plan.nodes[node].name))
+            self.worker.commits.batch().settled.append((self.id, self.name_of(node)))
         last = events[-1]
         waits = self.unsettled or isinstance(last, OutcomeReached | RunPaused | RunSucceeded | RunFailed | RunCancelled)
         if waits and not done.batch.ends:
@@ -290,6 +457,8 @@ class Drive:
         else:
             self.unsettled += 1
             self.committed(events, self.state.take_news(), ENDINGS.get(type(events[-1])))
+        if self.root.state.pausing:
+            self.root.put_back()
 
     def cancel(self) -> None:
         """End the run now. Attempts in flight are cancelled, or their results ignored; notes say which.
@@ -302,14 +471,19 @@ class Drive:
         at = self.worker.now()
         events = self.command(Cancel(at))
         if events:
-            batch = self.worker.commits.batch(3 + 2 * len(self.running))
-            for node, running in self.running.items():
-                self.noted(batch, self.ignored(node, at))
-                if running.shown:
-                    batch.settled.append((self.id, self.plan.nodes[node].name))
+            attempts = list(self.attempts())
+            batch = self.worker.commits.batch(4 + 2 * len(attempts) + len(self.fans))
+            for drive, node in attempts:
+                self.noted(batch, drive.ignored(node, at))
+            for drive, node in (*((self, node) for node in self.fans), *attempts):
+                if drive.running[node].shown:
+                    batch.settled.append((self.id, drive.name_of(node)))
             self.follow(events, batch)
             self.stop_attempts()
+            self.drop_fans()
+            self.worker.forsake(self)
             self.running.clear()
+            self.fans.clear()
 
     def pause(self) -> None:
         """Start no attempt any more. Once none is in flight, the run is given back, and is paused then."""
@@ -320,16 +494,37 @@ class Drive:
             if self.state.pausing:
                 batch.heard.append(self.id)
             self.follow(events, batch)
+            self.put_back()
+
+    def put_back(self) -> None:
+        """Break off the fan-outs of a run that pauses in which no attempt is in flight: it does not wait for them.
+
+        What their elements have done is stored, and read again when the run goes on.
+        """
+        for node in [node for node, fan in self.fans.items() if fan.is_quiet]:
+            self.fans.pop(node).drop()
+            running = self.running.pop(node)
+            if events := self.command(PutBack(node, running.attempt, self.worker.session, self.worker.now())):
+                batch = self.worker.commits.batch()
+                if running.shown:
+                    batch.settled.append((self.id, self.name_of(node)))
+                self.follow(events, batch)
 
     def resume(self) -> None:
         """Go on after all: nobody wants the run to pause any more. What is not durable yet is offered once it is."""
         if self.state.pausing and self.command(Resume(self.worker.now())):
             self.worker.commits.batch()
             self.worker.commits.then(self.offer_enabled)
+            self.worker.commits.then(self.waits.go_on)
+
+    def alarm(self, node: int) -> None:
+        """The moment has come that a node waits for."""
+        if not self.is_gone and node in self.state.waits:
+            self.waits.time_is_up(node)
 
     def release(self, batch: Batch) -> None:
         """Give the paused run back, once no body is left that could not be stopped: another would run beside it."""
-        body = next((body for body in self.overrun.values() if not body.done()), None)
+        body = next((body for body in self.bodies() if not body.done()), None)
         if body is None:
             batch.released.append(self.id)
             self.worker.commits.then(self.released)
@@ -352,7 +547,7 @@ class Drive:
         """Take the run only to end it as failed: it has cost too many workers their lives."""
         at = self.worker.now()
         events = self.command(Adopt(self.worker.session, at))
-        batch, reason = self.worker.commits.batch(3), None
+        batch, reason = self.worker.commits.batch(4), None
         if len(events) == 1:
             reason = f"{crashes} workers died while they drove this run; it is not tried again"
             if self.closing is not None:
@@ -360,20 +555,29 @@ class Drive:
             events = self.command(Abandon(at))
         if events:
             self.follow(events, batch, reason)
+        if reason is not None:
+            self.worker.forsake(self)
 
     def drop(self) -> None:
         """Let go of the run without a trace: another worker has it, or will."""
         self.dropped = True
         self.stop_attempts()
+        self.drop_fans()
         self.publish(RunEvent(DROPPED, None, moment(self.worker.now())))
         self.wake()
 
     def stop_attempts(self) -> None:
         """Cancel the attempts in flight, the latest first: bodies that wait for a thread, before one becomes free."""
-        for running in reversed(list(self.running.values())):
+        for drive, node in reversed(list(self.attempts())):
+            running = drive.running[node]
             running.stopped = True
             if running.task is not None:
                 running.task.cancel()
+
+    def drop_fans(self) -> None:
+        """Let go of all elements: whatever they still report is ignored."""
+        for fan in self.fans.values():
+            fan.drop()
 
     def command(self, command: Command) -> tuple[Event, ...]:
         """Put a command through the machine; () if it is refused."""
@@ -384,12 +588,14 @@ class Drive:
         """Append the row of a failed attempt and, if it was the last, of the task."""
         assert isinstance(event, AttemptFailed | TaskFailed)  # what the machine answers to Fail
         retry_at = event.retry_at if isinstance(event, AttemptFailed) else None
-        name, session = self.plan.nodes[node].name, self.worker.session
+        name, session = self.name_of(node), self.worker.session
         what = (report.exception_type, report.message, report.traceback, report.error)
         row = FailureRow(self.id, name, event.attempt, session, started_at, event.at, *what, retry_at)
         batch.failures.append(row)
-        if self.told_failures is not None:
-            self.told_failures.append(row)
+        if self.root.told_failures is not None:
+            self.root.told_failures.append(row)
+        if self.plan.nodes[node].handler is not None:
+            self.faults[node] = row
         if retry_at is None:
             batch.tasks.append(TaskRow(self.id, name, "failed", event.attempt, session, started_at, event.at, None))
 
@@ -400,7 +606,7 @@ class Drive:
         detail = "the attempt was cancelled" if stopped else "a thread can't be stopped: its result is ignored"
         if runs_in_a_child(plan_node):
             detail = "the attempt was cancelled, and its process killed"
-        return NoteRow(self.id, at, "attempt_ignored", plan_node.task, detail)
+        return NoteRow(self.id, at, "attempt_ignored", self.name_of(node), detail)
 
     def note(self, kind: str, task: str | None, detail: str, at: float) -> None:
         """Append a note about something that no other row says."""
@@ -419,21 +625,31 @@ class Drive:
         ending = ENDINGS.get(type(end))
         for event in events:
             if isinstance(event, OutcomeReached):
-                self.close(event, batch, reason)
+                self.reached(event, batch, reason)
         if ending is not None:
             because = reason if self.closing is None else self.closing.reason
-            batch.ends.append(EndRow(self.id, ending, end.at, because))
+            self.close(batch, EndRow(self.id, ending, end.at, because))
         self.unsettled += 1
         self.worker.commits.then(partial(self.committed, events, news, ending))
         if isinstance(end, RunPaused):
             self.release(batch)
 
-    def close(self, outcome: OutcomeReached, batch: Batch, reason: str | None) -> None:
+    def close(self, batch: Batch, end: EndRow) -> None:
+        """Append the run's end; its parent is told of it with the same commit, and its child runs end with it."""
+        batch.ends.append(end)
+        if self.row.parent is not None:
+            batch.roused.append(self.row.parent)
+        if self.plan.starts_runs and end.status != "succeeded":
+            batch.forsaken.append(self.id)
+
+    def reached(self, outcome: OutcomeReached, batch: Batch, reason: str | None) -> None:
         """The outcome is known, and the epilogue due: whoever drives the run from here on goes on with that."""
         self.deaf = True
         self.closing = Closing(outcome.status, outcome.at, reason, self.row.crashes)
         batch.closings.append(closing_row(self.id, self.closing))
         self.noted(batch, NoteRow(self.id, outcome.at, "outcome_reached", None, outcome.status))
+        if self.plan.starts_runs and outcome.status is not RunStatus.SUCCEEDED:
+            batch.forsaken.append(self.id)  # before anything is undone that they may rely on
 
     @property
     def is_hopeless(self) -> bool:
@@ -446,7 +662,10 @@ class Drive:
         assert self.told_failures is not None
         status, at, reason, _ = self.closing
         row = self.row._replace(status=status, finished_at=at, reason=reason)
-        return run_failure(self.plan, History(row, [], self.told_failures, [], []), self.worker.codec)
+        rescues = [node for node in self.plan.nodes if node.rescues is not None]
+        ended = [node for node in rescues if self.state.tasks[node.index] in (TaskStatus.SUCCEEDED, TaskStatus.FAILED)]
+        rows = [TaskRow(self.id, n.name, self.state.tasks[n.index], 1, 0, at, at, None) for n in ended]
+        return run_failure(self.plan, History(row, rows, self.told_failures, [], []), self.worker.codec)
 
     def committed(self, events: tuple[Event, ...], news: list[int], ending: str | None) -> None:
         """The rows are durable: tell who listens, start what may start, let go of a run that has ended."""
@@ -462,6 +681,8 @@ class Drive:
         for event in events:
             if isinstance(event, AttemptFailed):
                 self.worker.offer_at(event.retry_at, self, event.node)
+            if isinstance(event, WaitBegun):
+                self.waits.begun(event)
         for node in news:
             if self.state.tasks[node] is TaskStatus.READY:
                 self.worker.offer(self, node)
@@ -483,18 +704,26 @@ class Drive:
 
     async def wait(self) -> bool:
         """Wait for the run's end to be durable; False if the run was dropped instead."""
-        await self.ended.wait()
+        self.watchers += 1
+        try:
+            await self.ended.wait()
+        finally:
+            self.watchers -= 1
         return not self.dropped
 
     def visible(self, older_than: float) -> Iterator[AttemptRow]:
         """Yield the attempts that other processes should see by now."""
-        for node, running in self.running.items():
+        for drive, node in (*((self, node) for node in self.fans), *self.attempts()):
+            running = drive.running[node]
             if running.started_at <= older_than and (not running.shown or running.beat_at is not None):
                 running.shown = True
-                name = self.plan.nodes[node].name
-                session, beat_at = self.worker.session, running.beat_at
+                yield drive.attempt_row(node)
                 running.beat_at = None  # written again only after another beat
-                yield AttemptRow(self.id, name, running.attempt, session, running.started_at, beat_at)
+
+    def attempt_row(self, node: int) -> AttemptRow:
+        """Return an attempt in flight as other processes see it."""
+        running, name = self.running[node], self.name_of(node)
+        return AttemptRow(self.id, name, running.attempt, self.worker.session, running.started_at, running.beat_at)
 
     def publish(self, event: RunEvent) -> None:
         """Hand an event to whoever listens."""
@@ -508,6 +737,8 @@ class Drive:
             match event:
                 case TaskSucceeded(node, attempt) if self.shows(node):
                     yield RunEvent("task_succeeded", self.plan.nodes[node].task, moment(event.at), attempt)
+                case WaitBegun(node, attempt):
+                    yield RunEvent("wait_began", self.plan.nodes[node].task, moment(event.at), attempt)
                 case AttemptFailed(node, attempt) | TaskFailed(node, attempt):
                     kind = "attempt_failed" if isinstance(event, AttemptFailed) else "task_failed"
                     task, message = self.plan.nodes[node].task, self.messages.get(node, "")

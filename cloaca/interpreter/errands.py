@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
 
 from cloaca.algebra.context import TaskContext
+from cloaca.algebra.outcomes import TaskFailure
 from cloaca.algebra.retries import Retry
 from cloaca.algebra.tasks import Task
 from cloaca.contract.plans import Plan, PlanNode
@@ -43,14 +45,14 @@ def check_homes(plan: Plan) -> None:
 
     Raises ContractError for one that asks for a session.
     """
-    for node in filter(runs_in_a_child, plan.nodes):
+    for node in filter(runs_in_a_child, plan.everywhere()):
         _errand(node)
 
 
 async def check_children(plan: Plan, processes: Processes) -> None:
     """Raise TaskNotImportable unless a child process has found every body that is for one. ProcessDied, OSError."""
     asked = {}
-    for node in filter(runs_in_a_child, plan.nodes):
+    for node in filter(runs_in_a_child, plan.everywhere()):
         errand = _errand(node)
         asked[tuple(errand["home"])] = errand
     for errand in asked.values():
@@ -63,7 +65,13 @@ async def check_children(plan: Plan, processes: Processes) -> None:
 
 
 async def run_errand(
-    node: PlanNode, outputs: Outputs, context: TaskContext | None, codec: Codec, processes: Processes
+    node: PlanNode,
+    outputs: Outputs,
+    context: TaskContext | None,
+    codec: Codec,
+    processes: Processes,
+    *,
+    failure: TaskFailure | None = None,
 ) -> Report:
     """Make an attempt in a child process and return how it ended.
 
@@ -72,7 +80,8 @@ async def run_errand(
     assert node.body is not None
     try:
         errand = _errand(node)
-        errand |= {"inputs": outputs.texts(node.arguments), "limit": codec.limit, "context": _context(context)}
+        inputs = _given(node, outputs.texts(node.arguments), failure)
+        errand |= {"inputs": inputs, "limit": codec.limit, "context": _context(context)}
     except BaseException as error:  # noqa: BLE001 - a user's reducer may raise anything
         return raised(error, retryable=False)
     try:
@@ -196,6 +205,23 @@ def _retries(retry: Retry, home: Home, who: str) -> dict[str, Any]:
     if isinstance(there, Task) and there.options.retry.on is on:
         return {"own": True}  # the child's own task has it, so that it may well be a lambda
     return {"predicate": home_of(on, f"The retry predicate of {who[0].lower()}{who[1:]}")}
+
+
+def _given(node: PlanNode, texts: Sequence[str], failure: TaskFailure | None) -> list[object]:
+    """Return what a child makes the arguments of: JSON, and for a handler how the task failed that it stands in for."""
+    inputs: list[object] = list(texts)
+    for place, what in node.given:
+        assert failure is not None  # a handler runs only after a failure
+        error = failure.error
+        text = None if error is None else error.model_dump_json()
+        if what == "error":
+            inputs.insert(place, text)
+            continue
+        home = None if error is None else home_of(type(error), f'The error of task "{failure.task}" for the handler')
+        inputs.insert(
+            place, {**asdict(replace(failure, error=None)), "at": failure.at.isoformat(), "error": [home, text]}
+        )
+    return inputs
 
 
 def _context(context: TaskContext | None) -> dict[str, Any] | None:

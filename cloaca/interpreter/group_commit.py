@@ -22,6 +22,7 @@ MOST_ROWS = 1024  # a longer batch gains nothing, and makes whoever waits for it
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 5.0
 
 Committed: TypeAlias = Callable[[], None]
+Born: TypeAlias = Callable[[Submitted], None]
 T = TypeVar("T")
 
 
@@ -76,8 +77,9 @@ class GroupCommit:
         self._batch = Batch(session)
         self._after: list[Committed] = []
         self._submits: list[Submission[Any]] = []
+        self._births: list[Born] = []
         self._size = 0
-        self._queue: list[tuple[Batch, list[Committed], list[Submission[Any]]]] = []
+        self._queue: list[tuple[Batch, list[Committed], list[Submission[Any]], list[Born]]] = []
         self._draining: asyncio.Task[None] | None = None
 
     def batch(self, size: int = 1) -> Batch:
@@ -108,6 +110,16 @@ class GroupCommit:
         self._submits.append(Submission(future, stored))
         return future
 
+    def bear(self, plan: PlanRow, child: NewRun, born: Born) -> None:
+        """Store a child run together with the rows appended last; ``born`` is called once that is durable.
+
+        Unlike a run that a user starts, it is part of what its parent has done, and kept until the store takes it.
+        """
+        if not any(known.digest == plan.digest for known in self._batch.plans):
+            self._batch.plans.append(plan)
+        self._batch.children.append(child)
+        self._births.append(born)
+
     def lone(self, at: float) -> Batch:
         """Return a batch of its own, for what is committed elsewhere. It renews the lease, should that be due."""
         return Batch(self.session, at, at + self.lease_s if at >= self.renew_at else None)
@@ -123,20 +135,23 @@ class GroupCommit:
             await asyncio.shield(self._draining)
 
     def _cut(self) -> None:
-        self._queue.append((self._batch, self._after, self._submits))
-        self._batch, self._after, self._submits, self._size = Batch(self.session), [], [], 0
+        self._queue.append((self._batch, self._after, self._submits, self._births))
+        self._batch, self._after, self._submits, self._births = Batch(self.session), [], [], []
+        self._size = 0
 
     async def _drain(self) -> None:
         try:
             while not self.closed and (self._size or self._queue):
                 if not self._queue:
                     self._cut()
-                batch, after, submits = self._queue.pop(0)
+                batch, after, submits, births = self._queue.pop(0)
                 receipt = await self._commit(batch, submits)
                 if receipt is None:
                     return
                 for submission, submitted in zip(submits, receipt.submitted, strict=False):
                     submission.succeed(submitted)
+                for born, submitted in zip(births, receipt.submitted[len(batch.runs) :], strict=False):
+                    born(submitted)
                 if receipt.disowned:
                     self.disowned(receipt.disowned)
                 for committed in after:
@@ -171,10 +186,12 @@ class GroupCommit:
         if batch.at >= self.renew_at:
             batch.renew_until = batch.at + self.lease_s
         batch.held = self.held() if self.doubtful else None
+        if batch.held is not None:  # its own child runs may be stored already, and will be driven
+            batch.held = [*batch.held, *(child.id for child in batch.children)]
 
     def _failed(self, batch: Batch, submits: list[Submission[Any]], error: Exception) -> None:
         """Tell whoever starts a run at once; finished work is kept until the store takes it."""
-        self.doubtful = self.doubtful or bool(batch.runs or batch.released)
+        self.doubtful = self.doubtful or bool(batch.runs or batch.children or batch.released or batch.parked)
         self._refuse(batch, submits, error)
         batch.replay = True
         if not self.failing:
@@ -206,7 +223,7 @@ class GroupCommit:
 
     def _refuse(self, batch: Batch | None, submits: list[Submission[Any]], error: Exception) -> None:
         """Fail every new run that is not stored, those that wait behind ``batch`` too."""
-        queued = [(later, theirs) for later, _, theirs in self._queue]
+        queued = [(later, theirs) for later, _, theirs, _ in self._queue]
         for held, submissions in [(batch, submits), *queued, (self._batch, self._submits)]:
             for submission in submissions:
                 submission.fail(error)

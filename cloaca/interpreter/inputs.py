@@ -14,7 +14,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic_core import from_json, to_json
 
 from cloaca.contract.checker import INPUT
-from cloaca.contract.plans import Argument, Provider, Source
+from cloaca.contract.plans import Argument, FanOut, Provider, Source
 from cloaca.errors import IncompatibleRun
 from cloaca.ports import Codec
 
@@ -27,6 +27,21 @@ class Outputs:
     def __init__(self, input: str | None) -> None:
         self.raw: dict[int, str | None] = {INPUT: input}
         self._parsed: dict[int, Any] = {}
+
+    def lay(self, input: Mapping[str, Any]) -> None:
+        """Take ``input``, plain JSON values by field, for the input: a field that it lacks has not been written."""
+        self._parsed[INPUT] = input
+
+    def element_inputs(self, fan: FanOut) -> tuple[list[Any], dict[str, Any]]:
+        """Return what a fan-out's instances read, as plain JSON values: the elements, and what is the same for all."""
+        sources = {name: (source, self.values(source)) for name, source in fan.around.items()}
+        around = {name: _read(source, found) for name, (source, found) in sources.items() if found}
+        return _read(fan.over, self.values(fan.over)), around
+
+    def count(self, fan: FanOut) -> int | None:
+        """Return how many elements a fan-out has; None as long as nobody has written the list."""
+        found = self.values(fan.over)
+        return len(_read(fan.over, found)) if found else None
 
     def parsed(self, node: int) -> Any:
         """Return a payload as plain JSON values; they are shared, so don't change them."""
@@ -57,17 +72,23 @@ class Outputs:
         for name, source in argument.sources.items():
             found = self.values(source)
             if found:
-                values[name] = _folded(source, found) if source.reduce else self.value(found[0])
+                values[name] = _read(source, found)
         return to_json(values, inf_nan_mode="constants").decode()
 
     def values(self, source: Source) -> list[tuple[Provider, Any]]:
         """Return the providers of a source that ran, with their payloads, latest first."""
         if source.reduce is None:
             for provider in source.providers:
-                if provider.node in self.raw:
+                if self.has(provider):
                     return [(provider, self.parsed(provider.node))]
             return []
-        return [(p, self.parsed(p.node)) for p in source.providers if p.node in self.raw]
+        return [(p, self.parsed(p.node)) for p in source.providers if self.has(p)]
+
+    def has(self, provider: Provider) -> bool:
+        """Whether a provider has written; an instance's input may lack what nobody around has written."""
+        if provider.node == INPUT and self.raw[INPUT] is None:
+            return provider.field in self.parsed(INPUT)
+        return provider.node in self.raw
 
     @staticmethod
     def value(found: tuple[Provider, Any]) -> Any:
@@ -85,20 +106,25 @@ class Outputs:
         for key, source in sources.items():
             found = self.values(source)
             if found and source.reduce:
-                context[key] = _typed(source.providers[0].type, _folded(source, found))
+                context[key] = typed(source.providers[0].type, _folded(source, found))
             elif found:
-                context[key] = _typed(found[0][0].type, self.value(found[0]))
+                context[key] = typed(found[0][0].type, self.value(found[0]))
         return context
+
+
+def _read(source: Source, found: list[tuple[Provider, Any]]) -> Any:
+    return _folded(source, found) if source.reduce else Outputs.value(found[0])
 
 
 def _folded(source: Source, found: list[tuple[Provider, Any]]) -> Any:
     """Fold in topological order, after the input's value: the providers come latest first, the input last."""
     assert source.reduce is not None
-    values = [_typed(provider.type, Outputs.value((provider, payload))) for provider, payload in reversed(found)]
+    values = [typed(provider.type, Outputs.value((provider, payload))) for provider, payload in reversed(found)]
     return _adapter(source.providers[0].type).dump_python(reduce(source.reduce, values), mode="json")
 
 
-def _typed(type: object, value: Any) -> Any:
+def typed(type: object, value: Any) -> Any:
+    """Return plain JSON values as what an annotation says."""
     return _adapter(type).validate_json(to_json(value, inf_nan_mode="constants"), by_alias=False, by_name=True)
 
 

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cloaca.errors import LeaseLost, StoreError
 from cloaca.interpreter.group_commit import GroupCommit
-from cloaca.machine.statuses import RunStatus
 from cloaca.ports import Batch, Executor, Granted, SlotRow, Store
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ class Ticket:
     @property
     def row(self) -> SlotRow:
         """What is asked of the store."""
-        run, task = self.drive.row, self.drive.plan.nodes[self.node].task
+        run, task = self.drive.row, self.drive.name_of(self.node)
         return SlotRow(self.number, self.queue, run.priority, run.id, task)
 
     @property
@@ -86,10 +85,6 @@ class Host(Protocol):
 
     def begin(self, drive: Drive, node: int) -> None:
         """Start an attempt that has its slot as soon as the worker has time for it."""
-        ...
-
-    def weigh(self, drive: Drive) -> None:
-        """Count a run among those that take room, or among those that rest."""
         ...
 
     def spare(self) -> int:
@@ -122,12 +117,12 @@ class Queues:
         state = drive.state
         if self._closed or node in drive.tickets or drive.dropped or state.over:
             return
-        if state.pausing or state.status is RunStatus.PAUSED or drive.held_up(node):
+        if drive.is_held or drive.held_up(node):
             return  # it is offered again
         ticket = drive.tickets[node] = Ticket(next(numbers), queue, drive, node)
         drive.queued += 1
         heapq.heappush(self.line, ticket)
-        self._host.weigh(drive)
+        drive.worker.weigh(drive)
         self.ask()
 
     def withdraw(self, drive: Drive) -> None:
@@ -164,7 +159,7 @@ class Queues:
             del ticket.drive.tickets[ticket.node]
         if not ticket.held:
             ticket.drive.queued -= 1
-            self._host.weigh(ticket.drive)
+            ticket.drive.worker.weigh(ticket.drive)
         if body is not None and not body.done():
             body.add_done_callback(lambda _: self._free(ticket))
         elif not ticket.busy and not ticket.flying:
@@ -287,7 +282,7 @@ class Queues:
         for ticket in given:
             ticket.held = True
             ticket.drive.queued -= 1
-            self._host.weigh(ticket.drive)
+            ticket.drive.worker.weigh(ticket.drive)
             self._host.begin(ticket.drive, ticket.node)
 
     def _set_timer(self) -> None:

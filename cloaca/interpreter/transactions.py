@@ -138,7 +138,7 @@ async def _row(drive: Drive, node: int, store: Store) -> TaskRow | None:
     while True:
         try:
             history = await store.history(drive.id)
-            name = drive.plan.nodes[node].name
+            name = drive.name_of(node)
             return next((task for task in history.tasks if task.name == name), None) if history else None
         except StoreUnavailable:
             await _until_it_can_be_written(drive)

@@ -11,24 +11,30 @@ import logging
 import os
 import random
 import socket
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from cloaca.algebra.context import TaskContext
+from cloaca.algebra.outcomes import TaskFailure
 from cloaca.contract.plans import Plan
 from cloaca.contract.workflows import Workflow
 from cloaca.errors import IncompatibleRun, LeaseLost, StoreError, StoreUnavailable
+from cloaca.interpreter.alarms import Alarms
 from cloaca.interpreter.answers import Report, Returned, Withdrawn, raised
 from cloaca.interpreter.attempts import SUBSTITUTES, attempt, evaluate
 from cloaca.interpreter.caching import Cache
 from cloaca.interpreter.drives import Drive, Running
 from cloaca.interpreter.epilogues import idempotency_key
 from cloaca.interpreter.errands import run_errand, runs_in_a_child
+from cloaca.interpreter.fanouts import FanOut
 from cloaca.interpreter.group_commit import GroupCommit
+from cloaca.interpreter.histories import task_failure
+from cloaca.interpreter.offspring import ENDED_BADLY, child_report, new_child, plan_row
 from cloaca.interpreter.queues import Queues
 from cloaca.interpreter.retention import keep_pruning
+from cloaca.interpreter.retrials import retrial
 from cloaca.interpreter.slots import Slots
 from cloaca.interpreter.transactions import in_transaction
 from cloaca.ports import SUSPECT_CRASHES, History, NewRun, PlanRow, Poll, Ports, RunRow, Submitted
@@ -36,6 +42,8 @@ from cloaca.ports import SUSPECT_CRASHES, History, NewRun, PlanRow, Poll, Ports,
 logger = logging.getLogger("cloaca.worker")
 
 MOST_RUNS = 1000  # runs in memory; more wait in the database
+PARKED_AFTER_S = 60.0  # what has nothing to do for longer than this rests in the database
+MOST_WOKEN = 256  # parked runs at a time that are made to wait for a worker
 REFILL = 64  # claim when there is room for so many
 SHOWN_AFTER_S = 1.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 5.0  # between tries of what has failed
@@ -63,9 +71,15 @@ class Settings:
 class Worker:
     """Drives runs of ``workflows``, which may grow while it works."""
 
-    def __init__(self, ports: Ports, settings: Settings, workflows: Mapping[str, Workflow[Any, Any, Any, Any]]) -> None:
+    def __init__(
+        self,
+        ports: Ports,
+        settings: Settings,
+        workflows: Mapping[str, Workflow[Any, Any, Any, Any]],
+        ids: Iterator[int],
+    ) -> None:
         self.store, self.clock, self.executor, self.codec = ports.store, ports.clock, ports.executor, ports.codec
-        self.processes = ports.processes
+        self.processes, self.ids = ports.processes, ids
         self._cache = Cache(ports.store, ports.clock.now, ports.codec)
         self.settings, self.workflows = settings, workflows
         self.session = 0
@@ -83,8 +97,12 @@ class Worker:
         self._background: set[asyncio.Task[Any]] = set()
         self._claiming = False  # a claim is in flight: the store may know of more runs than ``drives``
         self._lapsed: list[int] = []  # runs with a crash to take back: this worker was taken for dead, and was not
-        self._resting: set[int] = set()
+        self._resting: dict[int, float] = {}  # runs that only wait, and since when
         self._queued: set[int] = set()  # runs that rest, and wait for a slot of a queue
+        self._alarms: Alarms
+        self._calling: set[int] = set()  # runs for which something has come from outside
+        self._listening = False
+        self._ending: set[tuple[int, int]] = set()  # nodes whose child run has ended, which is being looked at
         self._woken = self._waking = False  # somebody has left work to do; it is being looked for
         self._awaited: dict[int, list[Callable[[], None]]] = {}
         self._look_every = min(settings.poll_s, settings.lease_s / 5)
@@ -98,6 +116,7 @@ class Worker:
         """Register a session and start to look for work."""
         self._loop = asyncio.get_running_loop()
         self._slots = Slots(self.settings.concurrency, self._perform)
+        self._alarms = Alarms(self._loop, lambda: self.now())  # noqa: PLW0108 - whatever it is then
         await self._register()
         if not await self.store.watch(self.wake):
             self._look_every = min(self._look_every, UNHEARD_POLL_S)
@@ -151,6 +170,7 @@ class Worker:
             drive.drop()
         self.drives.clear()
         self._resting.clear()
+        self._alarms.clear()
         self._queued.clear()
         self.commits.close()
         await asyncio.sleep(0)
@@ -162,7 +182,8 @@ class Worker:
             logger.info("Session %d has left", self.session, extra={"session": self.session})
 
     def _attempts(self) -> set[asyncio.Task[None]]:
-        running = (running.task for drive in self.drives.values() for running in drive.running.values())
+        drives = self.drives.values()
+        running = (drive.running[node].task for root in drives for drive, node in root.attempts())
         return {task for task in running if task is not None and not task.done()}
 
     async def _flush(self, within_s: float) -> None:
@@ -208,6 +229,7 @@ class Worker:
             drive.drop()
         self.drives.clear()
         self._resting.clear()
+        self._alarms.clear()
         self._queued.clear()
         self._suspect = None
         if not self.closing:
@@ -264,6 +286,11 @@ class Worker:
     # Runs
 
     @property
+    def concurrency(self) -> int:
+        """The most attempts at a time."""
+        return self.settings.concurrency
+
+    @property
     def has_room(self) -> bool:
         """Whether one more run, which this process has started, can be driven here."""
         return self._active < MOST_RUNS and not self.closing and not self.commits.closed
@@ -279,7 +306,7 @@ class Worker:
 
     @property
     def _active(self) -> int:
-        """How many runs count: those that only wait for a retry delay take no room from others.
+        """How many runs count: those that only wait take no room from others.
 
         Nor do those that wait for a slot of a queue, up to a number: more of them wait in the database.
         """
@@ -287,10 +314,13 @@ class Worker:
 
     def weigh(self, drive: Drive) -> None:
         """Count a run among those that take room, or among those that rest."""
-        self._resting.discard(drive.id)
+        since = self._resting.pop(drive.id, self.now())
         self._queued.discard(drive.id)
         if drive.rests and self.drives.get(drive.id) is drive:
-            (self._queued if drive.queued else self._resting).add(drive.id)
+            if drive.queued:
+                self._queued.add(drive.id)
+            else:
+                self._resting[drive.id] = since
 
     async def submit(self, plan: Plan, row: PlanRow, run: NewRun) -> tuple[Submitted, Drive | None]:
         """Store a run, and drive it if it is this session's. Raises StoreUnavailable or LeaseLost, nothing stored."""
@@ -307,7 +337,7 @@ class Worker:
         row = RunRow(
             stored.id, run.workflow, run.version, run.plan, "running", run.input, run.key, run.owner, 0,
             run.created_at, run.created_at, None, None, cancel_requested=False, priority=run.priority,
-            epilogue=run.epilogue,
+            parent=run.parent, parent_task=run.parent_task, epilogue=run.epilogue,
         )  # fmt: skip
         return self.drive(plan, History(row, [], [], [], []))
 
@@ -353,6 +383,8 @@ class Worker:
         _log(drive.row, f"has ended: {drive.state.status}", status=drive.state.status)
         self._let_go(drive)
         self._ended += 1
+        if drive.row.parent in self.drives:
+            self.listen(drive.row.parent)
         refill = min(REFILL, max(1, (self.settings.concurrency + self._pace) // 4))
         if self._more and self._room >= refill and not self.closing:
             self._more = False
@@ -365,8 +397,9 @@ class Worker:
 
     def _let_go(self, drive: Drive) -> None:
         self.drives.pop(drive.id, None)
-        self._resting.discard(drive.id)
+        self._resting.pop(drive.id, None)
         self._queued.discard(drive.id)
+        self._alarms.forget(len(drive.plan.waits))
         if drive.tickets:
             self.queues.withdraw(drive)
         if self._suspect == drive.id:
@@ -407,10 +440,14 @@ class Worker:
         for drive in self.drives.values():
             if drive.state.pausing and drive.id not in poll.pausing:
                 drive.resume()
+        for run in poll.roused:
+            self.listen(run)
 
     async def _polled(self) -> Poll:
         """Ask what there is to do, after the dead have been looked after."""
         poll = await self._asked()
+        if poll.due and await self.store.wake(self.now(), MOST_WOKEN):
+            poll = replace(poll, claimable=True)
         if not poll.expired or not self._in_good_standing():
             return poll
         if count := await self.store.reap(self.now(), sparing=self.session):
@@ -533,13 +570,33 @@ class Worker:
     async def _beat(self) -> bool:
         """Return whether the store has answered, if it was asked."""
         self._pace, self._ended = self._ended, 0
+        self._alarms.ring()
         answered = True
         if self._loop.time() >= self._look_at:
             answered = await self._look()
         if self.now() >= self.commits.renew_at + (self._look_every if answered else 0):  # a look would have renewed it
             self.commits.batch()
         self._show_attempts()
+        self._park()
         return answered
+
+    def _park(self) -> None:
+        """Give back to the store what only waits, and will for long: it needs no worker, no memory and no lease."""
+        now = self.now()
+        for run, since in list(self._resting.items()):
+            if now - since < PARKED_AFTER_S:
+                return  # those after it rest for a shorter time
+            drive, due = self.drives[run], self.drives[run].next_due
+            if (
+                drive.rests
+                and drive.is_idle
+                and not drive.fans
+                and not drive.is_watched
+                and (due is None or due - now > PARKED_AFTER_S)
+            ):
+                self.commits.batch().parked.append((run, due))
+                self._let_go(drive)
+                drive.drop()
 
     def _show_attempts(self) -> None:
         older_than = self.now() - SHOWN_AFTER_S
@@ -550,7 +607,7 @@ class Worker:
     def offer_at(self, due: float, drive: Drive, node: int) -> None:
         """Offer a node once its retry delay is over."""
         drive.delayed.add(node)
-        self.weigh(drive)
+        drive.worker.weigh(drive)
         self._loop.call_later(max(0.0, due - self.now()), self._due, due, drive, node)
 
     def _due(self, due: float, drive: Drive, node: int) -> None:
@@ -560,8 +617,106 @@ class Worker:
             self.offer_at(due, drive, node)
             return
         drive.delayed.discard(node)
-        self.weigh(drive)
+        drive.worker.weigh(drive)
         self.offer(drive, node)
+
+    # What comes from outside of a run
+
+    def alarm_at(self, due: float, drive: Drive, node: int) -> None:
+        """Ring ``drive.alarm(node)`` once it is due."""
+        self._alarms.set(due, drive, node)
+
+    def listen(self, run: int) -> None:
+        """Look for what has come for a run from outside: signals, ends of child runs."""
+        self._calling.add(run)
+        if not self._listening and not self.closing:
+            self._listening = True
+            self.spawn(self._listen())
+
+    async def _listen(self) -> None:
+        try:
+            while self._calling and not self.closing and not self.commits.closed:
+                runs = [run for run in self._calling if run in self.drives]
+                self._calling.clear()
+                if runs:
+                    await self._persistently(partial(self._hear, runs), "What has come for runs could not be read")
+        finally:
+            self._listening = False
+
+    async def _hear(self, runs: Iterable[int]) -> None:
+        for arrivals in await self.store.hear(self.session, list(runs)):
+            if (drive := self.drives.get(arrivals.run)) is not None and not drive.is_gone:
+                drive.waits.arrived(arrivals)
+
+    async def _persistently(self, work: Callable[[], Coroutine[Any, Any, None]], failure: str) -> None:
+        """Do something however often the store fails meanwhile, for as long as this session may."""
+        pause = FIRST_PAUSE_S
+        while not self.closing and not self.commits.closed:
+            try:
+                return await work()
+            except StoreError as error:
+                logger.warning("%s, will try again: %s", failure, error)
+            except Exception:
+                logger.exception("%s, will try again", failure)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_S)
+
+    def bear(self, drive: Drive, node: int, input: str | None) -> None:
+        """Store the child run that ``node`` starts, together with the rows appended last."""
+        plan_node, owner = drive.plan.nodes[node], self.session if self.has_room else None
+        child = new_child(drive.row, plan_node, input, id=next(self.ids), owner=owner, at=self.now())
+        self.commits.bear(plan_row(plan_node), child, partial(self._born, drive, node, child))
+
+    def _born(self, drive: Drive, node: int, child: NewRun, stored: Submitted) -> None:
+        """A child run is durable; or it has been there since an earlier try of its parent."""
+        drive.waits.children[node] = stored.id
+        if stored.created:
+            self._adopt(drive.plan.nodes[node].child.plan, child, stored)
+            if child.owner is None:
+                self.wake()
+        elif stored.agrees:
+            self.listen(drive.id)
+
+    def forsake(self, drive: Drive) -> None:
+        """Cancel the child runs that are driven here: their parent has ended before them."""
+        for id in drive.waits.children.values():
+            if (child := self.drives.get(id)) is not None:
+                child.cancel()
+
+    def revive(self, drive: Drive, node: int, child: int) -> None:
+        """Retry a child run that has ended badly, and then offer ``node`` again."""
+
+        async def retry() -> None:
+            history = await self.store.history(child)
+            while history is not None and history.run.status in ENDED_BADLY:
+                found = retrial(drive.plan.nodes[node].child.plan, history, self.now())
+                seen, anew, earlier = history.run, found.anew, found.earlier
+                if await self.store.retry(seen, self.now(), anew=anew, earlier=earlier, detail=found.detail):
+                    break
+                history = await self.store.history(child)
+            drive.waits.revive(node)
+            self.wake()
+
+        self.spawn(self._persistently(retry, f"Child run {child} could not be retried"))
+
+    def see_end(self, drive: Drive, node: int, child: int) -> None:
+        """Look at a child run that has ended, and end the wait of ``node`` accordingly."""
+        if (drive.id, node) in self._ending:
+            return
+        self._ending.add((drive.id, node))
+
+        async def see() -> None:
+            history = await self.store.history(child)
+            if history is not None and history.run.finished_at is not None:
+                drive.waits.end(node, child_report(drive.plan.nodes[node], history, self.codec))
+
+        async def end() -> None:
+            try:
+                await self._persistently(see, f"The end of child run {child} could not be read")
+            finally:
+                self._ending.discard((drive.id, node))
+
+        self.spawn(end())
 
     # Attempts
 
@@ -588,6 +743,9 @@ class Worker:
             self.queues.refused(drive, node)
             return None
         plan_node = drive.plan.nodes[node]
+        if plan_node.fan is not None:
+            FanOut(drive, node, plan_node.fan).begin()
+            return None
         if plan_node.body is None:
             drive.report(node, number, evaluate(plan_node, drive.outputs, self.codec))
             return None
@@ -598,27 +756,11 @@ class Worker:
         return self._attempt(drive, node, number)
 
     async def _attempt(self, drive: Drive, node: int, number: int) -> None:
-        plan_node, running = drive.plan.nodes[node], drive.running[node]
-        assert plan_node.body is not None
-        running.cache_key = self._cache.key(plan_node, drive.outputs)
-        takes_context = plan_node.body.signature.context is not None
-        context = self._context(drive, node, number, running) if takes_context else None
-        executor = self.executor if running.ticket is None else self.queues.holding(running.ticket, self.executor)
-        failure = drive.failure() if plan_node.body.signature.run_failure else None
-        perform = partial(attempt, plan_node, drive.outputs, context, self.codec, executor, failure=failure)
+        running = drive.running[node]
         try:
-            if running.cache_key is not None and (found := await self._cache.find(plan_node, running.cache_key)):
-                report: Report = Returned(found.output, origin=found.run)
-            elif runs_in_a_child(plan_node) and plan_node.body.function not in SUBSTITUTES:
-                report = await run_errand(plan_node, drive.outputs, context, self.codec, self.processes)
-            elif plan_node.body.signature.session is not None:
-                committed = await in_transaction(drive, node, number, self.store, perform)
-                if committed is None:
-                    return
-                report = committed
-            else:
-                report = await perform()
-            drive.report(node, number, report)
+            report = await self._end_of(drive, node, number, running)
+            if report is not None:
+                drive.report(node, number, report)
         except Withdrawn:  # only a worker that leaves closes its executor: the run is released with all the others
             drive.running.pop(node, None)
         except asyncio.CancelledError as error:
@@ -632,9 +774,38 @@ class Worker:
             if self.queues.line:
                 self.queues.ask()
 
+    async def _end_of(self, drive: Drive, node: int, number: int, running: Running) -> Report | None:
+        """Make an attempt; return how it ended, None if that is committed already. Raises as ``attempts.attempt``."""
+        plan_node = drive.plan.nodes[node]
+        assert plan_node.body is not None
+        running.cache_key = self._cache.key(plan_node, drive.outputs)
+        if running.cache_key is not None and (found := await self._cache.find(plan_node, running.cache_key)):
+            return Returned(found.output, origin=found.run)
+        takes_context = plan_node.body.signature.context is not None
+        context = self._context(drive, node, number, running) if takes_context else None
+        executor = self.executor if running.ticket is None else self.queues.holding(running.ticket, self.executor)
+        try:
+            failure = self._failure(drive, node) if plan_node.given else None
+        except Exception as error:  # noqa: BLE001 - a user's validator may raise anything
+            return raised(error, retryable=False)
+        if runs_in_a_child(plan_node) and plan_node.body.function not in SUBSTITUTES:
+            return await run_errand(plan_node, drive.outputs, context, self.codec, self.processes, failure=failure)
+        told = drive.failure() if plan_node.body.signature.run_failure else None
+        perform = partial(
+            attempt, plan_node, drive.outputs, context, self.codec, executor, failure=failure, run_failure=told
+        )
+        if plan_node.body.signature.session is None:
+            return await perform()
+        return await in_transaction(drive, node, number, self.store, perform)
+
+    def _failure(self, drive: Drive, node: int) -> TaskFailure | None:
+        """Return what a handler is given."""
+        row = drive.fault(node)
+        return None if row is None else task_failure(drive.plan, row, self.codec)
+
     def _context(self, drive: Drive, node: int, number: int, running: Running) -> TaskContext:
-        name = drive.plan.nodes[node].task
-        run_id = str(drive.id)
+        name, run_id = drive.name_of(node), str(drive.id)
+        shown = drive.plan.nodes[node].task  # a logger lives for ever, so that elements share theirs
 
         def beat() -> None:
             running.beat_at = self.now()
@@ -645,7 +816,7 @@ class Worker:
             attempt=number,
             idempotency_key=idempotency_key(drive.plan, drive.state, drive.id, node),
             logger=logging.LoggerAdapter(
-                logging.getLogger(f"cloaca.task.{name}"), {"run": run_id, "task": name, "attempt": number}
+                logging.getLogger(f"cloaca.task.{shown}"), {"run": run_id, "task": name, "attempt": number}
             ),
             is_cancelled=lambda: drive.dropped or drive.state.over or drive.running.get(node) is not running,
             beat=beat,

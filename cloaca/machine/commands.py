@@ -17,7 +17,7 @@ class Adopt:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """Start an attempt of a node that is ready, or whose retry delay is over."""
+    """Start an attempt of a node that is ready, or whose retry delay is over; of a node that waits, its wait."""
 
     node: int
     lease: int
@@ -26,7 +26,7 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    """Report that an attempt succeeded. ``verdict`` is a gate's decision; exactly gates have one."""
+    """Report that an attempt succeeded, or that a wait is over. Exactly gates have a ``verdict``, their decision."""
 
     node: int
     attempt: int
@@ -37,9 +37,10 @@ class Complete:
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """Report that an attempt failed.
+    """Report that an attempt failed, or that what a node has waited for will not come.
 
-    ``retryable`` says whether the error is worth another attempt; ``chance``, from 0 to 1, decides the jitter.
+    ``retryable`` says whether the error is worth another attempt; ``chance``, from 0 to 1, decides the jitter;
+    ``typed`` says that the body has answered with a ``Failure``.
     """
 
     node: int
@@ -48,6 +49,20 @@ class Fail:
     at: float
     retryable: bool
     chance: float = 0.5
+    typed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PutBack:
+    """Break off an attempt that has left no trace of its own, to begin it again later under the same number.
+
+    That is how a fan-out pauses: what its elements have done is kept, and it counts as in flight no more.
+    """
+
+    node: int
+    attempt: int
+    lease: int
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,4 +103,4 @@ class Retry:
     at: float
 
 
-Command: TypeAlias = Adopt | Begin | Complete | Fail | Cancel | Abandon | Pause | Resume | Retry
+Command: TypeAlias = Adopt | Begin | Complete | Fail | PutBack | Cancel | Abandon | Pause | Resume | Retry

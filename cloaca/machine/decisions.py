@@ -10,10 +10,23 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from cloaca.contract.plans import Plan
-from cloaca.machine.commands import Abandon, Adopt, Begin, Cancel, Command, Complete, Fail, Pause, Resume, Retry
-from cloaca.machine.epilogues import begun, due
+from cloaca.machine.commands import (
+    Abandon,
+    Adopt,
+    Begin,
+    Cancel,
+    Command,
+    Complete,
+    Fail,
+    Pause,
+    PutBack,
+    Resume,
+    Retry,
+)
+from cloaca.machine.epilogues import due, undone
 from cloaca.machine.events import (
     AttemptFailed,
+    AttemptPutBack,
     AttemptStarted,
     Event,
     OutcomeReached,
@@ -29,6 +42,7 @@ from cloaca.machine.events import (
     RunSucceeded,
     TaskFailed,
     TaskSucceeded,
+    WaitBegun,
 )
 from cloaca.machine.states import NO_LEASE, RunState, evolve, onward
 from cloaca.machine.statuses import RunStatus, TaskStatus
@@ -56,11 +70,13 @@ def decide(plan: Plan, state: RunState, command: Command) -> Decision:
         return Rejected(f"the run is about to be {state.outcome}")
     match command:
         case Complete():
-            return _completion(state, command)
+            return _completion(plan, state, command)
         case Begin():
-            return _beginning(state, command)
+            return _beginning(plan, state, command)
         case Fail():
             return _failure(plan, state, command)
+        case PutBack():
+            return _putting_back(state, command)
         case Adopt():
             return _adoption(state, command)
         case Cancel(at):
@@ -132,11 +148,20 @@ def _stale(state: RunState, lease: int) -> Rejected | None:
 def _late(state: RunState, node: int, attempt: int, lease: int) -> Rejected | None:
     if stale := _stale(state, lease):
         return stale
-    if state.tasks[node] is not TaskStatus.RUNNING:
+    if node in state.waits:
+        if state.pausing or state.status is not RunStatus.RUNNING:
+            return Rejected("the run was asked to pause" if state.pausing else f"the run is {state.status}")
+    elif state.tasks[node] is not TaskStatus.RUNNING:
         return Rejected(f"the task is {state.tasks[node]}")
     if attempt != state.attempt(node):
         return Rejected("another attempt")
     return None
+
+
+def _early(state: RunState, command: Complete | Fail) -> Rejected | None:
+    """Refuse what ends a wait by time before its time: a timer that is over, a signal that will not come."""
+    until = state.waits.get(command.node)
+    return None if until is not None and until <= command.at else Rejected("its time has not come")
 
 
 def _adoption(state: RunState, command: Adopt) -> Decision:
@@ -169,35 +194,50 @@ def _retry(plan: Plan, state: RunState, command: Retry) -> Decision:
         return Rejected(f"the run is {state.status}")
     proper = range(plan.length)
     cancelled = [node for node in proper if state.tasks[node] is TaskStatus.CANCELLED]
-    undone = [node for node, undo in plan.undos.items() if begun(state, undo)]
-    again = onward(plan, [*state.failed, *cancelled, *undone])
+    again = onward(plan, [*state.failed, *cancelled, *undone(plan, state)])
     return (RunRetried((*again, *range(plan.length, len(plan.nodes))), command.at),)
 
 
-def _beginning(state: RunState, command: Begin) -> Decision:
+def _beginning(plan: Plan, state: RunState, command: Begin) -> Decision:
     if stale := _stale(state, command.lease):
         return stale
     if state.pausing or state.status is not RunStatus.RUNNING:
         return Rejected("the run was asked to pause" if state.pausing else f"the run is {state.status}")
     status = state.tasks[command.node]
-    due = status is TaskStatus.WAITING and state.retry_at[command.node] <= command.at
+    due = command.node in state.retry_at and state.retry_at[command.node] <= command.at
     if status is not TaskStatus.READY and not due:
         return Rejected(f"the task is {status}")
+    if (wait := plan.nodes[command.node].wait) is not None:
+        until = None if wait.seconds is None else command.at + wait.seconds
+        return (WaitBegun(command.node, state.attempt(command.node), command.at, until),)
     return (AttemptStarted(command.node, state.attempt(command.node), command.at),)
 
 
-def _completion(state: RunState, command: Complete) -> Decision:
+def _completion(plan: Plan, state: RunState, command: Complete) -> Decision:
     if late := _late(state, command.node, command.attempt, command.lease):
         return late
+    if early := _early(state, command) if plan.nodes[command.node].kind == "sleep" else None:
+        return early
     return (TaskSucceeded(command.node, command.attempt, command.at, command.verdict),)
+
+
+def _putting_back(state: RunState, command: PutBack) -> Decision:
+    if late := _late(state, command.node, command.attempt, command.lease):
+        return late
+    return (AttemptPutBack(command.node, command.attempt, command.at),)
 
 
 def _failure(plan: Plan, state: RunState, command: Fail) -> Decision:
     if late := _late(state, command.node, command.attempt, command.lease):
         return late
+    kind = plan.nodes[command.node].kind
+    if kind == "sleep":
+        return Rejected("a timer can't fail")
+    if early := _early(state, command) if kind == "wait" else None:
+        return early
     retry = plan.nodes[command.node].retry
     tried = command.attempt - state.earlier.get(command.node, 0)  # since the run was last retried
     if command.retryable and tried < retry.attempts:
         retry_at = command.at + retry.delay_s(tried, command.chance)
         return (AttemptFailed(command.node, command.attempt, command.at, retry_at),)
-    return (TaskFailed(command.node, command.attempt, command.at),)
+    return (TaskFailed(command.node, command.attempt, command.at, command.typed),)

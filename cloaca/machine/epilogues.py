@@ -52,3 +52,9 @@ def begun(state: RunState, undo: int) -> bool:
     if state.outcome is None or undo not in state.due:
         return False
     return state.due.index(undo) <= state.settled
+
+
+def undone(plan: Plan, state: RunState) -> list[int]:
+    """Return the nodes that must start anew because what undoes them has begun; a handler with the task it rescued."""
+    nodes = [node for node, undo in plan.undos.items() if begun(state, undo)]
+    return [*nodes, *(task for node in nodes if (task := plan.nodes[node].rescues) is not None)]

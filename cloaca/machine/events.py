@@ -27,6 +27,16 @@ class AttemptStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitBegun:
+    """A node waits; it is over at ``until`` at the latest, None for whenever that may be. No attempt is in flight."""
+
+    node: int
+    attempt: int
+    at: float
+    until: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class TaskSucceeded:
     """An attempt succeeded, so the task has. ``verdict`` is a gate's decision.
 
@@ -51,12 +61,22 @@ class AttemptFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class TaskFailed:
-    """The last attempt failed, so the task has."""
+class AttemptPutBack:
+    """An attempt was broken off without a trace; it may start again, under the same number."""
 
     node: int
     attempt: int
     at: float
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFailed:
+    """The last attempt failed, so the task has; with ``typed`` the body has answered with a ``Failure``."""
+
+    node: int
+    attempt: int
+    at: float
+    typed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +89,17 @@ class OutcomeReached:
 
 @dataclass(frozen=True, slots=True)
 class RunSucceeded:
-    """Every task is final, none failed, and the epilogue is done."""
+    """Every task is final, none failed but those that were rescued, and the epilogue is done."""
 
     at: float
 
 
 @dataclass(frozen=True, slots=True)
 class RunFailed:
-    """Every task is final, at least one failed; or the run was abandoned. The epilogue is done, or was abandoned."""
+    """Every task is final, at least one failed and was not rescued; or the run was abandoned.
+
+    The epilogue is done, or was abandoned.
+    """
 
     at: float
 
@@ -126,6 +149,6 @@ class RunRetried:
 
 RunEnded: TypeAlias = RunSucceeded | RunFailed | RunCancelled
 Control: TypeAlias = PauseAsked | PauseWithdrawn | RunPaused | RunResumed | RunRetried
-Event: TypeAlias = (
-    RunAdopted | AttemptStarted | TaskSucceeded | AttemptFailed | TaskFailed | OutcomeReached | RunEnded | Control
-)
+Attempted: TypeAlias = AttemptStarted | AttemptPutBack | AttemptFailed
+Ended: TypeAlias = OutcomeReached | RunEnded
+Event: TypeAlias = RunAdopted | WaitBegun | Attempted | TaskSucceeded | TaskFailed | Ended | Control

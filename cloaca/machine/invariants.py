@@ -43,16 +43,33 @@ def nothing_waits_for_nothing(plan: Plan, state: RunState) -> bool:
 
 
 def ready_is_what_is_ready(plan: Plan, state: RunState) -> bool:
-    """``ready`` and ``retry_at`` hold the ready and the waiting nodes, and nothing else."""
+    """``ready`` holds the ready nodes, ``retry_at`` and ``waits`` the waiting ones between them, and nothing else."""
     ready = {node for node, status in enumerate(state.tasks) if status is TaskStatus.READY}
     waiting = {node for node, status in enumerate(state.tasks) if status is TaskStatus.WAITING}
-    return ready == state.ready.keys() and waiting == state.retry_at.keys()
+    apart = state.retry_at.keys().isdisjoint(state.waits)
+    return ready == state.ready.keys() and apart and waiting == state.retry_at.keys() | state.waits.keys()
+
+
+def waits_are_no_attempts(plan: Plan, state: RunState) -> bool:
+    """What waits for a timer, a signal or a child never runs and is never retried; only such nodes are in ``waits``.
+
+    One that has a time is over at some moment, one that has none is not.
+    """
+    return all(
+        node.index not in state.waits
+        if node.wait is None
+        else state.tasks[node.index] is not TaskStatus.RUNNING
+        and node.index not in state.retry_at
+        and (state.waits.get(node.index) is not None)
+        == (node.wait.seconds is not None and state.tasks[node.index] is TaskStatus.WAITING)
+        for node in plan.nodes
+    )
 
 
 def skips_are_justified(plan: Plan, state: RunState) -> bool:
     """A task is skipped exactly if its gates and its rule say so."""
     return all(
-        (state.tasks[node.index] is TaskStatus.SKIPPED) == (judge(node, state) is not None)
+        (state.tasks[node.index] is TaskStatus.SKIPPED) == (judge(plan, node, state) is not None)
         for node in plan.nodes[: plan.length]
         if state.tasks[node.index] in STARTED | {TaskStatus.SKIPPED}
     )
@@ -82,15 +99,49 @@ def an_attempt_count_never_goes_back(plan: Plan, state: RunState) -> bool:
 
 
 def failures_are_listed(plan: Plan, state: RunState) -> bool:
-    """``failed`` names each task of the run proper that failed for good, once."""
+    """``failed`` names each task of the run proper that failed for good, once, but none that has been rescued."""
+    return sorted(state.failed) == _unrescued(plan, state)
+
+
+def _unrescued(plan: Plan, state: RunState) -> list[int]:
     proper = state.tasks[: plan.length]
-    return sorted(state.failed) == [node for node, status in enumerate(proper) if status is TaskStatus.FAILED]
+    saved = {node.rescues for node in plan.nodes if state.tasks[node.index] is TaskStatus.SUCCEEDED}
+    return [node for node, status in enumerate(proper) if status is TaskStatus.FAILED and node not in saved]
+
+
+def a_handler_runs_exactly_after_a_failure(plan: Plan, state: RunState) -> bool:
+    """A handler has started only if its task has failed, with a typed error if it takes one; else it is skipped."""
+    for node in plan.nodes:
+        if node.rescues is None or state.tasks[node.index] not in STARTED | {TaskStatus.SKIPPED}:
+            continue
+        needed = state.tasks[node.rescues] is TaskStatus.FAILED and (
+            not node.needs_error or node.rescues in state.typed
+        )
+        if needed != (state.tasks[node.index] in STARTED):
+            return False
+    return True
+
+
+def typed_errors_are_failures(plan: Plan, state: RunState) -> bool:
+    """Only a task that has failed for good has answered with a typed error."""
+    return all(state.tasks[node] is TaskStatus.FAILED for node in state.typed)
+
+
+def one_arm_runs(plan: Plan, state: RunState) -> bool:
+    """Of the arms of a branch only that runs which the decision has said, and neither before it has."""
+    return all(
+        state.verdicts.get(gate) == (gate not in node.otherwise)
+        for node in plan.nodes
+        if state.tasks[node.index] in STARTED
+        for gate in node.gates
+        if plan.nodes[gate].decides
+    )
 
 
 def verdicts_are_given(plan: Plan, state: RunState) -> bool:
-    """Exactly the gates that succeeded have a verdict."""
+    """Exactly the conditions and the decisions of branches that succeeded have a verdict."""
     return state.verdicts.keys() == {
-        node.index for node in plan.nodes if node.kind == "gate" and state.tasks[node.index] is TaskStatus.SUCCEEDED
+        node.index for node in plan.nodes if node.decides and state.tasks[node.index] is TaskStatus.SUCCEEDED
     }
 
 
@@ -112,9 +163,9 @@ def attempts_run_under_a_lease(plan: Plan, state: RunState) -> bool:
 
 
 def a_run_ends_as_its_tasks_did(plan: Plan, state: RunState) -> bool:
-    """A run that succeeded has no failed and no cancelled task; one that failed has either, or was abandoned unrun."""
+    """A run that succeeded has no cancelled task, and none that failed unrescued; one that failed has, or never ran."""
     proper = state.tasks[: plan.length]
-    failed, cancelled = TaskStatus.FAILED in proper, TaskStatus.CANCELLED in proper
+    failed, cancelled = bool(_unrescued(plan, state)), TaskStatus.CANCELLED in proper
     if state.status is RunStatus.SUCCEEDED:
         return not failed and not cancelled
     unrun = all(status is TaskStatus.SKIPPED for status in proper)
@@ -189,6 +240,7 @@ def a_run_ends_with_its_outcome(plan: Plan, state: RunState) -> bool:
 INVARIANTS: Mapping[str, Callable[[Plan, RunState], bool]] = {
     invariant.__name__: invariant
     for invariant in (
+        a_handler_runs_exactly_after_a_failure,
         a_run_ends_as_its_tasks_did,
         a_run_ends_with_its_outcome,
         a_run_goes_on,
@@ -204,12 +256,15 @@ INVARIANTS: Mapping[str, Callable[[Plan, RunState], bool]] = {
         no_task_before_its_predecessors,
         nothing_is_undone_before_what_came_after_it,
         nothing_waits_for_nothing,
+        one_arm_runs,
         only_an_ended_run_cancels,
         open_predecessors_are_counted,
         ready_is_what_is_ready,
         skips_are_justified,
+        typed_errors_are_failures,
         unfinished_is_counted,
         verdicts_are_given,
+        waits_are_no_attempts,
     )
 }
 

@@ -19,6 +19,7 @@ from cloaca.contract.plans import Plan, PlanNode
 from cloaca.machine.epilogues import due
 from cloaca.machine.events import (
     AttemptFailed,
+    AttemptPutBack,
     AttemptStarted,
     Control,
     Event,
@@ -27,6 +28,7 @@ from cloaca.machine.events import (
     PauseWithdrawn,
     RunAdopted,
     RunCancelled,
+    RunEnded,
     RunFailed,
     RunPaused,
     RunResumed,
@@ -34,10 +36,16 @@ from cloaca.machine.events import (
     RunSucceeded,
     TaskFailed,
     TaskSucceeded,
+    WaitBegun,
 )
 from cloaca.machine.statuses import FINAL_RUN, FINAL_TASK, RUN_TRANSITIONS, TASK_TRANSITIONS, RunStatus, TaskStatus
 
 NO_LEASE = 0
+ENDED: Mapping[type[RunEnded], RunStatus] = {
+    RunSucceeded: RunStatus.SUCCEEDED,
+    RunFailed: RunStatus.FAILED,
+    RunCancelled: RunStatus.CANCELLED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +67,15 @@ class RunState:
         open: for each node, how many predecessors are not final; meaningless once the run has ended.
         attempts: attempts so far that are over, for the nodes that have any and have not succeeded since.
         earlier: how many of them were made before the run was last retried: they don't count for the retry policy.
-        retry_at: when a waiting node may start again.
-        verdicts: what gates decided. ``skips``: why nodes are skipped; both follow from how the predecessors ended,
-            whatever the order.
+        retry_at: when a node in its retry delay may start again. ``waits``: of the nodes that wait for something else,
+            when that is over at the latest, None for whenever it may be.
+        verdicts: what gates and the decisions of branches said. ``skips``: why nodes are skipped; both follow from how
+            the predecessors ended, whatever the order.
         ready: the nodes that may start now, in the order in which they became ready.
         news: the nodes that became ready or were skipped since ``take_news``, in that order.
-        failed: the nodes that failed for good, in the order of the events. ``unfinished``: how many are not final.
-            Both are about the run proper, not its epilogue.
+        failed: the nodes that failed for good and were not rescued, in the order of the events. ``typed``: the nodes
+            whose last attempt answered with a ``Failure``. ``unfinished``: how many are not final. All
+            three are about the run proper, not its epilogue.
         completed: when the nodes succeeded that have a compensation, by the time of the event.
         outcome: how the run ends, once that is known and its epilogue is due; ``due``: the nodes of the epilogue in
             their order, of which the first ``settled`` are final.
@@ -89,8 +99,10 @@ class RunState:
         "skips",
         "status",
         "tasks",
+        "typed",
         "unfinished",
         "verdicts",
+        "waits",
     )
 
     def __init__(self, plan: Plan) -> None:
@@ -103,10 +115,12 @@ class RunState:
         self.attempts: dict[int, int] = {}
         self.earlier: dict[int, int] = {}
         self.retry_at: dict[int, float] = {}
+        self.waits: dict[int, float | None] = {}
         self.verdicts: dict[int, bool] = {}
         self.skips: dict[int, Skip] = {}
         self.ready: dict[int, None] = {}
         self.failed: list[int] = []
+        self.typed: set[int] = set()
         self.unfinished = plan.length
         self.completed: dict[int, float] = {}
         self.outcome: RunStatus | None = None
@@ -114,7 +128,7 @@ class RunState:
         self.settled = 0
         self.news: list[int] = []
         first = [node for node in plan.nodes[: plan.length] if not node.preds]
-        _settled(plan, self, [node.index for node in first if _resolve(node, self)])
+        _settled(plan, self, [node.index for node in first if _resolve(plan, node, self)])
 
     @property
     def over(self) -> bool:
@@ -144,11 +158,13 @@ def evolve(plan: Plan, state: RunState, event: Event) -> RunState:
     """Return the state after ``event``: the same object, changed."""
     match event:
         case TaskSucceeded(node, at=at, verdict=verdict, reused=reused):
-            assert (plan.nodes[node].kind == "gate") == (verdict is not None), f"node {node}: verdict {verdict}"
+            assert plan.nodes[node].decides == (verdict is not None), f"node {node}: verdict {verdict}"
             _move(state, node, TaskStatus.SUCCEEDED)
-            state.in_flight -= 1
+            _concluded(state, node)
             if verdict is not None:
                 state.verdicts[node] = verdict
+            if (rescued := plan.nodes[node].rescues) is not None:
+                state.failed.remove(rescued)
             if node in plan.undos and not reused:
                 state.completed[node] = at
             _finished(plan, state, node)
@@ -157,28 +173,33 @@ def evolve(plan: Plan, state: RunState, event: Event) -> RunState:
             state.in_flight += 1
             state.ready.pop(node, None)
             state.retry_at.pop(node, None)
+        case AttemptPutBack(node):
+            _offer_again(state, node)
+            state.in_flight -= 1
+        case WaitBegun(node, until=until):
+            _move(state, node, TaskStatus.WAITING)
+            state.ready.pop(node, None)
+            state.waits[node] = until
         case AttemptFailed(node, attempt, retry_at=retry_at):
             _move(state, node, TaskStatus.WAITING)
             state.in_flight -= 1
             state.attempts[node] = attempt
             state.retry_at[node] = retry_at
-        case TaskFailed(node, attempt):
+        case TaskFailed(node, attempt, typed=typed):
             _move(state, node, TaskStatus.FAILED)
-            state.in_flight -= 1
+            _concluded(state, node)
             state.attempts[node] = attempt
             if node < plan.length:
                 state.failed.append(node)
+                if typed:
+                    state.typed.add(node)
             _finished(plan, state, node)
         case RunAdopted(lease):
             _adopt(state, lease)
         case OutcomeReached(outcome):
             _reach(plan, state, outcome)
-        case RunSucceeded():
-            _end(plan, state, RunStatus.SUCCEEDED)
-        case RunFailed():
-            _end(plan, state, RunStatus.FAILED)
-        case RunCancelled():
-            _end(plan, state, RunStatus.CANCELLED)
+        case RunSucceeded() | RunFailed() | RunCancelled():
+            _end(plan, state, ENDED[type(event)])
         case _:
             _control(plan, state, event)
     return state
@@ -215,6 +236,17 @@ def enabled(state: RunState, at: float) -> list[int]:
     return [*state.ready, *(node for _, node in due)]
 
 
+def overdue(state: RunState, at: float) -> list[int]:
+    """Return the nodes whose wait is over now because its time has come, by time. Cost: the nodes that wait.
+
+    Nothing is over in a run that nobody drives, or that was asked to pause: time goes on meanwhile.
+    """
+    if state.status is not RunStatus.RUNNING or state.lease == NO_LEASE or state.pausing:
+        return []
+    due = ((until, node) for node, until in state.waits.items() if until is not None and until <= at)
+    return [node for _, node in sorted(due)]
+
+
 def onward(plan: Plan, nodes: Iterable[int]) -> list[int]:
     """Return ``nodes`` and all that come after them, in topological order. Cost: their edges."""
     found = set(nodes)
@@ -235,6 +267,14 @@ def _move(state: RunState, node: int, status: TaskStatus) -> None:
     before = state.tasks[node]
     assert status in TASK_TRANSITIONS[before], f"node {node}: {before} -> {status} is no transition"
     state.tasks[node] = status
+
+
+def _concluded(state: RunState, node: int) -> None:
+    """A node is final: its wait is over, or its attempt is no longer in flight."""
+    if node in state.waits:
+        del state.waits[node]
+    else:
+        state.in_flight -= 1
 
 
 def _reach(plan: Plan, state: RunState, outcome: RunStatus) -> None:
@@ -263,6 +303,7 @@ def _cancel(state: RunState, nodes: range) -> None:
     state.in_flight = 0
     state.ready.clear()
     state.retry_at.clear()
+    state.waits.clear()
     for node in nodes if state.unfinished or state.outcome is not None else ():
         if state.tasks[node] not in FINAL_TASK:
             _move(state, node, TaskStatus.CANCELLED)
@@ -300,9 +341,14 @@ def _adopt(state: RunState, lease: int) -> None:
     state.in_flight = 0
     for node, task in enumerate(state.tasks):
         if task is TaskStatus.RUNNING:  # its worker is gone; the attempt is offered again, under the same number
-            _move(state, node, TaskStatus.READY)
-            state.ready[node] = None
-            state.news.append(node)
+            _offer_again(state, node)
+
+
+def _offer_again(state: RunState, node: int) -> None:
+    """Make a node ready again of which an attempt was in flight."""
+    _move(state, node, TaskStatus.READY)
+    state.ready[node] = None
+    state.news.append(node)
 
 
 def _start_anew(plan: Plan, state: RunState, nodes: tuple[int, ...]) -> None:
@@ -315,6 +361,7 @@ def _start_anew(plan: Plan, state: RunState, nodes: tuple[int, ...]) -> None:
         state.skips.pop(node, None)
         state.verdicts.pop(node, None)
         state.completed.pop(node, None)
+        state.typed.discard(node)
         _move(state, node, TaskStatus.PENDING)
     state.failed = [node for node in state.failed if state.tasks[node] is TaskStatus.FAILED]
     state.outcome, state.due, state.settled = None, (), 0
@@ -322,7 +369,7 @@ def _start_anew(plan: Plan, state: RunState, nodes: tuple[int, ...]) -> None:
     state.unfinished = len(proper)
     state.open = [sum(state.tasks[pred] not in FINAL_TASK for pred in node.preds) for node in plan.nodes]
     free = [node for node in proper if state.open[node] == 0]
-    _settled(plan, state, [node for node in free if _resolve(plan.nodes[node], state)])
+    _settled(plan, state, [node for node in free if _resolve(plan, plan.nodes[node], state)])
 
 
 def _settled(plan: Plan, state: RunState, final: list[int]) -> None:
@@ -331,13 +378,13 @@ def _settled(plan: Plan, state: RunState, final: list[int]) -> None:
         state.unfinished -= 1
         for succ in plan.nodes[final.pop()].succs:
             state.open[succ] -= 1
-            if state.open[succ] == 0 and _resolve(plan.nodes[succ], state):
+            if state.open[succ] == 0 and _resolve(plan, plan.nodes[succ], state):
                 final.append(succ)
 
 
-def _resolve(node: PlanNode, state: RunState) -> bool:
+def _resolve(plan: Plan, node: PlanNode, state: RunState) -> bool:
     """Make a node whose predecessors are all final ready, or skip it; return whether it is skipped."""
-    skip = judge(node, state)
+    skip = judge(plan, node, state)
     state.news.append(node.index)
     if skip is None:
         _move(state, node.index, TaskStatus.READY)
@@ -348,43 +395,66 @@ def _resolve(node: PlanNode, state: RunState) -> bool:
     return True
 
 
-def judge(node: PlanNode, state: RunState) -> Skip | None:
+def judge(plan: Plan, node: PlanNode, state: RunState) -> Skip | None:
     """Return why a node is skipped, None if it may run; all its predecessors are final.
 
-    Its gates come first, the outermost before all: a gate that was skipped skips its members in the same way, one
-    that said no skips them by decision, one that failed by failure. Then its rule. Cost: its gates and predecessors.
+    A handler has its own reason, see ``_not_needed``. Else its gates come first, the outermost before all: a gate that
+    was skipped skips its members in the same way, one that did not say what they need (yes, but no for the second arm
+    of a branch) skips them by decision, one that failed by failure. Then its rule. Cost: its gates and predecessors.
     """
+    if node.rescues is not None:
+        return _not_needed(node, node.rescues, state)
     for gate in node.gates:
         match state.tasks[gate]:
             case TaskStatus.SUCCEEDED:
-                if not state.verdicts.get(gate, True):  # the entry of a sealed graph decides nothing itself
+                # The entry of a sealed graph decides nothing itself: it has no verdict.
+                if state.verdicts.get(gate, True) == (gate in node.otherwise):
                     return Skip("decision", gate)
             case TaskStatus.SKIPPED:
                 return Skip(state.skips[gate].by, gate)
             case _:
                 return Skip("failure", gate)
     if node.rule == "none_failed" and not state.failed:
-        return None  # nothing has failed in this run, so nothing was skipped by failure either
-    return _ruled(node, state)
+        return None  # nothing has failed in this run but was rescued, so nothing was skipped by failure either
+    return _ruled(plan, node, state)
+
+
+def _not_needed(handler: PlanNode, rescued: int, state: RunState) -> Skip | None:
+    """Return why a handler is skipped, None if the task that it stands in for has failed in a way that it handles."""
+    match state.tasks[rescued]:
+        case TaskStatus.SKIPPED:
+            return Skip(state.skips[rescued].by, rescued)
+        case TaskStatus.FAILED:
+            return Skip("failure", rescued) if handler.needs_error and rescued not in state.typed else None
+        case _:
+            return Skip("decision", rescued)
 
 
 _Standing = Literal["succeeded", "failed", "neither"]
 
 
-def _standing(pred: int, state: RunState) -> _Standing:
+def rescued(plan: Plan, node: int, state: RunState) -> bool:
+    """Return whether a task has failed, and its handler has stood in for it."""
+    handler = plan.nodes[node].handler
+    return (
+        handler is not None and state.tasks[node] is TaskStatus.FAILED and state.tasks[handler] is TaskStatus.SUCCEEDED
+    )
+
+
+def _standing(plan: Plan, pred: int, state: RunState) -> _Standing:
     """Return what a predecessor that is final counts as: skipped by failure is failed, by decision is neither."""
-    if state.tasks[pred] is TaskStatus.SUCCEEDED:
+    if state.tasks[pred] is TaskStatus.SUCCEEDED or rescued(plan, pred, state):
         return "succeeded"
     if state.tasks[pred] is TaskStatus.SKIPPED and state.skips[pred].by == "decision":
         return "neither"
     return "failed"
 
 
-def _ruled(node: PlanNode, state: RunState) -> Skip | None:
+def _ruled(plan: Plan, node: PlanNode, state: RunState) -> Skip | None:
     """Apply a trigger rule: it asks only which standings occur. Of no predecessors "all" holds, "any" does not."""
     first: dict[_Standing, int] = {}  # the first predecessor of each standing
     for pred in node.awaited:
-        first.setdefault(_standing(pred, state), pred)
+        first.setdefault(_standing(plan, pred, state), pred)
     failure = Skip("failure", first["failed"]) if "failed" in first else None
     match node.rule:
         case "none_failed":

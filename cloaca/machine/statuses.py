@@ -36,10 +36,11 @@ _T, _R = TaskStatus, RunStatus
 
 TASK_TRANSITIONS: Mapping[TaskStatus, frozenset[TaskStatus]] = {
     _T.PENDING: frozenset({_T.READY, _T.SKIPPED, _T.CANCELLED}),
-    _T.READY: frozenset({_T.RUNNING, _T.CANCELLED}),
+    # At once to waiting: a timer, a signal, a child run, which no attempt is in flight for.
+    _T.READY: frozenset({_T.RUNNING, _T.WAITING, _T.CANCELLED}),
     # Back to ready: its worker died, and another adopted the run.
     _T.RUNNING: frozenset({_T.SUCCEEDED, _T.FAILED, _T.WAITING, _T.READY, _T.CANCELLED}),
-    _T.WAITING: frozenset({_T.RUNNING, _T.CANCELLED}),
+    _T.WAITING: frozenset({_T.RUNNING, _T.SUCCEEDED, _T.FAILED, _T.CANCELLED}),
     # Back to pending: the run is retried. A task that has succeeded is concerned only behind one that has failed.
     _T.SUCCEEDED: frozenset({_T.PENDING}),
     _T.FAILED: frozenset({_T.PENDING}),

@@ -14,14 +14,16 @@ from mypy.plugin import FunctionContext, FunctionSigContext, MethodContext
 from mypy.types import AnyType, FunctionLike, Instance, NoneType, ProperType, Type, TypeOfAny, UnionType
 from mypy.types import get_proper_type as proper
 
+from cloaca.algebra.guards import Arm
 from cloaca.algebra.structures import Structure, closed, overlay
 from cloaca.contract.closing import Closed, check_declared, close
 from cloaca.contract.epilogues import OUTCOMES, Callback, callbacks_of
 from cloaca.errors import ContractError, Violation
 from cloaca.mypy import results
 from cloaca.mypy.expressions import literal_text
+from cloaca.mypy.hints import UnknownElement
 from cloaca.mypy.locations import blamed, lost_part, mentions
-from cloaca.mypy.nodes import StaticNode, StaticSeal, StaticTask, models_of
+from cloaca.mypy.nodes import StaticDecision, StaticEach, StaticNode, StaticSeal, StaticTask, models_of
 from cloaca.mypy.operands import graph_type, instances_of, is_from_error, operand
 from cloaca.mypy.sessions import Session
 from cloaca.mypy.terms import GRAPH, HIDDEN, Term
@@ -76,7 +78,11 @@ def workflow(context: FunctionContext, session: Session) -> Type:
         _unchecked(session, call, found, called.values(), context.context)
         return _lost(made, call, session)
     structure, violations = overlay([session.structures.of(term) for term in found if term is not None])
-    result = None if violations else _close(call, closed(structure), _tasks(called, session), session)
+    try:
+        result = None if violations else _close(call, closed(structure), _tasks(called, session), session)
+    except UnknownElement:
+        session.unchecked(f'Workflow "{call.name}" is not checked: {UNSEEN}', context.context)
+        return _lost(made, call, session)
     if isinstance(result, Closed):
         violations = result.checked.violations
     elif result is not None:
@@ -170,15 +176,21 @@ def models(structure: Structure[StaticNode], *more: Type | None) -> Iterable[Ins
             yield model
     for node in structure.nodes.values():
         for guard in node.guards:
-            if guard.predicate.model is not None:
+            if not isinstance(guard.predicate, Arm) and guard.predicate.model is not None:
                 yield guard.predicate.model
-        if isinstance(node, StaticTask):
-            yield from models_of(node.signature)
-            yield from () if node.undo is None else models_of(node.undo.signature)
+        if isinstance(node, StaticDecision) and node.condition is not None and node.condition.model is not None:
+            yield node.condition.model
+        elif isinstance(node, StaticTask):
+            for task in (node, node.handler):
+                yield from () if task is None else models_of(task.signature)
+                yield from () if task is None or task.undo is None else models_of(task.undo.signature)
         elif isinstance(node, StaticSeal) and node.structure is not None:
             yield from models(node.structure, node.input, node.output)
+        elif isinstance(node, StaticEach) and node.structure is not None:
+            yield from models(node.structure)
 
 
+UNSEEN: Final = "each() goes over a list of models that can't be seen from here; import them where they are typed"
 LOST: Final = (
     "the structure of a graph is lost here (a list variable, a loop, a variable that holds several graphs, a function "
     "without a declared return, a name or key that is no literal); write the graph as one expression, or declare it as "
@@ -229,6 +241,9 @@ def _check_declared(structure: Structure[StaticNode], rows: Rows, context: Expre
         violations = check_declared(closed(structure), input, output, session.nodes)
     except ContractError as error:
         violations = error.violations
+    except UnknownElement:
+        session.unchecked(f"This graph is not checked against its declared type: {UNSEEN}", context)
+        return
     for violation in violations:
         session.report(violation, blamed(session, context, violation))
 

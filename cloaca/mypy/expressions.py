@@ -29,7 +29,9 @@ from mypy.types import Instance, LiteralType, Type
 from mypy.types import get_proper_type as proper
 
 UNKNOWN: Final = "?"  # begins the text of an option that equals itself, and may equal any other
+EACH: Final = "cloaca.algebra.fanouts.each"
 RETRY: Final = "cloaca.algebra.retries.Retry"
+BRANCH: Final = "cloaca.algebra.branches.branch"
 _OPTIONS: Final = ("retry", "timeout", "queue", "executor", "cache", "tags")
 _NOTHING: Final = {**dict.fromkeys(_OPTIONS, "None"), "tags": "()"}
 _RETRY_DEFAULTS: Final = {
@@ -114,6 +116,12 @@ def source_text(expression: Expression) -> str:
     return f"{type(expression).__name__}:{expression.line}:{expression.column}" if value is None else value
 
 
+def is_branch(expression: Expression) -> bool:
+    """Return whether an expression is a call of ``branch``."""
+    callee = expression.callee if isinstance(expression, CallExpr) else None
+    return isinstance(callee, RefExpr) and callee.fullname == BRANCH
+
+
 def parts(expression: Expression) -> Iterator[Expression]:
     """Yield the sub-expressions in which a graph's nodes may be mentioned, in the order to look."""
     if isinstance(expression, OpExpr):
@@ -124,5 +132,18 @@ def parts(expression: Expression) -> Iterator[Expression]:
         yield expression.expr
     elif isinstance(expression, AssignmentExpr):
         yield expression.value
+    elif (inside := fanned(expression)) is not None:
+        yield inside
     elif isinstance(expression, CallExpr) and isinstance(expression.callee, MemberExpr):
+        if expression.callee.name == "rescue":
+            yield from expression.args
         yield expression.callee.expr
+    elif is_branch(expression) and isinstance(expression, CallExpr):
+        yield from reversed(expression.args[1:])
+
+
+def fanned(expression: Expression) -> Expression | None:
+    """Return the graph in ``each(graph, ...)``, None for any other expression."""
+    if not isinstance(expression, CallExpr) or not isinstance(expression.callee, RefExpr) or not expression.args:
+        return None
+    return expression.args[0] if getattr(expression.callee.node, "fullname", "") == EACH else None

@@ -10,7 +10,17 @@ from typing import Any, Final
 from mypy.checker import TypeChecker
 from mypy.messages import format_type_bare
 from mypy.subtypes import is_same_type, is_subtype
-from mypy.types import Instance, TupleType, Type, TypeAliasType, UnionType, flatten_nested_unions
+from mypy.types import (
+    AnyType,
+    Instance,
+    NoneType,
+    TupleType,
+    Type,
+    TypeAliasType,
+    TypeOfAny,
+    UnionType,
+    flatten_nested_unions,
+)
 from mypy.types import get_proper_type as proper
 
 from cloaca.contract.steps import Types
@@ -18,7 +28,13 @@ from cloaca.mypy.models import StaticModels
 from cloaca.mypy.spelling import shown
 
 TASK_CONTEXT: Final = "cloaca.algebra.context.TaskContext"
+LISTS: Final = ("builtins.list", "builtins.tuple", "typing.Sequence")
 RUN_FAILURE: Final = "cloaca.algebra.outcomes.RunFailure"
+TASK_FAILURE: Final = "cloaca.algebra.outcomes.TaskFailure"
+
+
+class UnknownElement(Exception):
+    """A list's elements are of a class that mypy can't see, so that a fan-out over it can't be checked."""
 
 
 class MypyHints(StaticModels):
@@ -28,7 +44,8 @@ class MypyHints(StaticModels):
         super().__init__()
         self._options = api.options
         self._fits: dict[tuple[Type, Type], bool] = {}
-        self.types = Types(self.assignable, self.in_mypys_words)
+        self._api = api
+        self.types = Types(self.assignable, self.in_mypys_words, self.element, self.list_of)
 
     def shown(self, hint: Any) -> str:
         """Return a type as Python prints the annotation."""
@@ -51,6 +68,31 @@ class MypyHints(StaticModels):
         """Return whether a type is ``RunFailure``."""
         known = proper(hint) if isinstance(hint, Type) else None
         return isinstance(known, Instance) and known.type.fullname == RUN_FAILURE
+
+    def is_failure(self, hint: Any) -> bool:
+        """Return whether a type is ``TaskFailure``."""
+        known = proper(hint) if isinstance(hint, Type) else None
+        return isinstance(known, Instance) and known.type.fullname == TASK_FAILURE
+
+    def element(self, hint: Any) -> Instance | None:
+        """Return the model of which a type is a list. Raises UnknownElement if it is a class that mypy can't see."""
+        known = proper(hint)
+        if not isinstance(known, Instance) or known.type.fullname not in LISTS:
+            return None
+        element = proper(known.args[0])
+        if isinstance(element, AnyType) and element.type_of_any is not TypeOfAny.explicit:
+            raise UnknownElement
+        if not isinstance(element, Instance) or not self.is_model(element):
+            return None
+        if not self.is_known(element):
+            raise UnknownElement
+        return element
+
+    def list_of(self, model: Any, optional: bool) -> Type:
+        """Return the type of a list of a model, or of anything."""
+        item = AnyType(TypeOfAny.explicit) if model is None else model
+        item = UnionType([item, NoneType()]) if optional else item
+        return self._api.named_generic_type("builtins.list", [item])
 
     def session_class(self, hint: Any) -> str | None:
         """Return the full name of a class."""

@@ -13,12 +13,21 @@ from mypy.checker import TypeChecker
 from mypy.plugin import ClassDefContext, FunctionContext, FunctionSigContext, MethodContext, MethodSigContext
 from mypy.types import AnyType, FunctionLike, Instance, Type, TypeOfAny, UninhabitedType
 
-from cloaca.mypy import closing, facts, operators, runs, tasks
+from cloaca.mypy import closing, facts, fanouts, operators, runs, tasks, waits
+from cloaca.mypy.expressions import EACH
 from cloaca.mypy.sessions import Session, session, unfiltered
 
 GRAPHS: Final = "cloaca.algebra.graphs"
 TASK: Final = "cloaca.algebra.tasks.Task"
-RECEIVERS: Final = (f"{GRAPHS}.Graph", f"{GRAPHS}.Composite", f"{GRAPHS}.Node", f"{GRAPHS}.Seal", TASK)
+BRANCHES: Final = "cloaca.algebra.branches"
+WAITS: Final = tuple(f"cloaca.algebra.waits.{name}" for name in ("Wait", "Writing", "Sleep", "WaitFor", "Subflow"))
+RECEIVERS: Final = (
+    *(f"{GRAPHS}.{name}" for name in ("Graph", "Composite", "Node", "Seal")),
+    *(f"{BRANCHES}.{name}" for name in ("Branch", "Decision")),
+    "cloaca.algebra.fanouts.Each",
+    TASK,
+    *WAITS,
+)
 RUNNERS: Final = ("cloaca.runner.runners.Runner", "cloaca.runner.blocking.BlockingRunner")
 
 _METHODS: Final[dict[str, Callable[[MethodContext, Session], Type]]] = {
@@ -28,6 +37,9 @@ _METHODS: Final[dict[str, Callable[[MethodContext, Session], Type]]] = {
 _FUNCTIONS: Final[dict[str, Callable[[FunctionContext, Session], Type]]] = {
     closing.WORKFLOW: closing.workflow,
     f"{GRAPHS}.Graph": operators.made,
+    EACH: fanouts.each,
+    f"{BRANCHES}.branch": operators.branch,
+    **waits.FUNCTIONS,
 }
 _METHOD_SIGNATURES: Final[dict[str, Callable[[MethodSigContext, Session], FunctionLike]]] = {
     "cloaca.algebra.tasks.TaskDecorator.__call__": tasks.decorator,

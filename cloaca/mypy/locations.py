@@ -11,7 +11,7 @@ from mypy.types import get_proper_type as proper
 
 from cloaca.errors import Violation
 from cloaca.mypy import terms
-from cloaca.mypy.expressions import parts
+from cloaca.mypy.expressions import fanned, is_branch, parts
 from cloaca.mypy.nodes import StaticTask
 from cloaca.mypy.operands import graph_type
 from cloaca.mypy.sessions import Session
@@ -22,7 +22,8 @@ def blamed(session: Session, expression: Expression, violation: Violation) -> Ex
     """Return the part of a graph expression that a violation is about: a condition itself, or a node's last mention."""
     place = locate(session, expression, violation.task)
     about_condition = violation.message.startswith("The condition ")
-    if about_condition and isinstance(place, CallExpr) and getattr(place.callee, "name", "") == "when" and place.args:
+    asks = is_branch(place) or getattr(getattr(place, "callee", None), "name", "") == "when"
+    if about_condition and asks and isinstance(place, CallExpr) and place.args:
         return place.args[0]
     about_undo = isinstance(place, CallExpr) and getattr(place.callee, "name", "") == "compensate" and place.args
     if about_undo and mentions(session, place.args[0], violation.task):  # type: ignore[attr-defined]  # a call
@@ -32,6 +33,9 @@ def blamed(session: Session, expression: Expression, violation: Violation) -> Ex
 
 def locate(session: Session, expression: Expression, name: str) -> Expression:
     """Return the smallest part of a graph expression that mentions a node, the last one if several do."""
+    inside = fanned(expression)
+    if inside is not None:  # the names inside begin with the fan-out's
+        name = name.partition("/")[2]
     for part in parts(expression):
         if mentions(session, part, name):
             return locate(session, part, name)
@@ -61,8 +65,11 @@ def _has(session: Session, type: Type | None, name: str) -> bool:
         return False
     term = terms.term_of(graph.args[HIDDEN])
     nodes = session.structures.of(term).nodes if term is not None else {}
-    undos = (node.undo.name for node in nodes.values() if isinstance(node, StaticTask) and node.undo is not None)
-    return name in nodes or name.partition("/")[0] in nodes or name in undos
+    if name in nodes or name.partition("/")[0] in nodes:
+        return True
+    tasks = [node for node in nodes.values() if isinstance(node, StaticTask)]
+    tasks += [node.handler for node in tasks if node.handler is not None]
+    return any(other is not None and other.name == name for node in tasks for other in (node.handler, node.undo))
 
 
 def lost_part(session: Session, expression: Expression) -> Expression:

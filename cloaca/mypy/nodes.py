@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
 
-from mypy.types import Instance
+from mypy.types import Instance, Type
 
 from cloaca.algebra.declarations import Reader, Signature
 from cloaca.algebra.guards import Guard
 from cloaca.algebra.rows import Row
 from cloaca.algebra.structures import Structure, closed
-from cloaca.contract.elaboration import Inside
+from cloaca.contract.elaboration import Choice, Inside, Waits
+from cloaca.contract.fanouts import Fanned
 from cloaca.contract.steps import Types
 from cloaca.errors import Violation
 from cloaca.mypy.expressions import UNKNOWN
@@ -58,14 +59,21 @@ class StaticNode:
         """What makes a node another one."""
         return (self.name, self.identity, self.rule, self.guards)
 
-    def named(self, name: str) -> StaticNode:
+    def named(self, name: str, /) -> Self:
         """Return the same node under another name."""
         return replace(self, name=name, guards=tuple(guard.renamed(self.name, name) for guard in self.guards))
+
+    def under(self, guards: tuple[Guard[Condition], ...]) -> Self:
+        """Return the same node under these conditions alone."""
+        return replace(self, guards=guards)
 
 
 @dataclass(frozen=True, eq=False)
 class StaticTask(StaticNode):
-    """A task, or with ``is_opaque`` a graph of which no more is known than its two rows."""
+    """A task, or with ``is_opaque`` a graph of which no more is known than its two rows.
+
+    ``handler`` is the task that stands in for it if it fails.
+    """
 
     signature: Signature[Model] = NOTHING
     options: tuple[tuple[str, str], ...] = ()
@@ -74,6 +82,7 @@ class StaticTask(StaticNode):
     whole: str | None = None
     undo: StaticTask | None = None
     is_opaque: bool = False
+    handler: StaticTask | None = None
 
     def __eq__(self, other: object) -> bool:
         return super().__eq__(other) and isinstance(other, StaticTask) and _may_agree(self.options, other.options)
@@ -81,8 +90,28 @@ class StaticTask(StaticNode):
     __hash__ = StaticNode.__hash__
 
     def key(self) -> tuple[object, ...]:
-        """Where its rows are in the context counts, and what undoes it, too."""
-        return (*super().key(), self.reads, self.writes, self.whole, self.undo)
+        """Where its rows are in the context counts, too, and its handler, and what undoes it."""
+        return (*super().key(), self.reads, self.writes, self.whole, self.handler, self.undo)
+
+
+@dataclass(frozen=True, eq=False)
+class StaticDecision(StaticNode):
+    """The decision of a branch."""
+
+    condition: Condition | None = None
+
+    def key(self) -> tuple[object, ...]:
+        """The condition counts, too."""
+        return (*super().key(), self.condition)
+
+
+@dataclass(frozen=True, eq=False)
+class StaticWait(StaticTask):
+    """A node that waits; ``errors`` are the typed errors of a child run, ``sure`` if it surely writes."""
+
+    kind: Literal["sleep", "wait", "subflow"] = "sleep"
+    sure: bool = True
+    errors: tuple[Type, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +127,27 @@ class StaticSeal(StaticNode):
         return (*super().key(), self.structure, self.input, self.output)
 
 
+@dataclass(frozen=True, eq=False)
+class StaticEach(StaticNode):
+    """A fan-out. ``limit`` is a text to compare, as those of a task's options."""
+
+    structure: Structure[StaticNode] | None = None
+    over: str = ""
+    into: str = ""
+    limit: str = ""
+
+    def __eq__(self, other: object) -> bool:
+        if not super().__eq__(other) or not isinstance(other, StaticEach):
+            return False
+        return _may_agree((("limit", self.limit),), (("limit", other.limit),))
+
+    __hash__ = StaticNode.__hash__
+
+    def key(self) -> tuple[object, ...]:
+        """What is inside and both fields count, too."""
+        return (*super().key(), self.structure, self.over, self.into)
+
+
 def _may_agree(ours: Sequence[tuple[str, str]], theirs: Sequence[tuple[str, str]]) -> bool:
     one, other = dict(ours), dict(theirs)
     pairs = ((one.get(key, ""), other.get(key, "")) for key in one.keys() | other.keys())
@@ -108,6 +158,12 @@ def sealed(structure: Structure[StaticNode], input: Model | None, output: Model 
     """Return a graph as one node, as ``Graph.sealed`` does."""
     inner = closed(structure)
     return StaticSeal(f"sealed:{min(inner.heads)}", "sealed", structure=inner, input=input, output=output)
+
+
+def fanned(structure: Structure[StaticNode], over: str, into: str, limit: str) -> StaticEach:
+    """Return a graph for each element as one node, as ``each`` does."""
+    inner = closed(structure)
+    return StaticEach(f"each:{min(inner.heads)}", "each", structure=inner, over=over, into=into, limit=limit)
 
 
 class StaticNodes:
@@ -121,10 +177,17 @@ class StaticNodes:
         """What may be asked about types."""
         return self.hints.types
 
-    def opened(self, node: StaticNode) -> Inside | None:
-        """Return what is inside a sealed node."""
+    def opened(self, node: StaticNode) -> Inside | Fanned | Waits | Choice | None:
+        """Return what a node is: a sealed graph, a fan-out, a wait, the decision of a branch; None for a task."""
+        if isinstance(node, StaticDecision):
+            return Choice(node.condition)
+        if isinstance(node, StaticWait):
+            inputs = [parameter.model for parameter in node.signature.parameters]
+            return Waits(node.kind, next(iter(inputs), None), node.signature.output, node.sure)
         if isinstance(node, StaticSeal) and node.structure is not None:
             return Inside(node.structure, node.input, node.output)
+        if isinstance(node, StaticEach) and node.structure is not None:
+            return Fanned(node.structure, node.over, node.into)
         return None
 
     def signature(self, task: StaticTask, name: str) -> tuple[Signature[Model] | None, Sequence[Violation]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
-from mypy.errorcodes import CALL_ARG
+from mypy.errorcodes import ARG_TYPE, CALL_ARG
 from mypy.nodes import CallExpr, Context, Expression, LambdaExpr, OpExpr, TempNode
 from mypy.plugin import FunctionContext, MethodContext, MethodSigContext
 from mypy.types import AnyType, CallableType, FunctionLike, Instance, ProperType, Type, TypeOfAny
@@ -16,18 +16,20 @@ from mypy.types import get_proper_type as proper
 
 from cloaca.algebra.declarations import Reader, collisions, unknown_field
 from cloaca.algebra.structures import Structure
+from cloaca.algebra.tasks import unfit_handler
+from cloaca.contract.elaboration import Inside
 from cloaca.errors import Violation
 from cloaca.mypy import results, terms
 from cloaca.mypy.closing import boundary, unchecked_boundary
 from cloaca.mypy.expressions import literal_text, options_of
 from cloaca.mypy.locations import later
-from cloaca.mypy.nodes import StaticNode, StaticTask
+from cloaca.mypy.nodes import StaticDecision, StaticNode, StaticTask
 from cloaca.mypy.operands import graph_type, instances_of, is_from_error, operand, with_hidden
 from cloaca.mypy.requirements import fits, protocol, required
 from cloaca.mypy.sessions import Session
 from cloaca.mypy.structures import LARGEST
 from cloaca.mypy.tasks import declarations, defined, identity
-from cloaca.mypy.terms import GRAPH, Spec, Term
+from cloaca.mypy.terms import GRAPH, HIDDEN, Spec, Term
 
 NEVER_CHECKED: Final = AnyType(TypeOfAny.special_form)  # the structure is lost
 REFUSED: Final = AnyType(TypeOfAny.from_error)  # and it was said why
@@ -71,10 +73,11 @@ def _joined(session: Session, operator: str, left: Term | None, right: Term | No
     return made if session.structures.size(made) <= LARGEST else None
 
 
-def _result(context: MethodContext, session: Session, term: Term | None) -> Type:
+def _result(context: MethodContext | FunctionContext, session: Session, term: Term | None) -> Type:
     """The type of the result: what mypy inferred, or of an operator what its operands say, with the term."""
     if term is None:
-        known = (context.type, *(type for types in context.arg_types for type in types))
+        receiver = (context.type,) if isinstance(context, MethodContext) else ()
+        known = (*receiver, *(type for types in context.arg_types for type in types))
         if any(map(is_from_error, known)):
             return with_hidden(_inferred(context, session), REFUSED)
         unchecked_boundary(context.context, session)
@@ -108,8 +111,12 @@ def _honest(made: Type, structure: Structure[StaticNode], context: Context, sess
     return graph.copy_modified(args=[protocol(fields, session), *graph.args[1:]])
 
 
-def _inferred(context: MethodContext, session: Session, structure: Structure[StaticNode] | None = None) -> Type:
+def _inferred(
+    context: MethodContext | FunctionContext, session: Session, structure: Structure[StaticNode] | None = None
+) -> Type:
     made = proper(context.default_return_type)
+    if isinstance(context, FunctionContext) and isinstance(made, Instance) and structure is not None:
+        return made.copy_modified(args=[*results.rows(structure, session), made.args[HIDDEN]])
     if not isinstance(made, AnyType):
         return made
     rows = (AnyType(TypeOfAny.special_form),) * 2 if structure is None else results.rows(structure, session)
@@ -156,7 +163,9 @@ def _first_model(receiver: Type, context: Context, session: Session) -> Type | N
         return None
     first = structure.nodes[min(structure.heads)]
     inside = session.nodes.opened(first)
-    if inside is not None:
+    if isinstance(first, StaticDecision):
+        return first.condition.model if first.condition else None
+    if isinstance(inside, Inside):
         return inside.input
     parameters = first.signature.parameters if isinstance(first, StaticTask) else ()
     return parameters[0].model if parameters else None
@@ -309,6 +318,49 @@ def _lambda(predicate: LambdaExpr, place: str, session: Session) -> tuple[Spec, 
     return {"identity": place, "name": "condition", "problems": problems}, None
 
 
+def branch(context: FunctionContext, session: Session) -> Type:
+    """``branch(predicate, then=g, otherwise=h)``."""
+    given = {
+        name: (expressions[0], types[0])
+        for name, expressions, types in zip(context.callee_arg_names, context.args, context.arg_types, strict=True)
+        if len(expressions) == 1
+    }
+    if given.keys() != {"predicate", "then", "otherwise"}:
+        return _result(context, session, None)
+    predicate, type = given["predicate"]
+    read = _condition(predicate, proper(type), session)
+    arms = [operand(session, type, expression) for expression, type in (given["then"], given["otherwise"])]
+    if read is None or None in arms:
+        return _result(context, session, None)
+    spec, model = read
+    both = terms.term(session.api, "arms", None, *arms)
+    made = terms.term(session.api, "branch", spec, both, model)
+    return _result(context, session, made if session.structures.size(made) <= LARGEST else None)
+
+
+def rescue(context: MethodContext, session: Session) -> Type:
+    """``t.rescue(handler)``."""
+    if not context.args or len(context.args[0]) != 1:
+        return _result(context, session, None)
+    expression = context.args[0][0]
+    handler = operand(session, context.arg_types[0][0], expression)
+    rescued = operand(session, context.type, _receiver(context)) if graph_type(context.type) else None
+    nodes = [_task_of(term, session) for term in (rescued, handler)]
+    if rescued is None or None in nodes:
+        return _result(context, session, None)
+    task, stand_in = (node for node in nodes if node is not None)
+    problem = unfit_handler(task, stand_in)
+    if problem is not None:
+        session.say(problem, expression, ARG_TYPE)
+        return with_hidden(context.default_return_type, REFUSED)
+    return _result(context, session, terms.term(session.api, "rescue", None, rescued, handler))
+
+
+def _task_of(term: Term | None, session: Session) -> StaticTask | None:
+    nodes = [] if term is None else list(session.structures.of(term).nodes.values())
+    return nodes[0] if len(nodes) == 1 and isinstance(nodes[0], StaticTask) else None
+
+
 METHODS: Final[Mapping[str, Callable[[MethodContext, Session], Type]]] = {
     "__rshift__": series,
     "__rrshift__": series_behind,
@@ -318,6 +370,7 @@ METHODS: Final[Mapping[str, Callable[[MethodContext, Session], Type]]] = {
     "on": on,
     "into": into,
     "reading": reading,
+    "rescue": rescue,
     "writing": writing,
     "with_options": with_options,
     "compensate": compensate,

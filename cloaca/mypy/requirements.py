@@ -7,7 +7,7 @@ The protocol has a read-only attribute for each such field, and whatever model h
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mypy.mro import calculate_mro
@@ -16,9 +16,10 @@ from mypy.types import Instance, Type
 
 from cloaca.algebra.structures import Structure, closed
 from cloaca.contract.checker import check
-from cloaca.contract.elaboration import elaborate
-from cloaca.contract.steps import Elaborated
+from cloaca.contract.elaboration import Elaboration, elaborate
+from cloaca.contract.steps import Checked, Elaborated
 from cloaca.errors import ContractError
+from cloaca.mypy.hints import UnknownElement
 from cloaca.mypy.nodes import StaticNode
 from cloaca.mypy.sessions import Session
 
@@ -27,15 +28,23 @@ def required(structure: Structure[StaticNode], session: Session) -> dict[str, Ty
     """Return the fields that a graph must be given, with the type of the first read of each."""
     try:
         made = elaborate(closed(structure), None, "", session.nodes)
-    except ContractError:  # said elsewhere
+    except (ContractError, UnknownElement):  # said elsewhere
         return {}
-    providers = check(Elaborated(made.steps, {}, ""), session.hints.types).providers
     found: dict[str, Type] = {}
-    for index, step in enumerate(made.steps):
-        for read in step.reads:
-            if read.required and not providers[index].get(read.key) and isinstance(read.type, Type):
-                found.setdefault(read.key, read.type)
+    for key, type in _unmet(made, check(Elaborated(made.steps, {}, ""), session.hints.types)):
+        found.setdefault(key, type)
     return found
+
+
+def _unmet(made: Elaboration, checked: Checked) -> Iterator[tuple[str, Type]]:
+    """Yield the required reads that nobody inside provides, those inside fan-outs too."""
+    for index, (site, step) in enumerate(zip(made.sites, made.steps, strict=True)):
+        for read in step.reads:
+            if read.required and not checked.providers[index].get(read.key) and isinstance(read.type, Type):
+                yield read.key, read.type
+        if not site.scope and site.fan is not None and site.fan.resolved is not None:
+            inner = site.fan.resolved.inner
+            yield from () if inner is None else _unmet(inner.elaboration, inner.checked)
 
 
 def fits(fields: Mapping[str, Type], model: Type, session: Session) -> bool:

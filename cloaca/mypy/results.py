@@ -6,15 +6,19 @@ It reads what ``contract.closing`` found; it finds nothing itself.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import combinations
 
 from mypy.typeops import make_simplified_union
 from mypy.types import AnyType, Instance, NoneType, Type, TypedDictType, TypeOfAny, UninhabitedType
 
-from cloaca.algebra.structures import Structure
+from cloaca.algebra.guards import Arm
+from cloaca.algebra.structures import Structure, closed
 from cloaca.contract.certainty import Certainty
-from cloaca.contract.closing import Closed
+from cloaca.contract.closing import Closed, first_tasks
+from cloaca.contract.elaboration import SHOWN
 from cloaca.mypy import terms
-from cloaca.mypy.nodes import StaticNode, StaticSeal, StaticTask
+from cloaca.mypy.nodes import StaticDecision, StaticEach, StaticNode, StaticSeal, StaticTask, StaticWait
 from cloaca.mypy.sessions import Session
 
 CONTEXT = f"{terms.SHAPES}.Context"
@@ -34,12 +38,28 @@ def workflow(
 
 def rows(structure: Structure[StaticNode], session: Session) -> tuple[Type, Type]:
     """Return In and Out of an open graph: what its first tasks read and its last task writes, if that is one model."""
-    heads = [structure.nodes[name] for name in sorted(structure.heads)]
+    heads = _first(structure, session)
     read = {model: None for node in heads for model in _reads(node)}
-    input = next(iter(read), NoneType()) if len(read) <= 1 else AnyType(TypeOfAny.special_form)
-    if len(structure.tails) != 1:
+    is_one = len(read) <= 1 and not any(isinstance(node, StaticEach) for node in heads)
+    input = next(iter(read), NoneType()) if is_one else AnyType(TypeOfAny.special_form)
+    last = [structure.nodes[name] for name in sorted(closed(structure).tails)]
+    is_row = not any(isinstance(node, StaticEach) for node in last)
+    if not is_row or not all(_exclusive(one, other) for one, other in combinations(last, 2)):
         return input, any_context(session)
-    return input, _writes(structure.nodes[min(structure.tails)]) or NoneType()
+    return input, _union([_writes(node) or NoneType() for node in last]) if last else NoneType()
+
+
+def _first(structure: Structure[StaticNode], session: Session) -> list[StaticNode]:
+    heads = sorted(structure.heads)
+    if any(isinstance(structure.nodes[name], StaticDecision) for name in heads):
+        heads = first_tasks(structure, session.nodes)
+    return [structure.nodes[name] for name in heads]
+
+
+def _exclusive(one: StaticNode, other: StaticNode) -> bool:
+    """Whether two nodes are in both arms of one branch."""
+    said = [{guard.predicate for guard in node.guards if isinstance(guard.predicate, Arm)} for node in (one, other)]
+    return any(replace(arm, taken=not arm.taken) in said[1] for arm in said[0])
 
 
 def any_context(session: Session) -> Instance:
@@ -51,6 +71,8 @@ def any_context(session: Session) -> Instance:
 def _reads(node: StaticNode) -> list[Instance]:
     if isinstance(node, StaticTask):
         return [parameter.model for parameter in node.signature.parameters]
+    if isinstance(node, StaticDecision):
+        return [node.condition.model] if node.condition and node.condition.model else []
     return [node.input] if isinstance(node, StaticSeal) and node.input is not None else []
 
 
@@ -61,13 +83,13 @@ def _writes(node: StaticNode) -> Instance | None:
 
 
 def _output(structure: Structure[StaticNode], found: Closed, context: Type, certainty: Certainty) -> Type:
-    """The last task's model, or None if it can be skipped; of several last tasks the context."""
-    if len(found.last) > 1:
+    """The last task's model, or None if it can be skipped; behind a branch one of several; else the context."""
+    if not found.answering() or any(isinstance(structure.nodes[name], StaticEach) for name in found.last):
         return context
-    model, index = _writes(structure.nodes[found.last[0]]), found.elaboration.index[found.last[0]]
-    if model is None:
-        return NoneType()
-    return _union([model, NoneType()]) if certainty.can_be_skipped(index) else model
+    models: list[Type] = [_writes(structure.nodes[name]) or NoneType() for name in found.last]
+    last = [found.elaboration.index[name] for name in found.last]
+    surely = certainty.one_runs(last) and all(found.elaboration.sites[index].sure for index in last)
+    return _union(models if surely else [*models, NoneType()])
 
 
 def _context(found: Closed, session: Session, certainty: Certainty) -> TypedDictType:
@@ -79,8 +101,8 @@ def _context(found: Closed, session: Session, certainty: Certainty) -> TypedDict
             kinds[key] = [_type(field.type)]
             sure.update((key,) if field.required else ())
     for index, site in enumerate(found.elaboration.sites):
-        if site.kind in ("task", "exit") and not site.scope:
-            surely = not certainty.can_be_skipped(index)
+        if site.kind in SHOWN and not site.scope:
+            surely = site.sure and not certainty.can_be_skipped(index)
             for write in found.elaboration.steps[index].writes:
                 kinds[write.key] = [*kinds.get(write.key, ()), _type(write.type)] if not surely else [_type(write.type)]
                 sure.update((write.key,) if surely and write.sure else ())
@@ -98,9 +120,12 @@ def errors(structure: Structure[StaticNode]) -> Iterator[Type]:
     for node in structure.nodes.values():
         if isinstance(node, StaticTask) and node.is_opaque:
             yield AnyType(TypeOfAny.special_form)
-        elif isinstance(node, StaticTask) and node.signature.error is not None:
-            yield node.signature.error
-        elif isinstance(node, StaticSeal) and node.structure is not None:
+        elif isinstance(node, StaticWait):
+            yield from node.errors
+        elif isinstance(node, StaticTask):
+            known = (node.handler or node).signature.error  # to a handler all of a task's own errors go
+            yield from () if known is None else (known,)
+        elif isinstance(node, StaticSeal | StaticEach) and node.structure is not None:
             yield from errors(node.structure)
 
 

@@ -12,12 +12,15 @@ from typing import Any, Final
 from mypy.types import Instance, ProperType, TupleType
 from mypy.types import get_proper_type as proper
 
+from cloaca.algebra import arms
+from cloaca.algebra.arms import branched
 from cloaca.algebra.declarations import Parameter, Signature
+from cloaca.algebra.fanouts import nothing_to_do
 from cloaca.algebra.guards import Guard
 from cloaca.algebra.structures import Structure, empty, leaf, nothing_to_seal, overlay, series
 from cloaca.errors import Violation
 from cloaca.mypy import terms
-from cloaca.mypy.nodes import Condition, StaticNode, StaticTask, renamed, sealed
+from cloaca.mypy.nodes import Condition, StaticDecision, StaticNode, StaticTask, StaticWait, fanned, renamed, sealed
 from cloaca.mypy.terms import Spec, Term
 
 Graph = Structure[StaticNode]
@@ -62,10 +65,19 @@ class Structures:
             return empty(), ()
         if operator == "sealed":
             return self._sealed(self._of(left), *_items(right))
+        if operator == "each":
+            return self._each(self._of(left), spec)
+        if operator == "branch":
+            return self._branched(spec, left, right)
+        if operator == "rescue":
+            rescued = replace(_only(self._of(left)), handler=_only(self._of(right)))
+            return leaf(rescued.name, rescued), ()
+        if operator in _BRANCHES and len(self._of(left).nodes) > 1:
+            return _BRANCHES[operator](self._of(left), spec)
         if operator in _LEAVES:
             node = _LEAVES[operator](spec, left, right)
         elif operator == "compensate":
-            node = replace(_only(self._of(left)), undo=_only(self._of(right)))  # type: ignore[call-arg]  # both are tasks
+            node = replace(_only(self._of(left)), undo=_only(self._of(right)))
         elif operator == "when":
             return self._guarded(self._of(left), _condition(spec, right)), ()
         else:
@@ -82,9 +94,23 @@ class Structures:
         node = sealed(graph, _model(input), _model(output))
         return leaf(node.name, node), ()
 
+    def _each(self, graph: Graph, spec: Spec) -> Found:
+        if not graph.nodes:
+            return graph, (nothing_to_do(),)
+        node = fanned(graph, spec["over"], spec["into"], spec["limit"])
+        return leaf(node.name, node), ()
+
+    def _branched(self, spec: Spec, both: ProperType, model: ProperType) -> Found:
+        assert isinstance(both, Instance)
+        _, _, then, otherwise = terms.read(both)
+        name = f"branch:{spec['name']}"
+        decision = StaticDecision(name, "branch", condition=_condition(spec, model))
+        one, other = self._of(then), self._of(otherwise)
+        return branched(name, decision, one, other) if one.nodes or other.nodes else (leaf(name, decision), ())
+
     def _guarded(self, graph: Graph, condition: Condition) -> Graph:
         guard = Guard(condition, frozenset(graph.nodes), graph.heads)
-        nodes = {name: replace(node, guards=(guard, *node.guards)) for name, node in graph.nodes.items()}
+        nodes = {name: node.under((guard, *node.guards)) for name, node in graph.nodes.items()}
         return replace(graph, nodes=nodes)
 
 
@@ -98,6 +124,7 @@ def _task(spec: Spec, parameters: ProperType, returned: ProperType) -> StaticNod
         spec["answers"],
         error,
         run_failure=spec.get("run_failure"),
+        failures=tuple(spec["failures"]),
     )
     options = tuple(sorted(spec["options"].items()))
     return StaticTask(spec["name"], spec["function"], signature=signature, options=options)
@@ -110,7 +137,25 @@ def _opaque(spec: Spec, input: ProperType, output: ProperType) -> StaticNode:
     return StaticTask(spec["name"], f"graph {spec['name']}", signature=signature, is_opaque=True)
 
 
-_LEAVES: Final[Mapping[str, Callable[[Spec, ProperType, ProperType], StaticNode]]] = {"task": _task, "opaque": _opaque}
+def _wait(spec: Spec, rows: ProperType, errors: ProperType) -> StaticNode:
+    input, output = (_model(item) for item in _items(rows))
+    signature = Signature(() if input is None else (Parameter("input", input),), output)
+    return StaticWait(
+        spec["name"],
+        spec["kind"],
+        signature=signature,
+        options=tuple(sorted(spec["options"].items())),
+        kind=spec["kind"],
+        sure=spec["sure"],
+        errors=tuple(_items(errors)),
+    )
+
+
+_LEAVES: Final[Mapping[str, Callable[[Spec, ProperType, ProperType], StaticNode]]] = {
+    "task": _task,
+    "opaque": _opaque,
+    "wait": _wait,
+}
 
 
 def _reading(node: StaticTask, spec: Spec) -> StaticNode:
@@ -135,7 +180,13 @@ _CHANGES: Final[Mapping[str, Callable[[Any, Spec], StaticNode]]] = {
 }
 
 
-def _only(graph: Graph) -> StaticNode:
+_BRANCHES: Final[Mapping[str, Callable[[Graph, Spec], Found]]] = {
+    "named": lambda graph, spec: arms.renamed(graph, spec["name"]),
+    "on": lambda graph, spec: (arms.ruled(graph, lambda node: replace(node, rule=spec["rule"])), ()),
+}
+
+
+def _only(graph: Graph) -> Any:  # the node of one kind that an operator is about
     (node,) = graph.nodes.values()
     return node
 

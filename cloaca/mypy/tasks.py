@@ -156,6 +156,7 @@ def _read(
         "function": identity(definition, session),
         "parameters": [each.name for each in signature.parameters],
         "answers": signature.answers,
+        "failures": list(signature.failures),
         "options": given,
     }
     if signature.run_failure is not None:

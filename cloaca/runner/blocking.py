@@ -15,11 +15,14 @@ from typing import Any, Generic, Self, Unpack, overload
 from pydantic import BaseModel
 from typing_extensions import TypeVar
 
+from cloaca.algebra.fanouts import Each
+from cloaca.algebra.graphs import Node
 from cloaca.algebra.outcomes import Outcome, TaskFailure
 from cloaca.algebra.retries import Seconds
 from cloaca.algebra.tasks import Task
 from cloaca.contract.workflows import Workflow
 from cloaca.errors import RunnerClosed
+from cloaca.interpreter.elements import ElementInfo
 from cloaca.interpreter.histories import RunEvent, RunInfo, TaskInfo, Waiting
 from cloaca.runner.handles import RunHandle
 from cloaca.runner.runners import Runner, RunnerOptions
@@ -207,10 +210,12 @@ class BlockingRunHandle(Generic[Out, Errors, Context]):
     @overload
     def output_of(self, task: Task[Any, T, Any, ..., Any]) -> T | None: ...
     @overload
-    def output_of(self, task: str) -> BaseModel | None: ...
-    def output_of(self, task: Task[Any, Any, Any, ..., Any] | str) -> Any:
+    def output_of(self, task: Each[Any, Any, Any]) -> list[Any] | None: ...
+    @overload
+    def output_of(self, task: str) -> BaseModel | list[Any] | None: ...
+    def output_of(self, task: Node[Any, Any, Any] | str) -> Any:
         """As ``RunHandle.output_of``."""
-        return self._runner._call(self._handle.output_of(task))
+        return self._runner._call(self._handle.output_of(task if isinstance(task, str) else task.name))
 
     def failures(self) -> list[TaskFailure]:
         """As ``RunHandle.failures``."""
@@ -219,6 +224,12 @@ class BlockingRunHandle(Generic[Out, Errors, Context]):
     def tasks(self) -> list[TaskInfo]:
         """As ``RunHandle.tasks``."""
         return self._runner._call(self._handle.tasks())
+
+    def elements(
+        self, task: Node[Any, Any, Any] | str, *, status: str | None = None, after: int = -1, limit: int = 100
+    ) -> list[ElementInfo]:
+        """As ``RunHandle.elements``."""
+        return self._runner._call(self._handle.elements(task, status=status, after=after, limit=limit))
 
     def why(self) -> Waiting:
         """As ``RunHandle.why``."""
@@ -236,6 +247,14 @@ class BlockingRunHandle(Generic[Out, Errors, Context]):
         finally:
             self._runner._call(events.aclose())
 
+    def send(self, signal: BaseModel) -> None:
+        """As ``RunHandle.send``."""
+        self._runner._call(self._handle.send(signal))
+
+    def children(self) -> list[RunInfo]:
+        """As ``RunHandle.children``."""
+        return self._runner._call(self._handle.children())
+
     def cancel(self) -> None:
         """As ``RunHandle.cancel``."""
         self._runner._call(self._handle.cancel())
@@ -252,7 +271,7 @@ class BlockingRunHandle(Generic[Out, Errors, Context]):
         """As ``RunHandle.retry``."""
         self._runner._call(self._handle.retry())
 
-    def fork(self, before: Task[Any, Any, Any, ..., Any] | str) -> BlockingRunHandle[Out, Errors, Context]:
+    def fork(self, before: Node[Any, Any, Any] | str) -> BlockingRunHandle[Out, Errors, Context]:
         """As ``RunHandle.fork``."""
         return BlockingRunHandle(self._runner, self._runner._call(self._handle.fork(before)))
 

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import asyncio
 
+from pydantic import BaseModel
+
 from cloaca.contract.plans import Plan
-from cloaca.errors import NotRetryable, RunNotFound
+from cloaca.errors import NoSuchSignal, NotRetryable, RunNotFound
+from cloaca.interpreter.histories import restored
 from cloaca.interpreter.retrials import retrial, reused
+from cloaca.machine.statuses import FINAL_TASK
 from cloaca.ports import NewRun, PlanRow
 from cloaca.runner.engines import Engine
 
@@ -18,8 +22,16 @@ FINAL = frozenset({"succeeded", "failed", "cancelled"})
 GOING = frozenset({"pending", "running"})
 
 
-async def cancel(engine: Engine, run: int) -> None:
-    """End a run; return once no new attempt of it can start. Raises RunNotFound."""
+async def cancel(engine: Engine, run: int, plan: Plan | None = None) -> None:
+    """End a run and its child runs; return once no new attempt of them can start. Raises RunNotFound."""
+    await _cancel(engine, run)
+    if plan is None or plan.starts_runs:
+        for child in (await engine.history(run)).children:
+            if child.finished_at is None:
+                await cancel(engine, child.id)
+
+
+async def _cancel(engine: Engine, run: int) -> None:
     while True:
         engine.check_open()
         drive = engine.drive(run)
@@ -106,6 +118,44 @@ async def fork(engine: Engine, run: int, plan: Plan, row: PlanRow, before: str) 
         if made is not None:  # else one of these tasks is gone just now: somebody has retried that run
             engine.wake()
             return made
+
+
+async def send(engine: Engine, run: int, plan: Plan, signal: BaseModel) -> None:
+    """Send a signal to a run. Raises RunNotFound, NoSuchSignal, PayloadError, IncompatibleRun."""
+    if not isinstance(signal, BaseModel):
+        raise TypeError(f"send({signal!r:.80}): a signal is an instance of the model that is waited for")
+    payloads = _payloads(engine, plan, signal)
+    if not payloads:
+        raise NoSuchSignal(f"run {run} waits for no {type(signal).__name__}: its workflow waits for {_models(plan)}")
+    history = await engine.history(run)
+    state = restored(plan, history)
+    for nodes, payload in payloads:
+        open_nodes = [plan.nodes[node].name for node in nodes if state.tasks[node] not in FINAL_TASK]
+        if history.run.status in FINAL or not open_nodes:
+            continue
+        kept = await engine.store.send(run, plan.channels[nodes[0]], payload, engine.clock.now(), nodes=open_nodes)
+        if kept:
+            if engine.worker is not None and engine.drive(run) is not None:
+                engine.worker.listen(run)
+            return engine.wake()
+    if (now := await engine.history(run)).run.status in FINAL:
+        raise NoSuchSignal(f"run {run} has ended ({now.run.status}), so nobody waits for {type(signal).__name__}")
+    raise NoSuchSignal(
+        f"run {run} waits for no other {type(signal).__name__}: each wait for one has its answer, or will not run"
+    )
+
+
+def _payloads(engine: Engine, plan: Plan, signal: BaseModel) -> list[tuple[list[int], str]]:
+    """The nodes that a signal is for, those of its own class first, then of its bases; with what each would write."""
+    found = []
+    for model in type(signal).__mro__:
+        if nodes := [node for node in plan.channels if plan.nodes[node].output is model]:
+            found.append((nodes, engine.codec.encode(model, signal)))
+    return found
+
+
+def _models(plan: Plan) -> str:
+    return ", ".join(dict.fromkeys(plan.channels.values())) or "no signal at all"
 
 
 async def _until_heard(engine: Engine, run: int, status: str) -> None:

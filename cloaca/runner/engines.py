@@ -54,7 +54,7 @@ class Engine:
             return None
         ticket, due_s = found
         until = None if due_s is None else moment(self.clock.now() + due_s)
-        return Waiting("queue", drive.plan.nodes[ticket.node].task, ticket.queue, until)
+        return Waiting("queue", drive.shown(ticket.node), ticket.queue, until)
 
     def wake(self) -> None:
         """Look for work now, if this process works: there is some."""

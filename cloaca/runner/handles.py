@@ -15,15 +15,18 @@ from pydantic import BaseModel, ValidationError
 from returns.result import Success
 from typing_extensions import TypeVar
 
+from cloaca.algebra.fanouts import Each
+from cloaca.algebra.graphs import Node
 from cloaca.algebra.outcomes import Outcome, TaskFailure
 from cloaca.algebra.retries import Seconds, in_seconds
 from cloaca.algebra.tasks import Task
 from cloaca.contract.plans import Plan
 from cloaca.contract.workflows import Workflow
 from cloaca.errors import RunNotFound, UnknownTask, WrongOutput
-from cloaca.interpreter import histories
+from cloaca.interpreter import elements, histories
 from cloaca.interpreter.drives import DROPPED, Drive, Running
-from cloaca.interpreter.histories import RunEvent, TaskInfo, Waiting
+from cloaca.interpreter.elements import ElementInfo
+from cloaca.interpreter.histories import RunEvent, RunInfo, TaskInfo, Waiting
 from cloaca.ports import History, PlanRow
 from cloaca.runner import controls
 from cloaca.runner.engines import Engine
@@ -94,9 +97,13 @@ class RunHandle(Generic[Out, Errors, Context]):
     @overload
     async def output_of(self, task: Task[Any, T, Any, ..., Any]) -> T | None: ...
     @overload
-    async def output_of(self, task: str) -> BaseModel | None: ...
-    async def output_of(self, task: Task[Any, Any, Any, ..., Any] | str) -> Any:
+    async def output_of(self, task: Each[Any, Any, Any]) -> list[Any] | None: ...
+    @overload
+    async def output_of(self, task: str) -> BaseModel | list[Any] | None: ...
+    async def output_of(self, task: Node[Any, Any, Any] | str) -> Any:
         """Return what a task has written, None if it has not (yet), was skipped, or writes nothing.
+
+        Of an ``each()`` it is the list of models.
 
         Raises UnknownTask if the workflow has no such task.
         """
@@ -115,25 +122,52 @@ class RunHandle(Generic[Out, Errors, Context]):
     async def tasks(self) -> list[TaskInfo]:
         """Return where each task stands, in topological order."""
         history = await self._engine.history(self._run)
-        infos = histories.task_infos(self._plan, history)
         drive = self._live()
+        now = _with_elements_at_work(history, drive)
+        infos = elements.counted(self._plan, now, histories.task_infos(self._plan, history))
         if drive is None:
             return infos
         started = {self._plan.nodes[node].task: running for node, running in drive.running.items()}
         return [_running_now(info, started.get(info.name)) for info in infos]
 
+    async def elements(
+        self, task: Node[Any, Any, Any] | str, *, status: str | None = None, after: int = -1, limit: int = 100
+    ) -> list[ElementInfo]:
+        """Return where the elements of an ``each()`` stand, in the order of the list, at most ``limit`` of them.
+
+        ``status`` is ``pending``, ``running``, ``succeeded``, ``failed`` or ``cancelled``, None for all. ``after`` is
+        the index of the last element that is known already. An ``each()`` inside another is named with the element
+        that it is in: ``each:fetch/3/each:parse``. Each call reads what is stored about the run.
+
+        Raises:
+            UnknownTask: the workflow has no such ``each()``, or it has no such element.
+            ValueError: there is no such status, or the limit is below 1.
+        """
+        if status is not None and status not in elements.STATUSES:
+            raise ValueError(f"status={status!r}: choose one of {', '.join(elements.STATUSES)}")
+        if limit < 1:
+            raise ValueError(f"limit={limit!r}: ask for one element at least")
+        name = task if isinstance(task, str) else task.name
+        history = _with_elements_at_work(await self._engine.history(self._run), self._live())
+        return elements.element_infos(self._plan, history, name, status=status, after=after, limit=limit)
+
     async def why(self) -> Waiting:
         """Return the one thing that the run waits for."""
         waiting = histories.why(self._plan, await self._engine.history(self._run))
         drive = self._live()
-        if drive is not None and waiting.kind in ("task", "worker", "retry", "queue"):
-            for node in drive.running:
-                return Waiting("task", self._plan.nodes[node].task)
-            if queued := self._engine.queued(drive):
-                return queued
-            ready = next(iter(drive.state.ready), None)
-            if ready is not None:
-                return Waiting("slot", self._plan.nodes[ready].task)
+        if drive is not None and waiting.kind in ("task", "worker", "retry", "queue", "timer", "signal", "child"):
+            for inner, node in drive.attempts():
+                return Waiting("task", inner.shown(node))
+            for inner in drive.drives():
+                if queued := self._engine.queued(inner):
+                    return queued
+                for ready in inner.state.ready:
+                    return Waiting("slot", inner.shown(ready))
+            delays = [
+                (due, inner.shown(node)) for inner in drive.drives() for node, due in inner.state.retry_at.items()
+            ]
+            for due, task in sorted(delays) if waiting.kind not in ("timer", "signal", "child") else ():
+                return Waiting("retry", task, None, histories.moment(due))
         return waiting
 
     async def events(self) -> AsyncGenerator[RunEvent, None]:
@@ -186,13 +220,33 @@ class RunHandle(Generic[Out, Errors, Context]):
             if drive is not None:
                 drive.listeners.remove(heard.put_nowait)
 
+    async def send(self, signal: BaseModel) -> None:
+        """Send a signal to the run, for a ``wait_for`` of its model; durable once this has returned, from any process.
+
+        It is kept if the wait isn't reached yet. One ``wait_for`` takes it, once; several of a model take several
+        signals in the order in which these were sent. An instance of a subclass is a signal of its base too.
+
+        Raises:
+            NoSuchSignal: no ``wait_for`` of the run takes it: none waits for this model, each that does has its answer
+                or will not run, or the run has ended.
+            PayloadError: the signal can't be stored as it is.
+            StoreUnavailable: the database can't be written. Nothing was sent, unless the database did write it and its
+                answer was lost; sent again, it is then refused.
+        """
+        await controls.send(self._engine, self._run, self._plan, signal)
+
+    async def children(self) -> list[RunInfo]:
+        """Return the runs that this run's ``subflow`` nodes have started, oldest first."""
+        history = await self._engine.history(self._run)
+        return [histories.run_info(row) for row in history.children]
+
     async def cancel(self) -> None:
         """End the run. Once this has returned, no new attempt of it starts, in any process.
 
         Async bodies are cancelled; a body on a thread can't be stopped, so its result is ignored. A run that has ended
         stays as it is.
         """
-        await controls.cancel(self._engine, self._run)
+        await controls.cancel(self._engine, self._run, self._plan)
 
     async def pause(self) -> None:
         """Start no new attempt of the run, in any process, from the moment on at which this has returned.
@@ -224,7 +278,7 @@ class RunHandle(Generic[Out, Errors, Context]):
         await controls.retry(self._engine, self._run, self._plan)
         self._drive = None
 
-    async def fork(self, before: Task[Any, Any, Any, ..., Any] | str) -> RunHandle[Out, Errors, Context]:
+    async def fork(self, before: Node[Any, Any, Any] | str) -> RunHandle[Out, Errors, Context]:
         """Start a new run with the same input that reuses what this one has committed, but for ``before`` and after.
 
         This run may be in any state, and stays as it is. The new one has an id of its own, no key, and a note in its
@@ -292,7 +346,17 @@ class RunHandle(Generic[Out, Errors, Context]):
 def _running_now(info: TaskInfo, running: Running | None) -> TaskInfo:
     if running is None:
         return info
-    return TaskInfo(info.name, "running", running.attempt, histories.moment(running.started_at), None)
+    started = histories.moment(running.started_at)
+    return TaskInfo(info.name, "running", running.attempt, started, None, elements=info.elements)
+
+
+def _with_elements_at_work(history: History, drive: Drive | None) -> History:
+    """What is stored about a run, and the attempts inside its fan-outs that are in flight here."""
+    if drive is None or not drive.fans:
+        return history
+    shown = {row.name for row in history.attempts}
+    rows = [inner.attempt_row(node) for inner, node in drive.attempts() if inner is not drive]
+    return history._replace(attempts=[*history.attempts, *(row for row in rows if row.name not in shown)])
 
 
 def _started_now(plan: Plan, drive: Drive) -> list[RunEvent]:
@@ -309,5 +373,5 @@ def _key(event: RunEvent) -> Key:
 
 
 def _lacks_its_start(event: RunEvent, told: set[Key]) -> bool:
-    ends = event.attempt is not None and event.kind != "task_started"
-    return ends and ("task_started", event.task, event.attempt, None) not in told
+    ends = event.attempt is not None and event.kind not in histories.STARTS
+    return ends and told.isdisjoint((start, event.task, event.attempt, None) for start in histories.STARTS)

@@ -31,10 +31,10 @@ class Declared:
 
     def check(self, workflow: Workflow[Any, Any, Any, Any]) -> None:
         """Raise UnknownQueue if a task names a queue that is not declared here."""
-        for node, queue in workflow.plan.queues.items():
+        for name, queue in workflow.plan.queue_of.items():
             if queue not in self._queues:
                 known = ", ".join(f'"{name}"' for name in self._queues) or "none"
-                task = f'task "{workflow.plan.nodes[node].task}" of workflow "{workflow.name}"'
+                task = f'task "{name}" of workflow "{workflow.name}"'
                 raise UnknownQueue(
                     f'{task} is in queue "{queue}", which this runner does not declare (it declares {known}); add '
                     f'Queue("{queue}") to Runner(queues=[...]), or mend the name'
@@ -51,7 +51,7 @@ class Declared:
 async def warn_of_unknown(store: Store, workflow: Workflow[Any, Any, Any, Any]) -> None:
     """Log the queues of a workflow that nobody has ever declared: they have no limit."""
     known = {row.name for row in await store.queues()}
-    for queue in sorted(set(workflow.plan.queues.values()) - known):
+    for queue in sorted(set(workflow.plan.queue_of.values()) - known):
         logger.warning(
             'Queue "%s" of workflow "%s" was never declared in this database, so it has no limit: declare it by '
             "Runner(queues=[...])",

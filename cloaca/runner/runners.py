@@ -161,7 +161,7 @@ class Runner:
             await engine.store.unblock([workflow.plan.digest for workflow in self._workflows.values()])
             self._executor = ThreadExecutor()
             ports = Ports(engine.store, engine.clock, self._executor, engine.codec, self._processes)
-            worker = Worker(ports, self._settings, self._workflows)
+            worker = Worker(ports, self._settings, self._workflows, engine.ids)
             await worker.open()
             engine.worker = worker
         engine.loop = asyncio.get_running_loop()
@@ -303,6 +303,9 @@ class Runner:
             raise TypeError(f"{workflow!r} is no workflow; close the graph: Workflow(name, graph)")
         if workflow.name not in self._workflows:
             check_homes(workflow.plan)
+            for node in workflow.plan.nodes:
+                if node.child is not None:
+                    self._add(node.child)
             if self._queues is not None:
                 self._queues.check(workflow)
         known = self._workflows.setdefault(workflow.name, workflow)
@@ -312,7 +315,7 @@ class Runner:
 
     async def _check_queues(self, workflow: Workflow[Any, Any, Any, Any]) -> None:
         """Warn of queues that nobody has declared, if this runner declares none."""
-        named = set(workflow.plan.queues.values())
+        named = set(workflow.plan.queue_of.values())
         if self._queues is None and self._work and not named <= self._known_queues:
             await warn_of_unknown(self._engine.store, workflow)
             self._known_queues |= named
@@ -322,6 +325,9 @@ class Runner:
         if self._engine.worker is not None and workflow.name not in self._reached:
             await check_children(workflow.plan, self._processes)
             self._reached.add(workflow.name)
+            for node in workflow.plan.nodes:
+                if node.child is not None:
+                    await self._check_children(node.child)
 
     def _named(self, workflow: Workflow[Any, Any, Any, Any] | str) -> Workflow[Any, Any, Any, Any]:
         if not isinstance(workflow, str):

@@ -14,6 +14,7 @@ from cloaca.errors import LeaseLost, StoreError
 from cloaca.ports import (
     GIVEN_UP,
     SUSPECT_CRASHES,
+    Arrivals,
     AttemptRow,
     Batch,
     Cached,
@@ -29,10 +30,12 @@ from cloaca.ports import (
     QueueRow,
     Receipt,
     RunRow,
+    SignalRow,
     SlotRow,
     Submitted,
     TaskRow,
     Transaction,
+    WaitRow,
 )
 from cloaca.stores.memory_slots import MemorySlots
 
@@ -56,6 +59,9 @@ class MemoryStore:
         self.attempts: dict[tuple[int, str], AttemptRow] = {}
         self.notes: dict[int, dict[NoteRow, None]] = {}
         self.kept: dict[str, tuple[CacheRow, float]] = {}
+        self.waits: dict[int, dict[str, WaitRow]] = {}
+        self.signals: dict[int, dict[int, SignalRow]] = {}
+        self.last_signal = 0
         self.slots = MemorySlots()
         self._bodies: MemoryBodies | None = None
         self._waiting: set[int] = set()  # pending runs
@@ -110,6 +116,7 @@ class MemoryStore:
         for plan in batch.plans:
             self.plans.setdefault(plan.digest, plan)
         ended = {end.run for end in batch.ends if batch.replay and end.run in foreign and self._has_ended(end)}
+        submitted += [self._insert_child(child, foreign) for child in batch.children]
         self._write(batch, foreign)
         return Receipt(submitted, foreign - ended)
 
@@ -133,7 +140,7 @@ class MemoryStore:
         found = [row for row in self._queue(workflows) if (row.crashes >= SUSPECT_CRASHES) == suspects]
         for row in found[:limit]:
             started_at = at if row.started_at is None else row.started_at
-            self._put(row._replace(status="running", owner=session, started_at=started_at))
+            self._put(row._replace(status="running", owner=session, started_at=started_at, roused=False, wake_at=None))
         return [self._history(row.id) for row in found[:limit]]
 
     async def reap(self, at: float, *, sparing: int | None = None) -> int:
@@ -159,6 +166,8 @@ class MemoryStore:
             expired=any(until < at for other, until in self.sessions.items() if other != session),
             cancelling=sorted(row.id for row in owned if row.cancel_requested),
             pausing=frozenset(row.id for row in owned if row.pausing is not None),
+            roused=frozenset(row.id for row in owned if row.roused),
+            due=any(self._due(at)),
             lapse_s=min((until - at for other, until in self.sessions.items() if other != session), default=None),
         )
 
@@ -183,12 +192,14 @@ class MemoryStore:
         if row.status == "blocked" and (row.cancel_requested or row.closing is not None):
             outcome = "cancelled" if row.closing is None else str(json.loads(row.closing)["status"])
             self._end(EndRow(run, outcome, at, GIVEN_UP))
+            self._stopped(run, at)
         elif row.closing is not None:
             return row.status
         elif row.owner is None and not row.epilogue:
             self._end(EndRow(run, "cancelled", at, None))
+            self._stopped(run, at)
         elif row.owner is None:
-            self._put(row._replace(cancel_requested=True, status="pending", reason=None))
+            self._put(row._replace(cancel_requested=True, status="pending", reason=None, wake_at=None))
         else:
             self._put(row._replace(cancel_requested=True))
         return self.rows[run].status
@@ -221,6 +232,7 @@ class MemoryStore:
         self._put(row._replace(status="pending", finished_at=None, reason=None, crashes=0, earlier=earlier))
         for name in anew:
             self.tasks.get(row.id, {}).pop(name, None)
+            self.waits.get(row.id, {}).pop(name, None)
         self._note(NoteRow(row.id, at, "run_retried", None, detail))
         return True
 
@@ -236,6 +248,36 @@ class MemoryStore:
             self.tasks.setdefault(made, {}).setdefault(row.name, row._replace(run=made, session=0))
         self._note(NoteRow(made, run.created_at, "run_forked", None, detail))
         return made
+
+    async def send(self, run: int, name: str, payload: str, at: float, *, nodes: Sequence[str]) -> bool | None:
+        await asyncio.sleep(0)
+        row = self.rows.get(run)
+        if row is None or row.status in FINAL:
+            return None if row is None else False
+        kept = self.signals.setdefault(run, {})
+        untaken = sum(signal.name == name and signal.taken_by is None for signal in kept.values())
+        answered = sum(node in self.tasks.get(run, ()) for node in set(nodes))
+        if answered + untaken >= len(set(nodes)):
+            return False
+        self.last_signal += 1
+        kept[self.last_signal] = SignalRow(self.last_signal, run, name, payload, at, None)
+        self._rouse(run)
+        return True
+
+    async def hear(self, session: int, runs: Sequence[int]) -> list[Arrivals]:
+        await asyncio.sleep(0)
+        owned = sorted(set(runs).intersection(self._owned.get(session, ())))
+        for run in owned:
+            self._put(self.rows[run]._replace(roused=False))
+        signals = {run: [s for s in self.signals.get(run, {}).values() if s.taken_by is None] for run in owned}
+        return [Arrivals(run, signals[run], self._children(run)) for run in owned]
+
+    async def wake(self, at: float, limit: int) -> int:
+        await asyncio.sleep(0)
+        due = sorted(self._due(at), key=lambda row: (row.wake_at, row.id))[: max(0, limit)]
+        for row in due:
+            self._put(row._replace(status="pending"))
+        return len(due)
 
     async def unblock(self, plans: Sequence[str]) -> int:
         await asyncio.sleep(0)
@@ -274,7 +316,8 @@ class MemoryStore:
     async def prune(self, ended_before: float, limit: int) -> int:
         await asyncio.sleep(0)
         ended = [(row.finished_at or 0.0, row.id) for row in self.rows.values() if row.status in FINAL]
-        old = sorted(end for end in ended if end[0] < ended_before)[: max(0, limit)]
+        roots = (end for end in ended if self.rows[end[1]].parent is None)
+        old = sorted(end for end in roots if end[0] < ended_before)[: max(0, limit)]
         for _, run in old:
             self._delete(run)
         if not old:
@@ -318,7 +361,17 @@ class MemoryStore:
             list(self.failures.get(run, {}).values()),
             sorted(attempt for attempt in self.attempts.values() if attempt.run == run),
             list(self.notes.get(run, ())),
+            sorted(self.waits.get(run, {}).values(), key=lambda wait: (wait.began_at, wait.name)),
+            list(self.signals.get(run, {}).values()),
+            self._children(run),
         )
+
+    def _children(self, run: int) -> list[RunRow]:
+        return sorted((row for row in self.rows.values() if row.parent == run), key=lambda row: row.id)
+
+    def _due(self, at: float) -> Iterator[RunRow]:
+        parked = (row for row in self.rows.values() if row.status == "running" and row.owner is None)
+        return (row for row in parked if row.wake_at is not None and row.wake_at <= at)
 
     # What refuses
 
@@ -367,10 +420,15 @@ class MemoryStore:
             RunRow(
                 run.id, run.workflow, run.version, run.plan, status, run.input, run.key, run.owner, 0,
                 run.created_at, started_at, None, None, cancel_requested=False, priority=run.priority,
-                epilogue=run.epilogue,
+                parent=run.parent, parent_task=run.parent_task, epilogue=run.epilogue,
             )
         )  # fmt: skip
         return Submitted(run.id, created=True, agrees=True)
+
+    def _insert_child(self, child: NewRun, foreign: frozenset[int]) -> Submitted:
+        if child.parent in foreign:
+            return Submitted(child.id, created=False, agrees=False)
+        return self._insert(child)
 
     def _undo(self, known: int) -> None:
         """Forget the runs that were inserted last, all but the first ``known``."""
@@ -415,7 +473,59 @@ class MemoryStore:
         for run in self._owned.get(batch.session, set()).intersection(batch.heard):
             if self.rows[run].pausing is not None:
                 self._put(self.rows[run]._replace(pausing="heard"))
-        self._give_back(batch.session, batch.at, self._owned.get(batch.session, set()).intersection(batch.released))
+        self._write_arrivals(batch, foreign)
+        for run, wake_at in batch.parked:
+            self._park(batch.session, run, wake_at)
+        given = [*batch.released, *(run for run, _ in batch.parked)]
+        self._give_back(batch.session, batch.at, self._owned.get(batch.session, set()).intersection(given))
+
+    def _write_arrivals(self, batch: Batch, foreign: frozenset[int]) -> None:
+        for wait in batch.waits:
+            if wait.run not in foreign:
+                self.waits.setdefault(wait.run, {})[wait.name] = wait
+        for run, id, node in batch.taken:
+            signal = self.signals.get(run, {}).get(id)
+            if run not in foreign and signal is not None and signal.taken_by is None:
+                self.signals[run][id] = signal._replace(taken_by=node)
+        for run in batch.roused:
+            self._rouse(run)
+        for run in batch.forsaken:
+            if run not in foreign:
+                self._forsake(run, batch.at)
+
+    def _rouse(self, run: int) -> None:
+        """Tell whoever drives a run that something has come for it; one that is parked waits for a worker."""
+        row = self.rows.get(run)
+        if row is not None and row.finished_at is None:
+            parked = row.status == "running" and row.owner is None
+            self._put(row._replace(roused=row.owner is not None, status="pending" if parked else row.status))
+
+    def _forsake(self, run: int, at: float) -> None:
+        """Cancel what a run that has ended has started, or ask whoever drives it."""
+        for child in self._children(run):
+            if child.finished_at is not None:
+                continue
+            if child.closing is not None:  # its outcome is known
+                pass
+            elif child.owner is not None:
+                self._put(child._replace(cancel_requested=True))
+            elif child.epilogue:
+                self._put(child._replace(status="pending", cancel_requested=True, reason=None, wake_at=None))
+            else:
+                self._put(child._replace(status="cancelled", finished_at=at, reason=None, wake_at=None))
+            self._forsake(child.id, at)
+
+    def _stopped(self, run: int, at: float) -> None:
+        """See to the family of a run that was just cancelled while nobody drove it."""
+        self._forsake(run, at)
+        if (parent := self.rows[run].parent) is not None:
+            self._rouse(parent)
+
+    def _park(self, session: int, run: int, wake_at: float | None) -> None:
+        if self._owns(session, run):
+            row = self.rows[run]
+            if not row.roused and not row.cancel_requested and row.pausing is None:
+                self._put(row._replace(owner=None, wake_at=wake_at))
 
     def _note(self, note: NoteRow) -> None:
         self.notes.setdefault(note.run, {}).setdefault(note)
@@ -425,13 +535,16 @@ class MemoryStore:
         row = self.rows.pop(run)
         if row.key is not None:
             del self.keys[row.workflow, row.key]
-        for rows in (self.tasks, self.failures, self.notes):
+        for rows in (self.tasks, self.failures, self.notes, self.waits, self.signals):
             rows.pop(run, None)
+        for child in self._children(run):
+            self._put(child._replace(parent=None))
         self._hide(lambda attempt: attempt.run == run)
 
     def _end(self, end: EndRow) -> None:
         row = self.rows[end.run]._replace(status=end.status, finished_at=end.at, reason=end.reason)
-        self._put(row._replace(owner=None, cancel_requested=False, pausing=None, closing=None))
+        row = row._replace(owner=None, cancel_requested=False, pausing=None, roused=False, wake_at=None)
+        self._put(row._replace(closing=None))
         self._hide(lambda attempt: attempt.run == end.run)
 
     def _hide(self, gone: Callable[[AttemptRow], bool]) -> None:
@@ -451,6 +564,7 @@ class MemoryStore:
         """Cancel a run that was asked to stop, pause one that was asked to pause; any other waits for a worker."""
         if row.cancel_requested and not row.epilogue:
             self._end(EndRow(row.id, "cancelled", at, None))
+            self._stopped(row.id, at)
             return
         if crash:
             self._note(NoteRow(row.id, at, "run_recovered", None, f"the worker of session {row.owner} died"))

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from cloaca.algebra.context import TaskContext
 from cloaca.algebra.tasks import Task
-from cloaca.contract.plans import Plan, PlanNode
+from cloaca.contract.plans import FanOut, Plan, PlanNode
 from cloaca.contract.workflows import Workflow
 from cloaca.interpreter.answers import Exit
 from cloaca.interpreter.attempts import function_of
@@ -87,6 +87,8 @@ def _node(node: PlanNode, stage: Stage, fakes: Mapping[object, Callable[..., Any
         value = getattr(node, each.name)
         if isinstance(value, Plan):  # a plan within a plan
             changes[each.name] = _staged(value, stage, fakes, known)
+        elif isinstance(value, FanOut):
+            changes[each.name] = replace(value, plan=_staged(value.plan, stage, fakes, known))
         elif isinstance(value, Workflow):
             changes[each.name] = value
     if node.body is not None:

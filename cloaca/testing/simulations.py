@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import itertools
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from typing import Any, Final, cast
 from cloaca.algebra.context import TaskContext
 from cloaca.algebra.tasks import Task
 from cloaca.codecs import MEBIBYTE, JsonCodec
+from cloaca.contract.subflows import family
 from cloaca.contract.workflows import Workflow
 from cloaca.errors import ContractError, StoreUnavailable, Violation
 from cloaca.interpreter import histories
@@ -100,6 +102,7 @@ class Simulation:
         self.workers: dict[Process, Worker] = {}
         self.watchers: dict[Process, Callable[[], None]] = {}
         self.run_id = 1
+        self.child_ids = itertools.count(1_000)
         self.leases: dict[int, float] = {}  # until when each session's lasts, as far as the store was told
         self._due: dict[tuple[str, int], list[Deviation]] = {}
         for each in scenario.deviations:
@@ -150,7 +153,7 @@ class Simulation:
         store = cast("Store", Door(self, process))
         ports = Ports(store, self.clock, SimulatedThreads(), self.codec, NoProcesses())
         worker = Worker(
-            ports, Settings(lease_s=LEASE_S, poll_s=1.0, retention_s=None), {self.workflow.name: self.workflow}
+            ports, Settings(lease_s=LEASE_S, poll_s=1.0, retention_s=None), family(self.workflow), self.child_ids
         )
         worker.chance = self.chance.random if self.chance else lambda: 0.5
         self.workers[process] = worker

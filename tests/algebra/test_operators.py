@@ -262,7 +262,7 @@ def test_a_condition_over_a_graph_guards_each_of_its_tasks_together() -> None:
 def test_conditions_nest_outermost_first() -> None:
     inner = charge.when(holds)
     outer = (inner >> a).when(is_large)
-    names = {node.name: [guard.predicate.name for guard in node.guards] for node in outer}
+    names = {node.name: [str(getattr(guard.predicate, "name", "")) for guard in node.guards] for node in outer}
     assert names == {"a": ["is_large"], "charge": ["is_large", "holds"]}
 
 

@@ -196,3 +196,43 @@ def submitted(gates: Shell) -> str:
         command, cwd=gates.directory, env=environment_of({}), stdout=subprocess.PIPE, text=True, check=True
     )
     return done.stdout.strip()
+
+
+# Signals
+
+CLAIMS = """
+from pydantic import BaseModel
+
+from cloaca import Workflow, task, wait_for
+
+
+class Approval(BaseModel):
+    by: str
+
+
+@task
+def note(approval: Approval) -> None: ...
+
+
+claims = Workflow("claims", wait_for(Approval) >> note)
+"""
+
+
+def test_a_signal_is_sent(cloaca: Command, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(here)
+    (here / "claims.py").write_text(CLAIMS)
+    from claims import claims  # type: ignore[import-not-found]  # noqa: PLC0415 - a module of the test's own
+
+    async def start() -> str:
+        async with Runner(URL, work=False) as runner:
+            return (await runner.start(claims)).id
+
+    run, common = asyncio.run(start()), ("--target", "claims:claims", "--database", URL)
+    unfit = cloaca("runs", "send", run, "Approval", *common, "--input", '{"byy": 1}')
+    assert (unfit.code, "the input does not fit Approval" in unfit.err) == (2, True)
+    unknown = cloaca("runs", "send", run, "Denial", *common)
+    assert (unknown.code, "It waits for Approval." in unknown.err) == (2, True)
+    sent = cloaca("runs", "send", run, "Approval", *common, "--input", '{"by": "me"}')
+    assert (sent.code, sent.out) == (0, f"run {run} has the signal, and is pending\n")
+    twice = cloaca("runs", "send", run, "wait_for:Approval", *common, "--input", '{"by": "me"}')
+    assert (twice.code, "waits for no other Approval" in twice.err) == (1, True)

@@ -17,6 +17,7 @@ from typing import Annotated, Any, TypeAlias, cast
 from hypothesis import strategies as st
 from pydantic import BaseModel, create_model
 
+from cloaca.algebra.branches import branch
 from cloaca.algebra.graphs import RULES, Graph, overlaid
 from cloaca.algebra.models import Reduce
 from cloaca.algebra.tasks import task
@@ -39,11 +40,21 @@ Row: TypeAlias = tuple[Field, ...]
 
 
 @dataclass(frozen=True)
+class Handler:
+    """What stands in for a task; it writes at least what the task does."""
+
+    name: str
+    reads: Row
+    writes: Row
+
+
+@dataclass(frozen=True)
 class Leaf:
     name: str
     reads: Row
     writes: Row
     rule: str = "none_failed"
+    handler: Handler | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +83,25 @@ class Sealed:
     rule: str = "none_failed"
 
 
-Program: TypeAlias = Leaf | Series | Overlay | When | Sealed
+@dataclass(frozen=True)
+class Branch:
+    """``then`` or ``otherwise``, of which one may be empty."""
+
+    then: Program | None
+    otherwise: Program | None
+    reads: Row
+    id: str
+
+    @property
+    def name(self) -> str:
+        return f"branch:{self.id}"
+
+    @property
+    def arms(self) -> list[Program]:
+        return [arm for arm in (self.then, self.otherwise) if arm is not None]
+
+
+Program: TypeAlias = Leaf | Series | Overlay | When | Sealed | Branch
 
 
 @dataclass(frozen=True)
@@ -117,9 +146,15 @@ def predicate_of(reads: Row, id: str) -> Any:
 def graph_of(program: Program) -> Graph[Any, Any, Any]:
     """Return the graph that a program describes, put together with cloaca's own operators."""
     match program:
-        case Leaf(name, reads, writes, rule):
-            node: Graph[Any, Any, Any] = task_of(reads, writes).named(name).on(rule)
-            return node
+        case Leaf(name, reads, writes, rule, handler):
+            node = task_of(reads, writes).named(name).on(rule)
+            if handler is not None:
+                node = node.rescue(task_of(handler.reads, handler.writes).named(handler.name))
+            leaf: Graph[Any, Any, Any] = node
+            return leaf
+        case Branch(then, otherwise, reads, id):
+            arms = [Graph() if arm is None else graph_of(arm) for arm in (then, otherwise)]
+            return branch(predicate_of(reads, id), then=arms[0], otherwise=arms[1])
         case Series(parts):
             first, *rest = [graph_of(part) for part in parts]
             for part in rest:
@@ -171,13 +206,23 @@ def programs(draw: st.DrawFn, size: int, *, seals: bool = True, types: tuple[typ
 
     def leaf() -> Program:
         writes = _with_fold(draw(outputs), draw(st.integers(0, 3)) == 0)
-        return Leaf(next(names), draw(inputs), writes, draw(rules))
+        name, reads, rule = next(names), draw(inputs), draw(rules)
+        return Leaf(name, reads, writes, rule, handler(name, writes) if draw(st.integers(0, 5)) == 5 else None)
+
+    def handler(name: str, writes: Row) -> Handler:
+        keys = {field.key for field in writes}
+        more = tuple(field for field in draw(outputs) if field.key not in keys)
+        return Handler(f"{draw(st.sampled_from('az'))}{name}", draw(inputs), _in_order([*writes, *more]))
 
     def expression(size: int) -> Program:
         program = leaf() if size == 1 else composite(size)
         kind = draw(st.integers(0, 11))
         if kind <= 2:
             return When(program, draw(inputs), f"p{next(ids)}")
+        if kind == 4:
+            empty = draw(st.booleans())
+            then, otherwise = (None, program) if empty else (program, None)
+            return Branch(then, otherwise, draw(inputs), f"p{next(ids)}")
         if kind == 3 and seals:
             output = tuple(Field(f.key, f.type, f.required or f.key == FOLDED) for f in draw(inputs))
             return Sealed(program, f"s{next(ids)}", draw(inputs), output, draw(rules))
@@ -189,6 +234,8 @@ def programs(draw: st.DrawFn, size: int, *, seals: bool = True, types: tuple[typ
             sizes.append(draw(st.integers(1, size if sizes else size - 1)))
             size -= sizes[-1]
         parts = tuple(expression(part) for part in sizes)
+        if len(parts) == 2 and draw(st.booleans()):
+            return Branch(*parts, draw(inputs), f"p{next(ids)}")
         return Series(parts) if draw(st.booleans()) else Overlay(parts)
 
     return expression(size)
@@ -215,6 +262,10 @@ def names_of(program: Program) -> Iterator[str]:
                 yield from names_of(part)
         case When(part):
             yield from names_of(part)
+        case Branch():
+            yield program.name
+            for part in program.arms:
+                yield from names_of(part)
 
 
 def repaired(program: Program, faults: frozenset[tuple[str, str, str]]) -> Program:
@@ -223,12 +274,17 @@ def repaired(program: Program, faults: frozenset[tuple[str, str, str]]) -> Progr
     Random programs are nearly always wrong; mended ones are right, and only just.
     """
     match program:
-        case Leaf(name, reads, writes, rule):
-            keys = {field.key for field in reads}
-            added = tuple(f for f in writes if ("unread-rewrite", name, f.key) in faults and f.key not in keys)
-            reads = (*_mended(reads, name, faults), *(Field(f.key, f.type, required=False) for f in added))
+        case Leaf(name, reads, writes, rule, handler):
+            reads = _reading(reads, writes, name, faults)
             writes = tuple(f for f in writes if ("write-conflict", name, f.key) not in faults)
-            return Leaf(name, _in_order(list(reads)), writes, rule)
+            if handler is not None:
+                dropped = {f for code, task, f in faults if code == "write-conflict" and task in (name, handler.name)}
+                kept = tuple(f for f in handler.writes if f in writes or f.key not in dropped)
+                handler = Handler(handler.name, _reading(handler.reads, handler.writes, handler.name, faults), kept)
+            return Leaf(name, reads, writes, rule, handler)
+        case Branch(then, otherwise, reads, id):
+            one, other = (None if arm is None else repaired(arm, faults) for arm in (then, otherwise))
+            return Branch(one, other, _mended(reads, program.name, faults), id)
         case Sealed(part, name, input, output, rule):
             writes = tuple(
                 f for f in output if not {("write-conflict", name, f.key), ("unread-rewrite", name, f.key)} & faults
@@ -243,6 +299,13 @@ def repaired(program: Program, faults: frozenset[tuple[str, str, str]]) -> Progr
             return Series(tuple(repaired(part, faults) for part in parts))
         case Overlay(parts):
             return Overlay(tuple(repaired(part, faults) for part in parts))
+
+
+def _reading(reads: Row, writes: Row, name: str, faults: frozenset[tuple[str, str, str]]) -> Row:
+    """What is read, and what would be replaced unread."""
+    keys = {field.key for field in reads}
+    added = tuple(f for f in writes if ("unread-rewrite", name, f.key) in faults and f.key not in keys)
+    return _in_order([*_mended(reads, name, faults), *(Field(f.key, f.type, required=False) for f in added)])
 
 
 def _mended(reads: Row, name: str, faults: frozenset[tuple[str, str, str]]) -> Row:
@@ -263,5 +326,7 @@ def _heads_of(program: Program) -> Iterator[str]:
                 yield from _heads_of(part)
         case When(part):
             yield from _heads_of(part)
+        case Branch():
+            yield program.name
         case _:
             yield from names_of(program)

@@ -262,10 +262,10 @@ def test_output(workflow: Workflow[Any, Any], output: type[BaseModel] | None) ->
 
 
 def test_answers() -> None:
-    assert orders.plan.answer.node == orders.plan.by_name["ship"]
+    assert orders.plan.answer.nodes == (orders.plan.by_name["ship"],)
     assert Workflow("w", ping).plan.answer.nothing
     several = Workflow("w", fetch >> [charge, reserve]).plan.answer
-    assert (several.node, several.argument, several.nothing) == (None, None, False)
+    assert (several.nodes, several.argument, several.nothing) == ((), None, False)
     declared = Workflow("w", fetch >> [charge, reserve], output=Parcel)
     assert declared.plan.answer.argument is not None
     assert shown(declared, declared.plan.answer.argument.sources["shelf"]) == ["reserve.shelf"]

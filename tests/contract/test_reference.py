@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from cloaca.contract.branching import Branching
 from cloaca.contract.certainty import Certainty
 from cloaca.contract.checker import Checker
 from cloaca.contract.flows import Flow, Fold
@@ -18,6 +19,7 @@ from cloaca.contract.steps import Step
 from cloaca.contract.workflows import Workflow
 from cloaca.errors import ContractError
 from tests.contract.programs import (
+    Branch,
     Case,
     Field,
     Leaf,
@@ -149,6 +151,22 @@ def folds_are_not_ordered(fold: Fold) -> list[tuple[int, int]]:
     return []
 
 
+def arms_conflict(flow: Branching) -> list[tuple[int, int]]:
+    return list(zip(flow.order, flow.order[1:], strict=False))
+
+
+def an_arm_is_sure(flow: Branching, index: int) -> bool:
+    return bool(flow.case(index).sure)
+
+
+def no_arm_is_sure(flow: Branching, index: int) -> bool:
+    return any(not way for _, way in flow.case(index).sure)
+
+
+def nothing_is_superseded(flow: Branching, writer: int, facts: object, said: object) -> bool:
+    return False
+
+
 CAN_SKIP, CANDIDATES = Certainty._can_skip, Flow.candidates
 
 
@@ -161,6 +179,9 @@ def leaf(name: str, reads: Row = (), writes: Row = (), rule: str = "none_failed"
 
 
 a, reader = leaf("a", writes=row("a")), leaf("z", row("a"))
+both = Series((Branch(a, leaf("b", (), row("a")), (), "p"), reader))
+text = leaf("b", row("a", type=str), row("a"))
+OPTIONAL = Field("a", int, required=False)
 update = leaf("b", row("a"), row("a"))
 # Each with a program that the random ones come upon, too, but not at once.
 MUTANTS: list[tuple[type, str, Callable[..., object], Program]] = [
@@ -201,6 +222,15 @@ MUTANTS: list[tuple[type, str, Callable[..., object], Program]] = [
         Series((leaf("a", (), row("a", type=str)), When(leaf("b", row("a", type=str), row("a")), (), "p"), reader)),
     ),
     (Checker, "reads_key", a_seal_reads_what_it_collects, Series((a, Sealed(update, "s", row("a"), row("a"))))),
+    (Branching, "unordered", arms_conflict, both),
+    (Branching, "is_sure", no_arm_is_sure, both),
+    (Branching, "is_sure", an_arm_is_sure, Series((Branch(a, leaf("b"), (), "p"), reader))),
+    (
+        Branching,
+        "_is_superseded",
+        nothing_is_superseded,
+        Series((Branch(Series((leaf("a", (), row("a", type=str)), text)), None, (), "p"), leaf("z", (OPTIONAL,)))),
+    ),
     (
         Fold,
         "unordered",

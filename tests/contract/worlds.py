@@ -11,14 +11,16 @@ from itertools import product
 
 from cloaca.contract.plans import Plan, Source
 from cloaca.contract.steps import INPUT
-from tests.contract.reference import Model, _keys, writes_of
+from tests.contract.reference import Choice, Model, _keys, writes_of
 
-World = Mapping[str, str]  # how each point ended: ok, no (a condition that does not hold), failed, decision, failure
+# How each point ended: ok, no (a condition that does not hold), otherwise (a branch that says no), failed, decision,
+# failure.
+World = Mapping[str, str]
 
 
 def worlds(model: Model) -> Iterator[World]:
     """Yield how the points of a program may end."""
-    points = sorted(model.points, key=lambda point: (len(model.before[point]), point))
+    points = sorted(model.points, key=lambda point: (len(model.before[point]), point in model.rescued, point))
     for choices in product((True, False), repeat=len(points)):
         chosen = dict(zip(points, choices, strict=True))
         world: dict[str, str] = {}
@@ -28,15 +30,28 @@ def worlds(model: Model) -> Iterator[World]:
 
 
 def _end(model: Model, point: str, choice: bool, world: World) -> str:
+    if point in model.rescued:
+        end = world[model.rescued[point]]
+        if end != "failed":
+            return end if end in ("decision", "failure") else "decision"
+        return "ok" if choice else "failed"
     for group in model.around(point):
-        if world[group.id] != "ok":
-            return {"no": "decision", "decision": "decision"}.get(world[group.id], "failure")
-    skipped = _skipped(model.rule(point), [world[pred] for pred in sorted(model.preds[point])])
+        if world[group.id] != ("otherwise" if group.said is False else "ok"):
+            return "decision" if world[group.id] in ("ok", "no", "otherwise", "decision") else "failure"
+    skipped = _skipped(model.rule(point), [_standing(model, pred, world) for pred in sorted(model.awaited[point])])
     if skipped:
         return skipped
     if point in model.of_id:
         return "ok" if choice else "no"
+    if isinstance(model.nodes[point], Choice):
+        return "ok" if choice else "otherwise"
     return "ok" if choice else "failed"
+
+
+def _standing(model: Model, pred: str, world: World) -> str:
+    handler = model.handlers.get(pred)
+    rescued = handler is not None and world[pred] == "failed" and world[handler] == "ok"
+    return "ok" if rescued or world[pred] == "otherwise" else world[pred]
 
 
 def _skipped(rule: str, preds: list[str]) -> str | None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import BaseModel
 from returns.result import Failure, Result, Success
 
-from cloaca import Retry, Runner, TaskContext, Workflow, task
+from cloaca import Retry, Runner, TaskContext, TaskFailure, Workflow, branch, each, task
 
 
 class Place(BaseModel):
@@ -219,7 +219,100 @@ def flaky(job: Job, *, ctx: TaskContext) -> One:
 
 delayed = Workflow("delayed", flaky)
 
-WORKFLOWS = [chain, pipeline, killer, innocent, delayed]
+
+# A graph for each element of a list, so long that a worker is killed in the middle of it
+
+
+class Page(BaseModel):
+    page: int
+
+
+class Pages(BaseModel):
+    pages: list[Page]
+
+
+class PageAt(Place):
+    page: int
+
+
+class Line(BaseModel):
+    line: int
+
+
+class LineAt(Place):
+    line: int
+
+
+class Lines(BaseModel):
+    lines: list[Line]
+
+
+PAGES = 60
+
+
+@task
+def cuts(job: Job, *, ctx: TaskContext) -> Pages:
+    job.note(ctx)
+    return Pages(pages=[Page(page=page) for page in range(PAGES)])
+
+
+@task(retry=Retry(attempts=3, delay=0.01))
+async def reads(page: PageAt, *, ctx: TaskContext) -> Line:
+    page.note(ctx)
+    await asyncio.sleep(0.02)
+    if page.page % 7 == 0 and ctx.attempt == 1:
+        raise ConnectionError("not yet")
+    return Line(line=page.page)
+
+
+@task
+async def trims(line: LineAt, *, ctx: TaskContext) -> Line:
+    line.note(ctx)
+    await asyncio.sleep(0.02)
+    return Line(line=line.line + 1)
+
+
+@task
+def binds(lines: Lines, *, ctx: TaskContext) -> Total:
+    return Total(total=sum(line.line for line in lines.lines))
+
+
+book = Workflow("book", cuts >> each(reads >> trims, over="pages", into="lines", limit=5) >> binds, input=Job)
+
+# A branch whose arm fails, and a handler that waits for the file "go"
+
+
+def is_odd(job: Job) -> bool:
+    with (Path(job.folder) / "asked").open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    return job.number % 2 == 1
+
+
+@task
+def refuses(job: Job, *, ctx: TaskContext) -> Result[One, Refused]:
+    job.note(ctx)
+    return Failure(Refused(reason=f"{job.number} is odd"))
+
+
+@task
+async def stands_in(failure: TaskFailure, refused: Refused, job: Job, *, ctx: TaskContext) -> One:
+    job.note(ctx)
+    while not job.is_open("go"):
+        await asyncio.sleep(0.005)
+    return One(one=len(refused.reason) + failure.attempt)
+
+
+@task
+def counts(seen: Seen, *, ctx: TaskContext) -> Total:
+    seen.note(ctx)
+    return Total(total=seen.one)
+
+
+deciding = Workflow(
+    "deciding", branch(is_odd, then=refuses.rescue(stands_in), otherwise=first.named("even")) >> counts, input=Job
+)
+
+WORKFLOWS = [chain, pipeline, killer, innocent, delayed, book, deciding]
 
 
 # What a process does

@@ -17,7 +17,7 @@ from returns.result import Success
 from cloaca import Runner, Workflow, task
 from tests.crashes.commands import worker
 from tests.crashes.processes import begun, log, until
-from tests.crashes.programs import WORKFLOWS, Job, Total, chain, innocent
+from tests.crashes.programs import PAGES, WORKFLOWS, Job, Total, book, chain, deciding, innocent
 from tests.runner.databases import asynchronous
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
@@ -64,6 +64,38 @@ async def test_two_workers_share_what_a_third_process_has_submitted(url: str, fo
     assert sorted(line["run"] for line in ends) == sorted(runs)
     assert {(line["workflow"], line["status"]) for line in ends} == {("chain", "succeeded")}
     assert one.log[-1]["message"] == two.log[-1]["message"] == "Stopped"
+
+
+@asynchronous
+async def test_workers_killed_in_the_middle_of_a_fan_out(url: str, folder: Path) -> None:
+    """Each element is committed once, and what was committed never runs again."""
+    [run] = await submitted(url, book, Job(folder=str(folder), number=1))
+    for seen in (8, 50):
+        with worker(url, *LEASE) as doomed:
+            until(lambda seen=seen: len(log(folder)) >= seen)  # type: ignore[misc]  # bound early
+            doomed.signal(signal.SIGKILL)
+            doomed.end()
+    with worker(url, *LEASE):
+        assert await result_of(url, run) == Success(Total(total=sum(range(1, PAGES + 1))))
+    async with Runner(url, workflows=WORKFLOWS, work=False) as runner:
+        history = await runner._engine.history(int(run))
+        info = next(info for info in await (await runner.get(run)).tasks() if info.name == "each:reads")
+    assert info.elements == {"total": PAGES, "succeeded": PAGES}
+    done = {row.name: row for row in history.tasks}
+    names = [f"each:reads/{page}/{name}" for page in range(PAGES) for name in ("reads", "trims")]
+    assert sorted(done) == sorted([*names, "cuts", "each:reads", "binds"])
+    assert len(history.tasks) == len(done)
+    for entry in log(folder):
+        row = done[entry["task"]]
+        assert entry["at"] <= row.finished_at
+        assert entry["attempt"] <= row.attempt == (2 if row.name.endswith("/reads") and is_seventh(row.name) else 1)
+        assert entry["key"] == f"{run}:{entry['task']}"
+    begun_twice = Counter((entry["task"], entry["attempt"]) for entry in log(folder))
+    assert sum(count - 1 for count in begun_twice.values()) <= 2 * 5  # no more than were at work at each kill
+
+
+def is_seventh(name: str) -> bool:
+    return int(name.split("/")[1]) % 7 == 0
 
 
 @asynchronous
@@ -209,3 +241,19 @@ async def test_runs_that_only_wait_go_to_a_peer_while_others_have_their_grace(ur
         await left
         infos = {info.id: info.status for info in await peer.runs()}
         assert infos == dict.fromkeys(waiting, "succeeded") | {slow.id: "succeeded"}
+
+
+@asynchronous
+async def test_a_branch_and_a_handler_go_on_after_a_kill(url: str, folder: Path) -> None:
+    """The condition is asked once, the task that failed is not tried again, its handler gets the same failure."""
+    [run] = await submitted(url, deciding, Job(folder=str(folder), number=7))
+    with worker(url, *LEASE) as dying:
+        until(lambda: begun(folder, "stands_in"))
+        dying.signal(signal.SIGKILL)
+        dying.end()
+    (folder / "go").touch()
+    with worker(url, *LEASE):
+        assert await result_of(url, run) == Success(Total(total=len("7 is odd") + 1))
+    assert Counter(entry["task"] for entry in log(folder)) == {"refuses": 1, "stands_in": 2, "counts": 1}
+    assert (folder / "asked").read_text().count("\n") == 1
+    assert "run_recovered" in await events_of(url, run)

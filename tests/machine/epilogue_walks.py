@@ -26,6 +26,7 @@ from cloaca.machine.events import (
     RunRetried,
     TaskFailed,
     TaskSucceeded,
+    WaitBegun,
 )
 from cloaca.machine.invariants import violated
 from cloaca.machine.states import NO_LEASE, RunState, enabled, evolve
@@ -46,11 +47,16 @@ def random_plan(random: Random) -> Plan:
 
 def _with_undos(random: Random, scope: Scope) -> Scope:
     items = []
+    decisions = {scope.items[decision].name for decision, _, _ in scope.branches}
     for item in scope.items:
         if item.inner is not None:
             items.append(replace(item, inner=_with_undos(random, item.inner)))
+        elif item.waits is not None or item.name in decisions:
+            items.append(item)
         else:
-            items.append(replace(item, undo=random.choice((None, NO_RETRY, NO_RETRY, AGAIN))))
+            undo = random.choice((None, NO_RETRY, NO_RETRY, AGAIN))
+            stand_in = item.handler and replace(item.handler, undo=random.choice((None, NO_RETRY)))
+            items.append(replace(item, undo=undo, handler=stand_in))
     return replace(scope, items=tuple(items))
 
 
@@ -119,16 +125,20 @@ class Walk:
         proper = node < self.plan.length
         assert proper is (self.outcome is None)
         (started,) = self.put(Begin(node, self.lease, self.now))
-        assert isinstance(started, AttemptStarted)
+        assert isinstance(started, AttemptStarted | WaitBegun)
+        until = started.until if isinstance(started, WaitBegun) else None
         if self.random.random() < 0.1:
             return self.restart()
         if not proper and self.random.random() < 0.1:
             self.put(Pause(self.now))
         fails = self.random.random() < self.failing
-        gate = self.plan.nodes[node].kind == "gate"
-        verdict = self.random.random() < 0.7 if gate else None
-        if fails:
-            events = self.put(Fail(node, started.attempt, self.lease, self.now, True))
+        kind = self.plan.nodes[node].kind
+        if until is not None:
+            self.now = max(self.now, until)
+        verdict = self.random.random() < 0.7 if self.plan.nodes[node].decides else None
+        if fails and kind != "sleep" and (kind != "wait" or until is not None):
+            typed = self.random.random() < 0.5
+            events = self.put(Fail(node, started.attempt, self.lease, self.now, True, typed=typed))
         else:
             events = self.put(Complete(node, started.attempt, self.lease, self.now, verdict))
         self.rows.setdefault(node, []).extend((started, events[0]))
@@ -137,6 +147,8 @@ class Walk:
         if not proper and isinstance(events[0], TaskSucceeded | TaskFailed):
             self.undone.append(node)
             self.marks["compensation failed"] += isinstance(events[0], TaskFailed)
+            undone = self.plan.nodes[node].undoes
+            self.marks["a handler undone"] += undone is not None and self.plan.nodes[undone].rescues is not None
         self.now += self.random.choice((0.0, 0.0, 1.0, 1.0, -5.0))  # clocks are set back
 
     def demand(self) -> None:
@@ -220,7 +232,10 @@ class Walk:
         undone = {self.plan.nodes[node].undoes for node in self.undone}
         for event in self.put(Retry(self.now)):
             assert isinstance(event, RunRetried)
-            assert {node for node in undone if node is not None} <= {*event.nodes}
+            spent = {node for node in undone if node is not None}
+            assert spent | {task for node in spent if (task := self.plan.nodes[node].rescues) is not None} <= {
+                *event.nodes
+            }
             for node in event.nodes:
                 self.rows.pop(node, None)
                 self.succeeded.pop(node, None)

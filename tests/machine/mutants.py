@@ -43,9 +43,10 @@ class Mutant:
         source = textwrap.dedent(inspect.getsource(function))
         assert source.count(self.right) == 1, f"{self.name}: {self.right!r} is not there once; adapt the mutant"
         module = f"from __future__ import annotations\n{source.replace(self.right, self.wrong)}"
-        made: dict[str, FunctionType] = {}
+        made: dict[str, FunctionType | property] = {}
         exec(compile(module, f"<{self.name}>", "exec"), function.__globals__, made)
-        return made[function.__name__].__code__
+        changed = made[function.__name__]
+        return cast("FunctionType", changed.fget if isinstance(changed, property) else changed).__code__
 
 
 _ADOPT = states._adopt
@@ -65,11 +66,11 @@ MUTANTS = [
     Mutant("nobody may work", decisions._stale, " or lease == NO_LEASE", ""),
     Mutant("late report accepted", _LATE, "stale := _stale(state, lease)", "stale := None"),
     Mutant("other attempt accepted", _LATE, "attempt != state.attempt(node)", "False"),
-    Mutant("second report accepted", _LATE, "is not TaskStatus.RUNNING", "is TaskStatus.PENDING"),
+    Mutant("second report accepted", _LATE, "elif state.tasks[node] is not TaskStatus.RUNNING", "elif False"),
     Mutant("lease adopted twice", decisions._adoption, "lease > state.lease", "lease >= state.lease"),
     Mutant("ended run goes on", decisions.decide, "if state.over:", "if state.over and isinstance(command, Begin):"),
     Mutant("attempt lost at adoption", _ADOPT, "task is TaskStatus.RUNNING", "False"),
-    Mutant("ready node lost at adoption", _ADOPT, "state.ready[node] = None", "pass"),
+    Mutant("ready node lost at adoption", states._offer_again, "state.ready[node] = None", "pass"),
     Mutant(
         "retry count lost at adoption", _ADOPT, "state.lease = lease", "state.lease = lease; state.attempts.clear()"
     ),
@@ -78,6 +79,20 @@ MUTANTS = [
     Mutant("one attempt too many", decisions._failure, "tried < ", "tried <= "),
     Mutant("refusal retried", decisions._failure, "command.retryable and ", ""),
     Mutant("delay not awaited", decisions._beginning, " and state.retry_at[command.node] <= command.at", ""),
+    # Waits.
+    Mutant("timer over early", decisions._early, "until is not None and until <= command.at", "until is not None"),
+    Mutant("endless wait times out", decisions._early, "until is not None and until", "until is None or until"),
+    Mutant("timer fails", decisions._failure, 'if kind == "sleep":', "if False:"),
+    Mutant("wait times out early", decisions._failure, 'if kind == "wait" else', "if False else"),
+    Mutant("signal waits for the time", decisions._completion, '.kind == "sleep"', '.kind in ("sleep", "wait")'),
+    Mutant("timer runs as an attempt", decisions._beginning, ":= plan.nodes[command.node].wait", ":= None"),
+    Mutant("wait ends in a pause", _LATE, "if state.pausing or state.status", "if False and state.status"),
+    Mutant("wait is never over", states._concluded, "del state.waits[node]", "pass"),
+    Mutant("wait counted as in flight", states._concluded, "if node in state.waits", "if False"),
+    Mutant("waits lost at adoption", _ADOPT, "state.lease = lease", "state.lease = lease; state.waits.clear()"),
+    Mutant("cancel leaves waits", _END, "state.waits.clear()", "pass"),
+    Mutant("wait over in a pause", states.overdue, " or state.pausing", ""),
+    Mutant("wait over early", states.overdue, "if until is not None and until <= at", "if until is not None"),
     Mutant(
         "delay counted from the wrong retry",
         decisions._failure,
@@ -105,7 +120,23 @@ MUTANTS = [
     Mutant("skip by decision counts as success", _STANDING, 'return "neither"', 'return "succeeded"'),
     Mutant("gate ignored", _JUDGE, "for gate in node.gates:", "for gate in ():"),
     Mutant("inner gate ignored", _JUDGE, "for gate in node.gates:", "for gate in node.gates[:1]:"),
-    Mutant("verdict inverted", _JUDGE, "if not state.verdicts", "if state.verdicts"),
+    Mutant("verdict inverted", _JUDGE, "== (gate in", "!= (gate in"),
+    # Branches and handlers.
+    Mutant("second arm never runs", _JUDGE, "== (gate in node.otherwise)", "is False"),
+    Mutant("both arms run", _JUDGE, "state.verdicts.get(gate, True) == (gate in node.otherwise)", "False"),
+    Mutant("handler runs in any case", states._not_needed, 'return Skip("decision", rescued)', "return None"),
+    Mutant(
+        "handler skipped as by failure", states._not_needed, 'Skip("decision", rescued)', 'Skip("failure", rescued)'
+    ),
+    Mutant("handler's task skipped otherwise", states._not_needed, "state.skips[rescued].by", '"decision"'),
+    Mutant("any failure taken for a typed one", states._not_needed, "rescued not in state.typed", "False"),
+    Mutant("handler's own rule counts", _JUDGE, "if node.rescues is not None:", "if False:"),
+    Mutant("rescued task counts as failed", _STANDING, " or rescued(plan, pred, state)", ""),
+    Mutant("failed handler rescues", states.rescued, "is TaskStatus.SUCCEEDED", "in FINAL_TASK"),
+    Mutant("rescued run fails", states.evolve, "state.failed.remove(rescued)", "pass"),
+    Mutant("typed error forgotten", states.evolve, "if typed:", "if False:"),
+    Mutant("typed error kept", _ANEW, "state.typed.discard(node)", "pass"),
+    Mutant("typed error not told", decisions._failure, "command.typed", "False"),
     Mutant("gate's failure taken for a no", _JUDGE, 'return Skip("failure", gate)', 'return Skip("decision", gate)'),
     Mutant("gate's skip taken for a no", _JUDGE, "Skip(state.skips[gate].by, gate)", 'Skip("decision", gate)'),
     Mutant("gate's skip taken for a failure", _JUDGE, "Skip(state.skips[gate].by, gate)", 'Skip("failure", gate)'),
@@ -129,13 +160,22 @@ MUTANTS = [
     Mutant("in flight at adoption", _ADOPT, "state.in_flight = 0", "pass"),
     Mutant("in flight at the end", _CANCEL, "state.in_flight = 0", "pass"),
     Mutant("pausing at the end", _END, "state.pausing = False", "pass"),
+    # Attempts that are put back.
+    Mutant("late putting back accepted", decisions._putting_back, "late := _late(", "late := None and _late("),
+    Mutant("put back is not told", states._offer_again, "state.news.append(node)", "pass"),
+    Mutant(
+        "put back is still in flight",
+        states.evolve,
+        "_offer_again(state, node)\n            state.in_flight -= 1",
+        "_offer_again(state, node)",
+    ),
     # Retries on demand.
     Mutant("success retried", decisions._retry, "not in RETRYABLE", "not in {*RETRYABLE, RunStatus.SUCCEEDED}"),
     Mutant(
         "success behind a failure kept",
         decisions._retry,
-        "onward(plan, [*state.failed, *cancelled, *undone])",
-        "sorted([*state.failed, *cancelled, *undone])",
+        "onward(plan, [*state.failed, *cancelled, *undone(plan, state)])",
+        "sorted([*state.failed, *cancelled, *undone(plan, state)])",
     ),
     Mutant("cancelled task kept", decisions._retry, ", *cancelled", ""),
     Mutant("attempt count goes back", _ANEW, "state.attempts[node] = state.attempt(node)", "pass"),
@@ -210,7 +250,14 @@ EPILOGUE_MUTANTS = [
     Mutant("abandoned run never ends", decisions._abandonment, "if state.outcome is not None:", "if False:"),
     Mutant("what runs goes on though cancelled", states._reach, "_cancel(state, range(plan.length))", "pass"),
     Mutant("not skipped at the end", states._end, "_skip(state, epilogue)", "pass"),
-    Mutant("undone task kept by a retry", decisions._retry, ", *undone", ""),
+    Mutant("undone task kept by a retry", decisions._retry, ", *undone(plan, state)", ""),
+    Mutant("undone handler alone starts anew", epilogues.undone, ", *(task for", ", *(task for _ in () for"),
+    Mutant(
+        "undone though it did not succeed",
+        epilogues.due,
+        "completion_order(plan, state.completed)",
+        "completion_order(plan, dict.fromkeys(plan.undos, 0.0) | state.completed)",
+    ),
     Mutant(
         "outcome kept by a retry", states._start_anew, "state.outcome, state.due, state.settled = None, (), 0", "pass"
     ),

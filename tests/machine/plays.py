@@ -25,16 +25,21 @@ def adopted(plan: Plan) -> RunState:
     return state
 
 
-def play(plan: Plan, *, failing: Collection[str] = (), refusing: Collection[str] = ()) -> RunState:
-    """Return the state at the end of a run in which these nodes fail and these conditions say no."""
+def play(
+    plan: Plan, *, failing: Collection[str] = (), refusing: Collection[str] = (), typed: Collection[str] = ()
+) -> RunState:
+    """Return the state at the end of a run in which these nodes fail and these conditions say no.
+
+    Those of them that fail and are ``typed`` have answered with an error.
+    """
     state = adopted(plan)
     while nodes := enabled(state, AT):
         node = plan.nodes[nodes[0]]
         do(plan, state, Begin(node.index, LEASE, AT))
         if node.name in failing:
-            do(plan, state, Fail(node.index, 1, LEASE, AT, retryable=False))
+            do(plan, state, Fail(node.index, 1, LEASE, AT, retryable=False, typed=node.name in typed))
         else:
-            verdict = node.name not in refusing if node.kind == "gate" else None
+            verdict = node.name not in refusing if node.decides else None
             do(plan, state, Complete(node.index, 1, LEASE, AT, verdict))
     return state
 

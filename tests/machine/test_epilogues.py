@@ -10,7 +10,7 @@ from cloaca.machine.epilogues import completion_order
 from tests.machine.epilogue_walks import walk
 from tests.machine.mutants import EPILOGUE_MUTANTS, MUTANTS, Mutant
 
-WALKS = 400
+WALKS = 600
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +32,7 @@ def marks() -> Counter[str]:
         "compensation failed",
         "epilogue abandoned",
         "several undone",
+        "a handler undone",
         "a clock overruled",
         "retried after compensations",
         "resumed",

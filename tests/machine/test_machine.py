@@ -80,6 +80,10 @@ class RunMachine(RuleBasedStateMachine):
     def report_as(self, pick: int, lease: int, succeeded: bool) -> None:
         self.trial.report_as(pick, self.trial.lease + lease, succeeded)
 
+    @rule(pick=picks, wrong=st.integers(0, 2))
+    def put_back(self, pick: int, wrong: int) -> None:
+        self.trial.put_back(pick, wrong)
+
     @rule(seconds=st.sampled_from((0.5, 1.0, 5.0)))
     def wait(self, seconds: float) -> None:
         self.trial.wait(seconds)

@@ -13,22 +13,37 @@ from random import Random
 
 from cloaca.algebra.retries import in_seconds
 from cloaca.contract.plans import Plan, PlanNode
-from cloaca.machine.commands import Abandon, Adopt, Begin, Cancel, Command, Complete, Fail, Pause, Resume, Retry
+from cloaca.machine.commands import (
+    Abandon,
+    Adopt,
+    Begin,
+    Cancel,
+    Command,
+    Complete,
+    Fail,
+    Pause,
+    PutBack,
+    Resume,
+    Retry,
+)
 from cloaca.machine.decisions import Rejected, step
 from cloaca.machine.events import (
     AttemptFailed,
+    AttemptPutBack,
     AttemptStarted,
     Event,
     RunAdopted,
+    RunPaused,
     RunRetried,
     TaskFailed,
     TaskSucceeded,
+    WaitBegun,
 )
 from cloaca.machine.invariants import violated
-from cloaca.machine.states import NO_LEASE, RunState, enabled, evolve
+from cloaca.machine.states import NO_LEASE, RunState, enabled, evolve, overdue
 from cloaca.machine.statuses import FINAL_TASK, RUN_TRANSITIONS, TASK_TRANSITIONS, RunStatus, TaskStatus
 from tests.machine.programs import Scope, plan_of, random_program
-from tests.machine.reference import OPEN, Fate, Standing, evaluate
+from tests.machine.reference import OPEN, Fate, Standing, evaluate, evaluated
 
 Picture = Mapping[str, object]
 
@@ -63,8 +78,10 @@ class Trial:
         self.failures: Counter[int] = Counter()  # and successes that a retry has made void
         self.earlier: dict[int, int] = {}
         self.due: dict[int, float] = {}
+        self.waits: dict[int, float | None] = {}
         self.fates: dict[str, Fate] = {}
         self.verdicts: dict[str, bool] = {}
+        self.typed: set[str] = set()  # what failed for good with a typed error: one that is not retried
         self.rows: dict[int, list[Event]] = {}
         self.queue: list[int] = []
         self.marks: Counter[object] = Counter()
@@ -100,6 +117,7 @@ class Trial:
             self.give(Begin(node, NO_LEASE, self.now), False)
         self.marks["restarted"] += 1
         self.marks["restarted with a delay"] += bool(stored.retry_at)
+        self.marks["restarted with a wait"] += bool(stored.waits)
         self.live.clear()
         self.adopt()
 
@@ -114,12 +132,42 @@ class Trial:
         right = node in self.startable() and lease == self.lease
         self.marks["retried"] += right and node in self.due
         for event in self.give(Begin(node, lease, self.now), right):
-            assert isinstance(event, AttemptStarted)
+            assert isinstance(event, AttemptStarted | WaitBegun)
             assert event.attempt == self.failures[node] + 1
-            self.live[node] = (event.attempt, lease)
+            if isinstance(event, WaitBegun):
+                self.begin_wait(event)
+            else:
+                self.live[node] = (event.attempt, lease)
             self.queue = [other for other in self.queue if other != node]
             self.tickets.append((node, event.attempt, lease))
         self.check()
+
+    def begin_wait(self, event: WaitBegun) -> None:
+        """A wait has begun: it is stored, and over after the time that the program says."""
+        wait = self.plan.nodes[event.node].wait
+        assert wait is not None
+        assert event.until == (None if wait.seconds is None else self.now + wait.seconds)
+        self.waits[event.node] = event.until
+        self.rows.setdefault(event.node, []).append(event)
+        self.marks["waited"] += 1
+
+    def end_wait(self, pick: int, succeeded: bool) -> None:
+        """A timer is over, a signal is there, a child run has ended; or none of that will be."""
+        if self.waits:
+            node = sorted(self.waits)[pick % len(self.waits)]
+            if succeeded:
+                self.complete(node, self.failures[node] + 1, self.lease, True)
+            else:
+                self.lose(node, self.failures[node] + 1, self.lease, True, 0.5)
+
+    def ends_wait(self, node: int, attempt: int, lease: int, succeeded: bool) -> bool:
+        """Tell whether a report may end a wait: not in a pause, and not before its time where time decides."""
+        if self.pausing or self.paused or not self.driven or (attempt, lease) != (self.failures[node] + 1, self.lease):
+            return False
+        kind, until = self.plan.nodes[node].kind, self.waits[node]
+        over = until is not None and until <= self.now
+        self.marks["refused: before its time"] += not over and (kind == "sleep" or (kind == "wait" and not succeeded))
+        return {"sleep": over and succeeded, "wait": over or succeeded, "subflow": True}[kind]
 
     def succeed(self, pick: int, verdict: bool) -> None:
         """An attempt in flight succeeds."""
@@ -150,6 +198,19 @@ class Trial:
                 self.complete(node, attempt, lease, True)
             else:
                 self.lose(node, attempt, lease, False, 0.5)
+
+    def put_back(self, pick: int, wrong: int) -> None:
+        """The worker breaks off an attempt in flight, as of a fan-out in a pause, or one that it does not have."""
+        if self.live:
+            node, (attempt, lease) = sorted(self.live.items())[pick % len(self.live)]
+            attempt, lease = attempt + (wrong == 1), lease - (wrong == 2)
+            right = self.counts(node, attempt, lease, True)
+            for event in self.give(PutBack(node, attempt, lease, self.now), right):
+                assert isinstance(event, AttemptPutBack | RunPaused)
+                self.marks["put back"] += isinstance(event, AttemptPutBack)
+                self.marks["put back in a pause"] += isinstance(event, RunPaused)
+            self.settle()
+        self.check()
 
     def cancel(self) -> None:
         """A user ends the run."""
@@ -185,9 +246,10 @@ class Trial:
 
     def retry(self) -> None:
         """A user wants a run that has not succeeded to be tried again."""
-        standings, anew = self.standings(), set[int]()
+        standings, anew, rescued = self.standings(), set[int](), self.rescued()
         for node in self.plan.nodes:
-            if standings[node.name] in (*OPEN, "failed") or not anew.isdisjoint(node.preds):
+            lost = standings[node.name] == "failed" and node.name not in rescued
+            if lost or standings[node.name] in OPEN or not anew.isdisjoint(node.preds):
                 anew.add(node.index)
         right = self.state.status in (RunStatus.FAILED, RunStatus.CANCELLED)
         for index in anew if right else ():
@@ -204,10 +266,12 @@ class Trial:
         succeeded = self.fates.pop(node.name, None) == "succeeded"
         self.marks["success made void"] += succeeded
         self.verdicts.pop(node.name, None)
+        self.typed.discard(node.name)
         self.failures[node.index] += succeeded
         if self.failures[node.index]:
             self.earlier[node.index] = self.failures[node.index]
         self.due.pop(node.index, None)
+        self.waits.pop(node.index, None)
         self.rows.pop(node.index, None)
 
     def wait(self, seconds: float) -> None:
@@ -227,6 +291,12 @@ class Trial:
             self.wait(10.0)
             for node in self.startable():
                 self.begin_any(node, self.lease)
+            for node in sorted(self.waits):
+                attempt = self.failures[node] + 1
+                if fails(node) and self.plan.nodes[node].kind != "sleep":
+                    self.lose(node, attempt, self.lease, True, 0.5)
+                if node in self.waits:  # a timer, or an endless wait, which can't fail
+                    self.complete(node, attempt, self.lease, True)
             for node, (attempt, lease) in sorted(self.live.items()):
                 if fails(node):
                     self.lose(node, attempt, lease, True, 0.5)
@@ -238,9 +308,9 @@ class Trial:
 
     def complete(self, node: int, attempt: int, lease: int, verdict: bool) -> None:
         """Report a success; it counts only for the attempt in flight under its own lease."""
-        gate = self.plan.nodes[node].kind == "gate"
+        gate = self.plan.nodes[node].decides
         command = Complete(node, attempt, lease, self.now, verdict if gate else None)
-        right = self.counts(node, attempt, lease)
+        right = self.counts(node, attempt, lease, True)
         if right:
             self.fates[self.plan.nodes[node].name] = "succeeded"
             if gate:
@@ -254,17 +324,18 @@ class Trial:
 
     def lose(self, node: int, attempt: int, lease: int, retryable: bool, chance: float) -> None:
         """Report a failure: the attempt is retried as the policy says, or the task has failed."""
-        right = self.counts(node, attempt, lease)
+        right = self.counts(node, attempt, lease, False)
         tried = attempt - self.earlier.get(node, 0)
         again = right and retryable and tried < self.plan.nodes[node].retry.attempts
         if right and not again:
             self.fates[self.plan.nodes[node].name] = "failed"
-        events = self.give(Fail(node, attempt, lease, self.now, retryable, chance), right)
+            self.typed |= set() if retryable else {self.plan.nodes[node].name}
+        events = self.give(Fail(node, attempt, lease, self.now, retryable, chance, not retryable), right)
         if events:
             self.failures[node] += 1
             assert isinstance(events[0], AttemptFailed if again else TaskFailed)
             self.store(node, attempt, events[0])
-            self.marks["gate raised"] += self.plan.nodes[node].kind == "gate"
+            self.marks["gate raised"] += self.plan.nodes[node].decides
         if events and isinstance(events[0], AttemptFailed):
             self.due[node] = events[0].retry_at
             low, high = delays(self.plan.nodes[node], tried)
@@ -274,8 +345,13 @@ class Trial:
         self.settle()
         self.check()
 
-    def counts(self, node: int, attempt: int, lease: int) -> bool:
-        """Tell whether a report is about an attempt in flight, by the worker that has the run."""
+    def counts(self, node: int, attempt: int, lease: int, succeeded: bool) -> bool:
+        """Tell whether a report is about an attempt in flight or a wait, by the worker that has the run."""
+        if node in self.waits:
+            ends = self.ends_wait(node, attempt, lease, succeeded)
+            if ends:
+                del self.waits[node]
+            return ends
         right = self.live.get(node) == (attempt, lease)
         if right:
             del self.live[node]
@@ -288,7 +364,8 @@ class Trial:
 
     def store(self, node: int, attempt: int, event: Event) -> None:
         """Keep what a worker stores about an attempt that has ended."""
-        self.rows.setdefault(node, []).extend((AttemptStarted(node, attempt, self.now), event))
+        rows = self.rows.setdefault(node, [])
+        rows.extend((event,) if self.plan.nodes[node].wait else (AttemptStarted(node, attempt, self.now), event))
 
     def end(self, command: Cancel | Abandon, status: RunStatus) -> None:
         """End the run on demand."""
@@ -296,6 +373,7 @@ class Trial:
             self.demanded = status
             self.pausing = self.paused = False
             self.live.clear()
+            self.waits.clear()
             self.queue.clear()
         self.check()
 
@@ -305,11 +383,21 @@ class Trial:
             return []
         standings = self.standings()
         going = [node.index for node in self.plan.nodes if standings[node.name] == "going"]
-        return [node for node in going if node not in self.live and self.due.get(node, 0.0) <= self.now]
+        idle = [node for node in going if node not in self.live and node not in self.waits]
+        return [node for node in idle if self.due.get(node, 0.0) <= self.now]
 
     def standings(self) -> dict[str, Standing]:
         """Return what the reference says about each node, given what has ended so far."""
-        return evaluate(self.program, self.fates, self.verdicts)
+        return evaluate(self.program, self.fates, self.verdicts, self.typed)
+
+    def rescued(self) -> set[str]:
+        """Return the tasks that have failed, but whose handlers stand in for them."""
+        found = evaluated(self.program, self.fates, self.verdicts, self.typed)
+        return {
+            task
+            for task, handler in found.handlers.items()
+            if (found.standings[task], found.standings[handler]) == ("failed", "succeeded")
+        }
 
     def give(self, command: Command, right: bool) -> tuple[Event, ...]:
         """Put a command through the machine; it must be accepted if it is right, and else change nothing."""
@@ -362,6 +450,9 @@ class Trial:
         ready = [] if not self.driven or self.demanded or self.pausing or self.paused else self.queue
         expected = [*ready, *sorted(delayed, key=lambda node: (self.due[node], node))]
         assert enabled(self.state, self.now) == expected
+        going = self.driven and not (self.demanded or self.pausing or self.paused)
+        over = [(until, node) for node, until in self.waits.items() if until is not None and until <= self.now]
+        assert overdue(self.state, self.now) == [node for _, node in sorted(over) if going]
 
     def stands(self, node: PlanNode, standing: Standing) -> bool:
         """Tell whether the machine's status of a node is the one that the reference gives it."""
@@ -369,10 +460,17 @@ class Trial:
         if standing in OPEN and self.demanded:
             return status is TaskStatus.CANCELLED
         if standing == "going":
-            return (status is TaskStatus.RUNNING) == (node.index in self.live) and status not in {
-                TaskStatus.PENDING,
-                *FINAL_TASK,
-            }
+            waits = (status is TaskStatus.WAITING) == (node.index in self.waits or node.index in self.due)
+            waits = waits or node.index in self.live or node.index in self.queue
+            return (
+                waits
+                and (status is TaskStatus.RUNNING) == (node.index in self.live)
+                and status
+                not in {
+                    TaskStatus.PENDING,
+                    *FINAL_TASK,
+                }
+            )
         shown = f"skipped by {skip.by}" if skip else str(status)
         return shown == standing and (skip is not None) == (status is TaskStatus.SKIPPED)
 
@@ -384,21 +482,28 @@ class Trial:
             return "paused" if self.paused else "pending"
         if any(standing in OPEN for standing in standings.values()):
             return "running"
-        return "failed" if "failed" in standings.values() else "succeeded"
+        rescued = self.rescued()
+        self.marks["rescued"] += bool(rescued)
+        lost = any(standing == "failed" and name not in rescued for name, standing in standings.items())
+        return "failed" if lost else "succeeded"
 
     def agrees(self, stored: RunState) -> None:
         """Compare the state that the rows amount to with this one: the same, but for attempts in flight."""
         live, other = picture(self.state), picture(stored)
-        for slot in ("attempts", "earlier", "open", "skips", "unfinished", "verdicts"):
+        for slot in ("attempts", "earlier", "open", "skips", "typed", "unfinished", "verdicts"):
             assert live[slot] == other[slot], slot
         assert sorted(self.state.failed) == sorted(stored.failed)
         going = {TaskStatus.READY, TaskStatus.RUNNING, TaskStatus.WAITING}
         for node, (was, now) in enumerate(zip(self.state.tasks, stored.tasks, strict=True)):
             # A retry in flight waits again, for a moment that has passed: its delay is stored, its start is not.
-            again = TaskStatus.WAITING if self.failures[node] > self.earlier.get(node, 0) else TaskStatus.READY
+            retried = self.failures[node] > self.earlier.get(node, 0)
+            again = TaskStatus.WAITING if retried or node in self.waits else TaskStatus.READY
             assert now is (again if was in going else was)
+        assert stored.waits == self.waits
         assert stored.retry_at == {
-            node: due for node, due in self.due.items() if stored.tasks[node] is TaskStatus.WAITING
+            node: due
+            for node, due in self.due.items()
+            if stored.tasks[node] is TaskStatus.WAITING and node not in self.waits
         }
 
 
@@ -420,6 +525,8 @@ ACTIONS: Sequence[tuple[int, Callable[[Trial, Random], None]]] = (
     (3, lambda trial, random: trial.fail(random.randrange(9), random.random() < 0.8, random.choice((0.0, 0.5, 1.0)))),
     (2, lambda trial, random: trial.report_again(random.randrange(99), random.random() < 0.5, random.randint(0, 1))),
     (1, lambda trial, random: trial.report_as(random.randrange(9), random.randint(0, trial.lease), True)),
+    (1, lambda trial, random: trial.put_back(random.randrange(9), random.choice((0, 0, 1, 2)))),
+    (3, lambda trial, random: trial.end_wait(random.randrange(9), random.random() < 0.7)),
     (2, lambda trial, random: trial.wait(random.choice((0.5, 1.0, 5.0)))),
     (1, lambda trial, random: trial.pause()),
     (2, lambda trial, random: trial.resume()),

@@ -164,6 +164,8 @@ class Draft(Pen):
             return self._spoilt()
         if self.functions and not first and self.chance(10):
             return self._again()
+        if not first and self.chance(10):
+            return self._waiting(keys, siblings)
         if first and self.inferred:
             start = tuple(Column(key, known.type, known.sure) for key, known in keys.items())
             read, inputs = list(start), [self.inferred] * (bool(start) and not self.chance(8))
@@ -174,8 +176,29 @@ class Draft(Pen):
         name = self.name(self.names.pop() if self.names else self.pick(TASKS))
         output = self.model(f"{_title(name)}Out", tuple(wrote)) if wrote else "None"
         self.function(name, inputs, output, self._options())
+        if not first and len(inputs) < 2 and self.chance(10):
+            return self._child(name, inputs[0] if inputs else "", output, wrote)
         self.functions.append((name, tuple(read) if inputs else (), tuple(wrote)))
         return self._dressed(name, read if inputs else [], wrote, inputs[0] if len(inputs) == 1 else "", output)
+
+    def _waiting(self, keys: Keys, siblings: Keys) -> Expr:
+        """A timer, or a wait for a signal, under a name of its own or not."""
+        name = self.name(self.names.pop() if self.names else self.pick(TASKS))
+        wrote = self.writes(keys, siblings, [])
+        named = f'.named("{name}")' if self.chance(80) else ""
+        if not wrote or self.chance(30):
+            return self._bound(Expr(f"sleep({self.random.randint(0, 2)}){named}", ATOM))
+        timeout = ", timeout=3" if self.chance(30) else ""
+        text = f"wait_for({self.model(f'{_title(name)}Out', tuple(wrote))}{timeout}){named}"
+        if self.chance(30):
+            return self._bound(Expr(f'{text}.into("{self.word()}")', ATOM))
+        return self._bound(Expr(text, ATOM, {column.name: Known(column.type, fold=column.fold) for column in wrote}))
+
+    def _child(self, name: str, first: str, output: str, wrote: list[Column]) -> Expr:
+        """A child run of a workflow of one task."""
+        text = f'subflow(Workflow("{name}_flow", {name})).named("{name}")'
+        writes = {column.name: Known(column.type, fold=column.fold) for column in wrote}
+        return self._bound(Expr(text, ATOM, writes, first=first, last=output))
 
     def _spoilt(self) -> Expr:
         name = self.broken(self.name("broken"))
@@ -229,6 +252,8 @@ class Draft(Pen):
         if self.chance(8):
             known = [*(Column(c.at, c.type, c.required) for c in read), *(Column(c.name, c.type) for c in wrote)]
             text += f".compensate({self._closing_task('undo', known)})"
+        if self.chance(12):
+            text += self._handler(name, read, wrote, output)
         return self._bound(Expr(text, ATOM, writes, first=first, last=output, lambdas=bool(read)))
 
     def _closing_task(self, wanted: str, known: list[Column]) -> str:
@@ -248,6 +273,22 @@ class Draft(Pen):
             if self.chance(8):
                 yield f"{argument}={self._closing_task('call', known)}"
 
+    def _handler(self, name: str, read: list[Column], wrote: list[Column], output: str) -> str:
+        """What stands in for a task: mostly something that fits."""
+        columns = list(wrote)
+        if wrote and self.chance(20):
+            columns[0] = replace(columns[0], type=INT if columns[0].fold else self.type())
+        if self.chance(20):
+            columns = columns[1:] if self.chance(50) else [*columns, Column(self.word(), self.type())]
+        handler = self.name(f"{name}_handler")
+        inputs = self._models([replace(c, name=c.at, key="") for c in read[:1]]) if self.chance(60) else []
+        inputs += ["TaskFailure"] * self.chance(50)
+        written = (
+            output if columns == wrote else self.model(f"{_title(handler)}Out", tuple(columns)) if columns else "None"
+        )
+        self.function(handler, inputs, written, "")
+        return f".rescue({handler})"
+
     def _bound(self, made: Expr) -> Expr:
         """Give a task with methods a name, or leave it as it stands."""
         text, writes = made.text, made.writes
@@ -266,12 +307,16 @@ class Draft(Pen):
         """An expression over ``size`` tasks."""
         if self.chance(7):
             made = self._sealed(size, keys, first)
+        elif not first and self.chance(9):
+            made = self._each(size, keys)
         elif size == 1:
             made = self.leaf(keys, siblings, first)
         else:
             made = self._composite(size, keys, siblings, first)
         if self.chance(40 if "maybe" in self.faults else 10):
             made = self._when(made, keys)
+        elif self.chance(4):
+            made = self._branch([made, Expr("Graph()")], keys)
         return self._stored(made)
 
     def _composite(self, size: int, keys: Keys, siblings: Keys, first: bool) -> Expr:
@@ -279,6 +324,8 @@ class Draft(Pen):
         while size:
             sizes.append(self.random.randint(1, size if sizes else size - 1))
             size -= sizes[-1]
+        if len(sizes) == 2 and self.chance(25):
+            return self._branch([self.expression(part, keys, siblings, first) for part in sizes], keys)
         if self.chance(40 if "conflict" in self.faults else 65):
             return self._series(sizes, keys, siblings, first)
         return self._overlay(sizes, keys, siblings, first)
@@ -332,15 +379,35 @@ class Draft(Pen):
             lambdas=all(part.lambdas for part in parts),
         )
 
+    def _predicate(self, keys: Keys) -> str:
+        read = self.reads({key: known for key, known in keys.items() if not known.fold}, {})
+        model = self.model("Question", tuple(replace(column, name=column.at, key="") for column in read[:2]))
+        predicate = self.name("is_large")
+        self.state(2, predicate, f"def {predicate}(row: {model}) -> bool:\n    return True")
+        return predicate
+
+    def _branch(self, arms: list[Expr], keys: Keys) -> Expr:
+        """One of two graphs; what both write is as sure as in either."""
+        predicate = "lambda row: True" if self.chance(5) else self._predicate(keys)
+        texts = [
+            f"[{', '.join(arm.parts)}]" if arm.level == AND and arm.parts and self.chance(50) else arm.text
+            for arm in arms
+        ]
+        text = f"branch({predicate}, then={texts[0]}, otherwise={texts[1]})"
+        if self.chance(20):
+            text += f'.named("{self.name("choice")}")'
+        both = arms[0].writes.keys() & arms[1].writes.keys()
+        writes = {
+            key: replace(known, sure=known.sure and key in both) for arm in arms for key, known in arm.writes.items()
+        }
+        return Expr(text, ATOM, writes, (), _worst(arms), lambdas=True)
+
     def _when(self, made: Expr, keys: Keys) -> Expr:
         """The expression on a condition: a named predicate, or a lambda."""
         if (made.lambdas or self.chance(5)) and self.chance(30):
             predicate = "lambda row: True"
         else:
-            read = self.reads({key: known for key, known in keys.items() if not known.fold}, {})
-            model = self.model("Question", tuple(replace(column, name=column.at, key="") for column in read[:2]))
-            predicate = self.name("is_large")
-            self.state(2, predicate, f"def {predicate}(row: {model}) -> bool:\n    return True")
+            predicate = self._predicate(keys)
         text = f"{made.within(ATOM)}.when({predicate})"
         return replace(made, text=text, level=ATOM, writes=_unsure(made.writes), tasks=(), parts=())
 
@@ -366,6 +433,23 @@ class Draft(Pen):
         self.seals.add(text)
         # A type checker can't know that a function makes the same graph twice.
         return Expr(text, ATOM, writes, () if inner.taint else (text,), inner.taint, source, target, lambdas=bool(row))
+
+    def _each(self, size: int, keys: Keys) -> Expr:
+        """A task that lists, and a graph for each element of its list."""
+        row = tuple(Column(name, self.type()) for name in {*self.some(sorted(keys), 0, 1), self.word()})
+        element = self.model("Element", row)
+        text = self.pick(("list[{}]", "list[{}]", "Sequence[{}]", "tuple[{}, ...]", "list[{} | None]", "set[{}]"))
+        listed = self.type() if self.commits("type") else FieldType(text.format(element), "[]")
+        over, into = self.word(), self.pick(sorted(keys)) if keys and self.commits("rewrite") else self.word()
+        lister = self.name("listed")
+        self.function(lister, [], self.model("Listed", (Column(over, listed),)), "")
+        inside = {**keys, **{column.name: Known(column.type) for column in row}}
+        inner = self.expression(size, inside, {}, first=False)
+        asked = self.word() if self.commits("missing") else over
+        fan = f'each({inner.text}, over="{asked}", into="{into}"{self.pick(("", "", ", limit=2"))})'
+        tasks = (lister,) if inner.taint else (lister, fan)
+        self.seals.add(fan)
+        return Expr(f"{lister} >> {fan}", SHIFT, {}, tasks, inner.taint, lambdas=False)
 
     def _declared(self, text: str, source: str, target: str, writes: Keys) -> Expr:
         name = self.name("half")

@@ -28,7 +28,8 @@ from pydantic import BaseModel, ConfigDict, Field, HttpUrl, PositiveInt, Private
 from returns.result import Result
 from typing_extensions import NotRequired, TypedDict
 
-from cloaca import Graph, Reduce, Retry, TaskContext, Workflow, task
+from cloaca import Graph, Reduce, Retry, TaskContext, TaskFailure, Workflow
+from cloaca import branch, each, sleep, subflow, task, wait_for
 """
 
 T = 'T = TypeVar("T")'

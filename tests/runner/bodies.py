@@ -21,7 +21,7 @@ from typing import Any
 from pydantic import BaseModel, PrivateAttr, field_validator
 from returns.result import Failure, Result, Success
 
-from cloaca import Retry, TaskContext, task
+from cloaca import Retry, TaskContext, TaskFailure, task
 
 FAST = Retry(attempts=3, delay=0.01)
 
@@ -266,3 +266,17 @@ def shadowed_by_another() -> object:
     copy.__annotations__ = plain.__annotations__
     copy.__module__, copy.__qualname__ = plain.__module__, "raises"
     return task(executor="process")(copy)
+
+
+# A handler in a child
+
+
+@task(executor="process")
+def stands_in(failure: TaskFailure, declined: Declined, place: Place) -> Seen:
+    assert isinstance(failure.error, Declined)
+    return Seen(pid=os.getpid(), word=f"{failure.task} {failure.attempt} {failure.error.reason} {declined.reason}")
+
+
+@task(executor="process")
+def told(place: Place, failure: TaskFailure) -> Seen:
+    return Seen(pid=os.getpid(), word=f"{failure.exception_type} {failure.error} {failure.at.tzinfo}")

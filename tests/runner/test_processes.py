@@ -460,3 +460,33 @@ async def test_a_run_of_another_process_fails_where_no_child_finds_its_task(
             [failure] = await the_failures(await runner.get(handle.id))
     assert failure.exception_type == "TaskNotImportable"
     assert "can't import only_here:plain" in failure.message
+
+
+# Handlers
+
+
+@asynchronous
+async def test_a_handler_in_a_child_gets_the_failure_and_its_error(database: Database, folder: str) -> None:
+    workflow = Workflow("rescuing", bodies.decides.rescue(bodies.stands_in))
+    async with database.runner(workflow) as runner:
+        outcome = await runner.run(workflow, Place(folder=folder, word="no"))
+        match outcome:
+            case Success(Seen(pid=pid, word="decides 1 no means no no means no")):
+                assert pid != os.getpid()
+            case other:
+                pytest.fail(f"{other}")
+
+
+@asynchronous
+async def test_a_handler_in_a_child_gets_an_exception_in_words(database: Database, folder: str) -> None:
+    @task
+    def broken(place: Place) -> Seen:
+        raise ConnectionError(place.word)
+
+    workflow = Workflow("rescuing", broken.rescue(bodies.told))
+    async with database.runner(workflow) as runner:
+        match await runner.run(workflow, Place(folder=folder, word="down")):
+            case Success(Seen(word="ConnectionError None UTC")):
+                pass
+            case other:
+                pytest.fail(f"{other}")

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 from returns.result import Failure, Success
 
-from cloaca import ContractError, Runner, Workflow, task
+from cloaca import ContractError, Runner, Workflow, each, task
 from cloaca.errors import StoreUnavailable
 from cloaca.interpreter import transactions
 from cloaca.ports import Batch, Receipt, Store, Transaction
@@ -403,6 +404,27 @@ async def test_a_run_goes_on_after_a_commit_whose_answer_was_lost(make: Make, mo
         assert await opened.run(shop, Order(amount=7)) == Success(Total(total=14))
         monkeypatch.undo()
         assert await ledger(store) == [("pay", 1), ("send", 1)]
+
+
+class Orders(BaseModel):
+    orders: list[Order]
+
+
+class All(BaseModel):
+    paid: list[Paid]
+
+
+@asynchronous
+async def test_inside_a_fan_out_each_element_commits_its_own(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.runner.ledgers import pay  # noqa: PLC0415 - for this test alone
+
+    workflow = Workflow("many", each(pay, over="orders", into="paid"), input=Orders, output=All)
+    store = make()
+    async with runner(store, workflows=[workflow]) as opened:
+        await make_tables(store)
+        outcome = await opened.run(workflow, Orders(orders=[Order(amount=amount) for amount in (1, 2, 3)]))
+        assert outcome == Success(All(paid=[Paid(paid=amount) for amount in (1, 2, 3)]))
+        assert len(await ledger(store)) == 3
 
 
 # What is refused

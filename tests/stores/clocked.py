@@ -69,6 +69,10 @@ class ClockedStore(PostgresStore):
         await self.set(at)
         return await super().acquire(session, wanted, at)
 
+    async def wake(self, at: float, limit: int) -> int:
+        await self.set(at)
+        return await super().wake(at, limit)
+
 
 async def drop(url: str, *schemas: str) -> None:
     """Remove schemas and all that is in them."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from cloaca.errors import LeaseLost, StoreError
-from cloaca.ports import Batch, QueueRow, SlotRow, Store
+from cloaca.ports import Batch, QueueRow, SlotRow, Store, WaitRow
 from cloaca.stores.memory import MemoryStore
 from cloaca.stores.sql.sqlite import SqliteStore
 from tests.stores.clocked import ClockedStore, drop, new_schema
@@ -97,6 +97,12 @@ class Stores(RuleBasedStateMachine):
         absolved=st.lists(RUNS, max_size=2),
         heard=st.lists(RUNS, max_size=3),
         released=st.lists(RUNS, max_size=2, unique=True),
+        waits=st.lists(st.tuples(RUNS, NAMES, st.none() | TIMES), max_size=2, unique_by=lambda wait: wait[:2]),
+        taken=st.lists(st.tuples(RUNS, st.integers(1, 4), NAMES), max_size=2, unique_by=lambda taken: taken[1]),
+        children=st.lists(st.tuples(RUNS, RUNS, st.booleans()), max_size=2),
+        roused=st.lists(RUNS, max_size=2),
+        forsaken=st.lists(RUNS, max_size=2, unique=True),
+        parked=st.lists(st.tuples(RUNS, st.none() | TIMES), max_size=2, unique_by=lambda parked: parked[0]),
         freed=st.lists(TICKETS, max_size=3),
     )
     def transact(self, session: int, replay: bool, renew_until: float | None, **rows: Any) -> None:
@@ -110,6 +116,13 @@ class Stores(RuleBasedStateMachine):
         batch.settled = rows["settled"]
         batch.notes = [note(run, at=at) for run, at in rows["notes"]]
         batch.ends = [end(run, status) for run, status in rows["ends"]]
+        batch.waits = [WaitRow(run, name, AT, until) for run, name, until in rows["waits"]]
+        batch.children = [
+            new_run(id, parent=parent, parent_task="a", key=f"child {parent}", owner=session if owned else None)
+            for id, parent, owned in rows["children"]
+        ]
+        batch.taken, batch.roused = rows["taken"], rows["roused"]
+        batch.forsaken, batch.parked = rows["forsaken"], rows["parked"]
         self.both(lambda store: store.transact(batch))
 
     @rule(session=SESSIONS, workflows=st.sets(WORKFLOWS), limit=st.integers(0, 3), at=TIMES, suspects=st.booleans())
@@ -174,6 +187,18 @@ class Stores(RuleBasedStateMachine):
     def fork(self, id: int, origin: int, tasks: set[str], at: float) -> None:
         run = new_run(id, created_at=at)
         self.both(lambda store: store.fork(PLAN, run, origin=origin, tasks=sorted(tasks), detail="from"))
+
+    @rule(run=RUNS, name=NAMES, at=TIMES, nodes=st.sets(NAMES))
+    def send(self, run: int, name: str, at: float, nodes: set[str]) -> None:
+        self.both(lambda store: store.send(run, name, "{}", at, nodes=sorted(nodes)))
+
+    @rule(session=SESSIONS, runs=st.sets(RUNS))
+    def hear(self, session: int, runs: set[int]) -> None:
+        self.both(lambda store: store.hear(session, sorted(runs)))
+
+    @rule(at=TIMES, limit=st.integers(0, 2))
+    def wake(self, at: float, limit: int) -> None:
+        self.both(lambda store: store.wake(at, limit))
 
     @rule(session=SESSIONS, run=RUNS)
     def block(self, session: int, run: int) -> None:

@@ -47,7 +47,7 @@ def mypy(
     options = ("--config-file", str(config), "--cache-dir", str(cache), "--show-column-numbers")
     # From the folder itself: what mypy said last time is in the cache with the path that it was said of.
     command = [sys.executable, "-m", "mypy", *options, *(f"{name}.py" for name in names)]
-    environment = {**os.environ, "PYTHONPATH": str(packages)} if packages else None
+    environment = {**os.environ, "PYTHONPATH": f"{packages}{os.pathsep}{ROOT}"} if packages else None
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode in (0, 1), done.stdout + done.stderr
     said: dict[str, list[str]] = {name: [] for name in names}

@@ -23,6 +23,7 @@ RETRY = (
 )
 OF_TASKS = "run_id = ? AND name IN (SELECT value FROM json_each(?))"
 FORGET_TASKS = f"DELETE FROM cloaca_task WHERE {OF_TASKS}"
+FORGET_WAITS = f"DELETE FROM cloaca_wait WHERE {OF_TASKS}"
 COUNT_TASKS = f"SELECT count(*) FROM cloaca_task WHERE {OF_TASKS} AND status = 'succeeded'"
 _COPIED = ", ".join(name for name in columns(TaskRow)[1:] if name != "session")
 COPY_TASKS = (
@@ -60,6 +61,7 @@ def retry(
     if not driver.execute(RETRY, (earlier, seen.id, seen.status, seen.finished_at)).rowcount:
         return False
     driver.execute(FORGET_TASKS, (seen.id, json.dumps(list(anew))))
+    driver.execute(FORGET_WAITS, (seen.id, json.dumps(list(anew))))
     _note(driver, NoteRow(seen.id, at, "run_retried", None, detail))
     return True
 

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from cloaca.ports import GIVEN_UP, History
+from cloaca.stores.sql import arrivals
 from cloaca.stores.sql.queries import FINAL, histories, waiting
 from cloaca.stores.sql.releases import release
 from cloaca.stores.sql.statements import HIDE_ATTEMPTS, fence
@@ -19,7 +20,8 @@ SHOW_LIFE = "UPDATE cloaca_session SET lock_file = ? WHERE id = ?"
 CLOSE_SESSION = "DELETE FROM cloaca_session WHERE id = ?"
 FREE_SLOTS = "DELETE FROM cloaca_slot WHERE session = ?"
 CLAIM = (
-    "UPDATE cloaca_run SET status = 'running', owner = ?, started_at = coalesce(started_at, ?) "
+    "UPDATE cloaca_run SET status = 'running', owner = ?, started_at = coalesce(started_at, ?), roused = 0, "
+    "wake_at = NULL "
     "WHERE id IN (SELECT value FROM json_each(?))"
 )
 STATUS = (
@@ -27,9 +29,10 @@ STATUS = (
     "NULL), coalesce(json_extract(closing, '$.status'), 'cancelled') FROM cloaca_run WHERE id = ?"
 )
 STOP = (
-    "UPDATE cloaca_run SET status = ?, finished_at = ?, reason = ?, cancel_requested = 0, closing = NULL WHERE id = ?"
+    "UPDATE cloaca_run SET status = ?, finished_at = ?, reason = ?, cancel_requested = 0, closing = NULL, "
+    "wake_at = NULL WHERE id = ?"
 )
-MARK = "UPDATE cloaca_run SET status = 'pending', reason = NULL, cancel_requested = 1 WHERE id = ?"
+MARK = "UPDATE cloaca_run SET status = 'pending', reason = NULL, cancel_requested = 1, wake_at = NULL WHERE id = ?"
 ASK_TO_STOP = "UPDATE cloaca_run SET cancel_requested = 1 WHERE id = ?"
 BLOCK = "UPDATE cloaca_run SET status = 'blocked', owner = NULL, pausing = NULL, reason = ? WHERE id = ? AND owner = ?"
 UNBLOCK = (
@@ -87,11 +90,13 @@ def cancel(driver: sqlite3.Connection, run: int, at: float) -> str | None:
     status, owner, epilogue, closing, stuck, outcome = found
     if stuck:
         driver.execute(STOP, (outcome, at, GIVEN_UP, run))
+        arrivals.stopped(driver, run, at)
         return str(outcome)
     if closing:
         return str(status)
     if owner is None and not epilogue:
         driver.execute(STOP, ("cancelled", at, None, run))
+        arrivals.stopped(driver, run, at)
         return "cancelled"
     driver.execute(MARK if owner is None else ASK_TO_STOP, (run,))
     return "pending" if owner is None else str(status)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from cloaca.errors import StoreUnavailable
 from cloaca.ports import (
+    Arrivals,
     Batch,
     Cached,
     Granted,
@@ -28,6 +29,7 @@ from cloaca.ports import (
     Transaction,
 )
 from cloaca.stores.sql import (
+    postgres_arrivals,
     postgres_batches,
     postgres_caching,
     postgres_controls,
@@ -164,7 +166,8 @@ class PostgresStore:
         return await self._ask(lambda link: postgres_slots.acquire(link, session, wanted))
 
     async def cancel(self, run: int, at: float) -> str | None:
-        return await self._ask(lambda link: postgres_ownership.cancel(link, run, at))
+        # Whoever ends a child run locks it before its parent, and so may be in the way: the same call works then.
+        return await self._again(lambda link: postgres_ownership.cancel(link, run, at))
 
     async def pause(self, run: int, at: float) -> RunRow | None:
         return await self._ask(lambda link: postgres_controls.pause(link, run, at))
@@ -181,6 +184,15 @@ class PostgresStore:
         return await self._ask(
             lambda link: postgres_controls.fork(link, plan, run, origin=origin, tasks=tasks, detail=detail)
         )
+
+    async def send(self, run: int, name: str, payload: str, at: float, *, nodes: Sequence[str]) -> bool | None:
+        return await self._ask(lambda link: postgres_arrivals.send(link, run, name, payload, at, nodes=nodes))
+
+    async def hear(self, session: int, runs: Sequence[int]) -> list[Arrivals]:
+        return await self._ask(lambda link: postgres_queries.hear(link, session, runs))
+
+    async def wake(self, at: float, limit: int) -> int:
+        return await self._ask(lambda link: postgres_arrivals.wake(link, limit))
 
     async def unblock(self, plans: Sequence[str]) -> int:
         return await self._ask(lambda link: postgres_ownership.unblock(link, plans))
@@ -220,6 +232,10 @@ class PostgresStore:
 
     async def _ask(self, work: Callable[[Link], Awaitable[T]]) -> T:
         return await self._use(self._requests, work)
+
+    async def _again(self, work: Callable[[Link], Awaitable[T]]) -> T:
+        """Ask for something that may be asked for twice."""
+        return await self._read(work)
 
     async def _read(self, work: Callable[[Link], Awaitable[T]]) -> T:
         """Ask for something that changes nothing: so a connection that was lost meanwhile is no reason to fail."""

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import asyncpg
 
-from cloaca.ports import Batch, EndRow, Receipt
+from cloaca.ports import Batch, EndRow, NewRun, Receipt, Submitted
+from cloaca.stores.sql import postgres_arrivals
 from cloaca.stores.sql.postgres_caching import KEEP, distinct
 from cloaca.stores.sql.postgres_links import Link, transaction
 from cloaca.stores.sql.postgres_starts import (
@@ -74,6 +75,16 @@ ATTEMPTS = (
     "WHERE a.run_id IN (SELECT id FROM own) ON CONFLICT (run_id, name) DO UPDATE SET attempt = excluded.attempt, "
     "session = excluded.session, started_at = excluded.started_at, beat_at = excluded.beat_at)"
 )
+WAITS = (
+    "waits AS (INSERT INTO {schema}.cloaca_wait (run_id, name, began_at, until) SELECT w.* FROM unnest(?::int8[], "
+    "?::text[], ?::float8[], ?::float8[]) AS w(run_id) WHERE w.run_id IN (SELECT id FROM own) "
+    "ON CONFLICT (run_id, name) DO UPDATE SET began_at = excluded.began_at, until = excluded.until)"
+)
+TAKEN = (
+    "taken AS (UPDATE {schema}.cloaca_signal AS signal SET taken_by = t.name FROM unnest(?::int8[], ?::int8[], "
+    "?::text[]) AS t(run_id, id, name) WHERE signal.id = t.id AND signal.run_id = t.run_id "
+    "AND signal.taken_by IS NULL AND t.run_id IN (SELECT id FROM own))"
+)
 SETTLED = (
     "settled AS (DELETE FROM {schema}.cloaca_attempt AS a USING s, unnest(?::int8[], ?::text[]) AS d(run_id, name) "
     "WHERE a.run_id = d.run_id AND a.name = d.name AND a.session = s.id)"
@@ -99,7 +110,7 @@ CLOSINGS = (
 )
 ENDS = (
     "ends AS (UPDATE {schema}.cloaca_run AS run SET status = e.status, finished_at = e.at, reason = e.reason, "
-    "owner = NULL, cancel_requested = false, pausing = NULL, closing = NULL "
+    "owner = NULL, cancel_requested = false, pausing = NULL, closing = NULL, roused = false, wake_at = NULL "
     "FROM unnest(?::int8[], ?::text[], ?::float8[], ?::text[]) "
     "AS e(run_id, status, at, reason) WHERE run.id = e.run_id AND e.run_id IN (SELECT id FROM own) RETURNING run.id), "
     "hidden AS (DELETE FROM {schema}.cloaca_attempt AS a USING ends WHERE a.run_id = ends.id)"
@@ -139,7 +150,8 @@ RELEASE = (
     "(?::float8, 2, 'run_paused', '', r.status = 'paused')) AS n(at, place, kind, detail, holds) "
     "WHERE n.holds AND NOT EXISTS (SELECT 1 FROM {schema}.cloaca_note AS o WHERE o.run_id = r.id AND o.at = n.at "
     "AND o.kind = n.kind AND o.task IS NULL AND o.detail = n.detail) ORDER BY r.id, n.place) "
-    "SELECT count(*) FROM released WHERE status = 'pending'"
+    "SELECT count(*) FILTER (WHERE status = 'pending'), "
+    "string_agg(id::text, ' ') FILTER (WHERE status = 'cancelled') FROM released"
 )
 RELEASE_BUT, RELEASE_ONLY = (RELEASE.replace("{which}", which) for which in ("<> ALL", "= ANY"))
 
@@ -157,7 +169,8 @@ async def write(link: Link, batch: Batch, told: str | None = None) -> Receipt:
     With it, ``told`` is announced.
     """
     special = batch.replay or batch.absolved or batch.held is not None or batch.heard or batch.released
-    if not (special or _is_about_itself(batch)):
+    family = batch.children or batch.roused or batch.forsaken or batch.parked
+    if not (special or family or _is_about_itself(batch)):
         if told is None and _has_tasks_alone(batch):
             written = {row[0] for row in await link.ask(TASKS_ALONE, *columns(batch.tasks), batch.session)}
             if written:
@@ -183,7 +196,9 @@ async def write_inside(link: Link, batch: Batch, told: str | None = None) -> Rec
     if not await link.ask(LOCK_SESSION, batch.session):
         lost(batch.session)
     await link.ask(LOCK_RUNS, list(batch.touched()), batch.session)
-    return await _at_once(link, batch, told)
+    receipt = await _at_once(link, batch, told)
+    await postgres_arrivals.write(link, batch, receipt.disowned)
+    return receipt
 
 
 def _is_about_itself(batch: Batch) -> bool:
@@ -236,11 +251,23 @@ async def _one_by_one(link: Link, batch: Batch) -> Receipt:
         answers.append(Piece(NOTIFY, [link.names.channel, ""]))
     [_, *found] = await _send(link, batch, pieces, answers)
     foreign = ids(found[0]) if touched else frozenset()
+    submitted += [await _insert_child(link, child, foreign) for child in batch.children]
+    await postgres_arrivals.write(link, batch, foreign)
     if batch.heard:
         await link.ask(HEAR, batch.heard, batch.session)
-    if batch.released:
-        await release(link, [batch.session], batch.at, crash=0, only=batch.released)
+    given = [*await postgres_arrivals.park(link, batch), *batch.released]
+    if given:
+        await release(link, [batch.session], batch.at, crash=0, only=given)
     return Receipt(submitted, foreign - await _ended_already(link, batch, foreign))
+
+
+async def _insert_child(link: Link, child: NewRun, foreign: frozenset[int]) -> Submitted:
+    if child.parent in foreign:
+        return Submitted(child.id, created=False, agrees=False)
+    made = await insert_run(link, child)
+    if made.created and child.owner is None:
+        await link.ask(WAKE, link.names.channel)
+    return made
 
 
 async def _send(link: Link, batch: Batch, pieces: Sequence[Piece], answers: Sequence[Piece]) -> Sequence[str | None]:
@@ -275,6 +302,8 @@ def _rows(batch: Batch, touched: list[int]) -> list[Piece]:
         (TASKS, batch.tasks),
         (FAILURES, batch.failures),
         (ATTEMPTS, _still_shown(batch, ends)),
+        (WAITS, list({(row.run, row.name): row for row in batch.waits}.values())),
+        (TAKEN, batch.taken),
         (SETTLED, batch.settled),
         (FREED, [(ticket,) for ticket in batch.freed]),
         (NOTES, list(dict.fromkeys(batch.notes))),
@@ -313,7 +342,9 @@ async def release(
     Return how many wait.
     """
     statement, runs = (RELEASE_BUT, but) if only is None else (RELEASE_ONLY, only)
-    [(count,)] = await link.ask(statement, crash, at, sessions, runs, at, crash, at)
+    [(count, stopped)] = await link.ask(statement, crash, at, sessions, runs, at, crash, at)
+    if stopped:
+        await postgres_arrivals.stopped(link, sorted(ids(stopped)), at)
     if count:
         await link.ask(WAKE, link.names.channel)
     return int(count)

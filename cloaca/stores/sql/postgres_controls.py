@@ -27,6 +27,7 @@ RETRY = (
     "WHERE id = ? AND status = ? AND finished_at IS NOT DISTINCT FROM ?::float8 RETURNING id"
 )
 FORGET_TASKS = "DELETE FROM {schema}.cloaca_task WHERE run_id = ? AND name = ANY(?::text[])"
+FORGET_WAITS = "DELETE FROM {schema}.cloaca_wait WHERE run_id = ? AND name = ANY(?::text[])"
 COPIED = ", ".join(name for name in names(TaskRow)[1:] if name != "session")
 COPY_TASKS = (
     f"INSERT INTO {{schema}}.cloaca_task (run_id, session, {COPIED}) SELECT ?, 0, {COPIED} FROM {{schema}}.cloaca_task "
@@ -76,6 +77,7 @@ async def retry(link: Link, seen: RunRow, at: float, *, anew: Sequence[str], ear
         if not await link.ask(RETRY, earlier, seen.id, seen.status, seen.finished_at):
             return False
         await link.ask(FORGET_TASKS, seen.id, list(anew))
+        await link.ask(FORGET_WAITS, seen.id, list(anew))
         await _note(link, NoteRow(seen.id, at, "run_retried", None, detail))
         await link.ask(WAKE, link.names.channel)
         return True

@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cloaca.ports import GIVEN_UP, History, Poll, RunRow
+from cloaca.stores.sql.postgres_arrivals import stopped
 from cloaca.stores.sql.postgres_batches import release
 from cloaca.stores.sql.postgres_links import Link, transaction
 from cloaca.stores.sql.postgres_news import ABOUT
 from cloaca.stores.sql.postgres_queries import RUN_COLUMNS, histories
 from cloaca.stores.sql.postgres_starts import ids
+from cloaca.stores.sql.queries import FINAL
 from cloaca.stores.sql.statements import lost
-from cloaca.stores.sql.tables import QUEUED, SUSPECT
+from cloaca.stores.sql.tables import PARKED, QUEUED, SUSPECT
 
 OPEN_SESSION = (
     "INSERT INTO {schema}.cloaca_session (name, started_at, expires_at) VALUES (?, ?, {now} + ?) RETURNING id"
@@ -49,7 +51,8 @@ def _claim(condition: str) -> str:
         f"found AS MATERIALIZED (SELECT waiting.id FROM {found} WHERE EXISTS (SELECT 1 FROM s) "
         "ORDER BY waiting.priority DESC, waiting.id LIMIT ?), "
         "taken AS (UPDATE {schema}.cloaca_run AS run SET status = 'running', owner = s.id, "
-        "started_at = coalesce(run.started_at, ?::float8) FROM s, found WHERE run.id = found.id RETURNING run.*) "
+        "started_at = coalesce(run.started_at, ?::float8), roused = false, wake_at = NULL "
+        "FROM s, found WHERE run.id = found.id RETURNING run.*) "
         f"SELECT s.id AS session, {', '.join('taken.' + name for name in RUN_COLUMNS.split(', '))} "
         "FROM s LEFT JOIN taken ON true ORDER BY taken.priority DESC, taken.id"
     )
@@ -62,7 +65,9 @@ FOUND = (
     f"EXISTS (SELECT 1 FROM {_waiting(SUSPECT, 'LIMIT 1')}), "
     "(SELECT min(expires_at) - {now} FROM {schema}.cloaca_session WHERE id <> ?), "
     "(SELECT string_agg(id::text, ' ') FROM {schema}.cloaca_run WHERE owner = ? AND cancel_requested), "
-    "(SELECT string_agg(id::text, ' ') FROM {schema}.cloaca_run WHERE owner = ? AND pausing IS NOT NULL)"
+    "(SELECT string_agg(id::text, ' ') FROM {schema}.cloaca_run WHERE owner = ? AND pausing IS NOT NULL), "
+    "(SELECT string_agg(id::text, ' ') FROM {schema}.cloaca_run WHERE owner = ? AND roused), "
+    f"EXISTS (SELECT 1 FROM {{schema}}.cloaca_run WHERE {PARKED} AND wake_at <= {{now}})"
 )
 POLL = f"SELECT {FOUND}"
 RENEWING_POLL = f"UPDATE {{schema}}.cloaca_session SET expires_at = {{now}} + ? WHERE id = ? RETURNING {FOUND}"
@@ -75,6 +80,7 @@ CANCEL = (
     "status = CASE WHEN f.stuck THEN f.outcome WHEN f.free THEN 'cancelled' WHEN f.owner IS NULL THEN 'pending' "
     "ELSE run.status END, finished_at = CASE WHEN f.stuck OR f.free THEN ?::float8 ELSE run.finished_at END, "
     "reason = CASE WHEN f.stuck THEN ? WHEN f.owner IS NULL THEN NULL ELSE run.reason END, "
+    "wake_at = CASE WHEN f.owner IS NULL THEN NULL ELSE run.wake_at END, "
     "cancel_requested = NOT (f.stuck OR f.free), closing = CASE WHEN f.stuck THEN NULL ELSE run.closing END "
     "FROM found AS f WHERE run.id = f.id RETURNING run.status, run.cancel_requested) "
     "SELECT status, (SELECT count(pg_notify(?, CASE WHEN cancel_requested THEN '' ELSE ?::text END)) FROM stopped) "
@@ -136,22 +142,26 @@ async def claim(
 async def poll(link: Link, session: int, workflows: Sequence[str], lease_s: float | None) -> Poll:
     """Look for work; renew the lease of the session for so many seconds if asked. Raises LeaseLost."""
     wanted = list(workflows)
-    values = (wanted, wanted, session, session, session)
+    values = (wanted, wanted, session, session, session, session)
     if lease_s is None:
         rows = await link.ask(POLL, *values)
     else:
         rows = await link.ask(RENEWING_POLL, lease_s, session, *values)
     if not rows:
         lost(session)
-    [(claimable, waits, lapse_s, cancelling, pausing)] = rows
+    [(claimable, waits, lapse_s, cancelling, pausing, roused, due)] = rows
     expired = lapse_s is not None and lapse_s < 0
-    return Poll(claimable, waits, expired, sorted(ids(cancelling)), ids(pausing), lapse_s)
+    return Poll(claimable, waits, expired, sorted(ids(cancelling)), ids(pausing), ids(roused), due, lapse_s)
 
 
 async def cancel(link: Link, run: int, at: float) -> str | None:
     """Cancel a run that nobody drives, ask the driver of one that is driven; return its status, None if unknown."""
-    asked = await link.ask(CANCEL, run, at, GIVEN_UP, link.names.channel, f"{ABOUT} {run}")
-    found = asked or await link.ask(STATUS, run)
+    async with transaction(link):
+        if found := await link.ask(CANCEL, run, at, GIVEN_UP, link.names.channel, f"{ABOUT} {run}"):
+            if found[0]["status"] in FINAL:
+                await stopped(link, [run], at)
+        else:
+            found = await link.ask(STATUS, run)
     return str(found[0]["status"]) if found else None
 
 

@@ -25,6 +25,7 @@ WANTED = "(SELECT ids FROM gone)::int8[]"  # an array of unknown length: always 
 DELETE = (
     "WITH gone AS MATERIALIZED (SELECT ?::int8[] AS ids), "
     + ", ".join(f"of_{table} AS (DELETE FROM {{schema}}.{table} WHERE run_id = ANY({WANTED}))" for table in OF_RUNS)
+    + f", orphans AS (UPDATE {{schema}}.cloaca_run SET parent = NULL WHERE parent = ANY({WANTED}))"
     + f" DELETE FROM {{schema}}.cloaca_run WHERE id = ANY({WANTED})"
 )
 UNUSED = "NOT EXISTS (SELECT 1 FROM {schema}.cloaca_run AS run WHERE run.plan = p.digest)"

@@ -6,13 +6,26 @@ Names are put in order by their code points, as on SQLite and in Python. It know
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from cloaca.ports import AttemptRow, FailureRow, History, NoteRow, PlanRow, RunRow, TaskRow
+from cloaca.ports import (
+    Arrivals,
+    AttemptRow,
+    FailureRow,
+    History,
+    NoteRow,
+    PlanRow,
+    RunRow,
+    SignalRow,
+    TaskRow,
+    WaitRow,
+)
+from cloaca.stores.sql.arrivals import gathered
 from cloaca.stores.sql.postgres_links import Link, transaction
+from cloaca.stores.sql.queries import by_parent
 from cloaca.stores.sql.statements import columns
 
-T = TypeVar("T", TaskRow, FailureRow, AttemptRow, NoteRow)
+T = TypeVar("T", TaskRow, FailureRow, AttemptRow, NoteRow, WaitRow, SignalRow)
 
 RUN_COLUMNS = ", ".join(columns(RunRow))
 RUN = f"SELECT {RUN_COLUMNS} FROM {{schema}}.cloaca_run WHERE id = ?"
@@ -28,19 +41,33 @@ TASKS = _of_runs("cloaca_task", TaskRow, 'finished_at, name COLLATE "C"')
 FAILURES = _of_runs("cloaca_failure", FailureRow, "id")
 ATTEMPTS = _of_runs("cloaca_attempt", AttemptRow, 'name COLLATE "C"')
 NOTES = _of_runs("cloaca_note", NoteRow, "id")
+WAITS = _of_runs("cloaca_wait", WaitRow, 'began_at, name COLLATE "C"')
+SIGNALS = _of_runs("cloaca_signal", SignalRow, "id")
+CHILDREN = f"SELECT {RUN_COLUMNS} FROM {{schema}}.cloaca_run WHERE parent = ANY(?::int8[]) ORDER BY id"
+# The row is locked, so that whatever comes after this is heard of the next time.
+HEAR = "UPDATE {schema}.cloaca_run SET roused = false WHERE id = ANY(?::int8[]) AND owner = ? RETURNING id"
 
 
 async def histories(link: Link, runs: Sequence[RunRow]) -> list[History]:
-    """Return all that is stored about ``runs``: four statements, however many runs."""
+    """Return all that is stored about ``runs``: seven statements, however many runs."""
     wanted = [run.id for run in runs]
     tasks = _grouped(map(TaskRow._make, await link.ask(TASKS, wanted)))
     failures = _grouped(map(FailureRow._make, await link.ask(FAILURES, wanted)))
     attempts = _grouped(map(AttemptRow._make, await link.ask(ATTEMPTS, wanted)))
     notes = _grouped(map(NoteRow._make, await link.ask(NOTES, wanted)))
-    return [
-        History(run, tasks.get(run.id, []), failures.get(run.id, []), attempts.get(run.id, []), notes.get(run.id, []))
-        for run in runs
-    ]
+    waits = _grouped(map(WaitRow._make, await link.ask(WAITS, wanted)))
+    signals = _grouped(map(SignalRow._make, await link.ask(SIGNALS, wanted)))
+    children = by_parent(map(RunRow._make, await link.ask(CHILDREN, wanted)))
+    groups: tuple[dict[int, Any], ...] = (tasks, failures, attempts, notes, waits, signals, children)
+    return [History(run, *(rows.get(run.id, []) for rows in groups)) for run in runs]
+
+
+async def hear(link: Link, session: int, runs: Sequence[int]) -> list[Arrivals]:
+    """Return what has come for those of ``runs`` that a session owns."""
+    async with transaction(link):
+        owned = sorted(row[0] for row in await link.ask(HEAR, list(runs), session))
+        signals = [SignalRow._make(row) for row in await link.ask(SIGNALS, owned)]
+        return gathered(owned, signals, map(RunRow._make, await link.ask(CHILDREN, owned)))
 
 
 async def history(link: Link, id: int) -> History | None:

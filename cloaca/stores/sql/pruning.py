@@ -16,7 +16,7 @@ MOST_ROWS = 10_000  # of a transaction, unless a single run has more: whoever co
 
 # Whatever table says whose run its rows are of, they go with the run.
 OF_RUNS = tuple(sorted(name for name, table in Table.metadata.tables.items() if "run_id" in table.c))
-ENDED = "finished_at < ? AND status IN ('succeeded', 'failed', 'cancelled')"
+ENDED = "finished_at < ? AND status IN ('succeeded', 'failed', 'cancelled') AND parent IS NULL"
 
 
 def rows_of_run(prefix: str = "") -> str:
@@ -31,6 +31,7 @@ OLDEST = (
 WANTED = "IN (SELECT value FROM json_each(?))"
 DELETE_ROWS = tuple(f"DELETE FROM {table} WHERE run_id {WANTED}" for table in OF_RUNS)
 DELETE_RUNS = f"DELETE FROM cloaca_run WHERE id {WANTED}"
+ORPHAN = f"UPDATE cloaca_run INDEXED BY cloaca_run_children SET parent = NULL WHERE parent {WANTED}"
 DELETE_PLANS = (
     "DELETE FROM cloaca_plan WHERE NOT EXISTS "
     "(SELECT 1 FROM cloaca_run INDEXED BY cloaca_run_by_plan WHERE plan = cloaca_plan.digest)"
@@ -44,7 +45,7 @@ def prune(driver: sqlite3.Connection, ended_before: float, limit: int) -> int:
         driver.execute(DELETE_PLANS)
         return 0
     wanted = (json.dumps(runs),)
-    for statement in (*DELETE_ROWS, DELETE_RUNS):
+    for statement in (*DELETE_ROWS, ORPHAN, DELETE_RUNS):
         driver.execute(statement, wanted)
     return len(runs)
 

@@ -13,11 +13,24 @@ from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Select, select
 
-from cloaca.ports import AttemptRow, FailureRow, History, NoteRow, PlanRow, Poll, RunRow, TaskRow
+from cloaca.ports import (
+    Arrivals,
+    AttemptRow,
+    FailureRow,
+    History,
+    NoteRow,
+    PlanRow,
+    Poll,
+    RunRow,
+    SignalRow,
+    TaskRow,
+    WaitRow,
+)
+from cloaca.stores.sql import arrivals
 from cloaca.stores.sql.statements import columns, lost
-from cloaca.stores.sql.tables import QUEUED, SUSPECT, Table
+from cloaca.stores.sql.tables import PARKED, QUEUED, SUSPECT, Table
 
-T = TypeVar("T", TaskRow, FailureRow, AttemptRow, NoteRow)
+T = TypeVar("T", TaskRow, FailureRow, AttemptRow, NoteRow, WaitRow, SignalRow)
 
 FINAL = ("succeeded", "failed", "cancelled")
 
@@ -35,6 +48,9 @@ TASKS = _of_runs("cloaca_task", TaskRow, "run_id", "finished_at, name")
 FAILURES = _of_runs("cloaca_failure", FailureRow, "run_id", "id")
 ATTEMPTS = _of_runs("cloaca_attempt", AttemptRow, "run_id", "name")
 NOTES = _of_runs("cloaca_note", NoteRow, "run_id", "id")
+WAITS = _of_runs("cloaca_wait", WaitRow, "run_id", "began_at, name")
+SIGNALS = _of_runs("cloaca_signal", SignalRow, "run_id", "id")
+CHILDREN = _of_runs("cloaca_run INDEXED BY cloaca_run_children", RunRow, "parent", "id")
 
 
 def _queue(index: str, condition: str) -> str:
@@ -63,7 +79,9 @@ FOUND = (
     "(SELECT json_group_array(id) FROM cloaca_run INDEXED BY cloaca_run_cancelling "
     "WHERE owner = ? AND cancel_requested), "
     "(SELECT json_group_array(id) FROM cloaca_run INDEXED BY cloaca_run_pausing "
-    "WHERE owner = ? AND pausing IS NOT NULL)"
+    "WHERE owner = ? AND pausing IS NOT NULL), "
+    "(SELECT json_group_array(id) FROM cloaca_run INDEXED BY cloaca_run_roused WHERE owner = ? AND roused), "
+    f"EXISTS (SELECT 1 FROM cloaca_run INDEXED BY cloaca_run_parked WHERE {PARKED} AND wake_at <= ?)"
 )
 LOOK = f"SELECT {FOUND}"
 RENEWING_LOOK = f"UPDATE cloaca_session SET expires_at = ? WHERE id = ? RETURNING {FOUND}"
@@ -84,19 +102,20 @@ def waiting(driver: sqlite3.Connection, workflows: Sequence[str], limit: int, *,
 
 
 def look(
-    driver: sqlite3.Connection, session: int, workflows: Sequence[str], renew_until: float | None
+    driver: sqlite3.Connection, session: int, workflows: Sequence[str], at: float, renew_until: float | None
 ) -> tuple[Poll, list[Lease]]:
     """Return what there is to do, by one statement, and every session; renew the lease if asked. Raises LeaseLost."""
     wanted = json.dumps(list(workflows))
-    values = (wanted, wanted, session, session)
+    values = (wanted, wanted, session, session, session, at)
     if renew_until is None:
         rows = driver.execute(LOOK, values).fetchall()
     else:  # a statement outside of transactions: a commit of its own, once all rows are fetched
         rows = driver.execute(RENEWING_LOOK, (renew_until, session, *values)).fetchall()
     if not rows:
         lost(session)
-    [(runs, suspects, leases, cancelling, pausing)] = rows
-    poll = Poll(bool(runs), bool(suspects), False, sorted(json.loads(cancelling)), frozenset(json.loads(pausing)))
+    [(runs, suspects, leases, cancelling, pausing, roused, due)] = rows
+    marked = (sorted(json.loads(cancelling)), frozenset(json.loads(pausing)), frozenset(json.loads(roused)))
+    poll = Poll(bool(runs), bool(suspects), False, *marked, due=bool(due))
     return poll, [Lease._make(lease) for lease in json.loads(leases)]
 
 
@@ -112,17 +131,26 @@ def leases(driver: sqlite3.Connection) -> list[Lease]:
 
 
 def histories(driver: sqlite3.Connection, runs: Sequence[int]) -> list[History]:
-    """Return all that is stored about ``runs``, by priority and id: five statements, however many runs."""
+    """Return all that is stored about ``runs``, by priority and id: eight statements, however many runs."""
     wanted = (json.dumps(list(runs)),)
     found = [_run_row(row) for row in driver.execute(RUNS, wanted)]
     tasks = _grouped(map(TaskRow._make, driver.execute(TASKS, wanted)))
     failures = _grouped(map(FailureRow._make, driver.execute(FAILURES, wanted)))
     attempts = _grouped(map(AttemptRow._make, driver.execute(ATTEMPTS, wanted)))
     notes = _grouped(map(NoteRow._make, driver.execute(NOTES, wanted)))
-    return [
-        History(run, tasks.get(run.id, []), failures.get(run.id, []), attempts.get(run.id, []), notes.get(run.id, []))
-        for run in found
-    ]
+    waits = _grouped(map(WaitRow._make, driver.execute(WAITS, wanted)))
+    signals = _grouped(map(SignalRow._make, driver.execute(SIGNALS, wanted)))
+    children = by_parent(map(_run_row, driver.execute(CHILDREN, wanted)))
+    groups: tuple[dict[int, Any], ...] = (tasks, failures, attempts, notes, waits, signals, children)
+    return [History(run, *(rows.get(run.id, []) for rows in groups)) for run in found]
+
+
+def hear(driver: sqlite3.Connection, session: int, runs: Sequence[int]) -> list[Arrivals]:
+    """Return what has come for those of ``runs`` that a session owns."""
+    owned = arrivals.owned(driver, session, runs)
+    wanted = (json.dumps(owned),)
+    signals = map(SignalRow._make, driver.execute(SIGNALS, wanted))
+    return arrivals.gathered(owned, signals, map(_run_row, driver.execute(CHILDREN, wanted)))
 
 
 def run(driver: sqlite3.Connection, id: int) -> RunRow | None:
@@ -157,7 +185,17 @@ def listing(*, workflow: str | None, status: str | None, before: int | None, lim
 
 def _run_row(row: tuple[Any, ...]) -> RunRow:
     found = RunRow._make(row)
-    return found._replace(cancel_requested=bool(found.cancel_requested), epilogue=bool(found.epilogue))
+    cancel_requested, roused, epilogue = map(bool, (found.cancel_requested, found.roused, found.epilogue))
+    return found._replace(cancel_requested=cancel_requested, roused=roused, epilogue=epilogue)
+
+
+def by_parent(children: Iterable[RunRow]) -> dict[int, list[RunRow]]:
+    """Return child runs by their parents."""
+    grouped: dict[int, list[RunRow]] = {}
+    for child in children:
+        if child.parent is not None:
+            grouped.setdefault(child.parent, []).append(child)
+    return grouped
 
 
 def _grouped(rows: Iterable[T]) -> dict[int, list[T]]:

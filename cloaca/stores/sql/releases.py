@@ -9,10 +9,15 @@ import json
 import sqlite3
 from collections.abc import Sequence
 
+from cloaca.stores.sql import arrivals
+
 # Runs that were asked to stop are cancelled when their worker lets go of them; those with an epilogue wait for another.
 STOP = (
     "UPDATE cloaca_run INDEXED BY cloaca_run_cancelling SET status = 'cancelled', owner = NULL, cancel_requested = 0, "
     "pausing = NULL, finished_at = ? WHERE owner = ? AND cancel_requested AND NOT epilogue"
+)
+STOPPING = (
+    "SELECT id FROM cloaca_run INDEXED BY cloaca_run_cancelling WHERE owner = ? AND cancel_requested AND NOT epilogue"
 )
 HIDE = "DELETE FROM cloaca_attempt WHERE session = ?"
 NOTE_CRASH = (
@@ -52,7 +57,10 @@ def release(
         runs, listed = json.dumps(list(but or ())), "NOT IN (SELECT value FROM json_each(?))"
     else:
         runs, listed = json.dumps(list(only)), "IN (SELECT value FROM json_each(?))"
-    driver.execute(f"{STOP} AND id {listed}", (at, session, runs))
+    if stopping := driver.execute(f"{STOPPING} AND id {listed}", (session, runs)).fetchall():
+        driver.execute(f"{STOP} AND id {listed}", (at, session, runs))
+        for (run,) in stopping:
+            arrivals.stopped(driver, run, at)
     driver.execute(f"{HIDE} AND run_id {listed}", (session, runs))
     if crash:
         driver.execute(f"{NOTE_CRASH} AND id {listed}", (at, f"the worker of session {session} died", session, runs))

@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 
 from cloaca.errors import InvalidDatabaseUrl, StoreUnavailable
 from cloaca.ports import (
+    Arrivals,
     Batch,
     Cached,
     Granted,
@@ -33,7 +34,18 @@ from cloaca.ports import (
     Submitted,
     Transaction,
 )
-from cloaca.stores.sql import caching, controls, log_index, ownership, pruning, queries, schema, slots, statements
+from cloaca.stores.sql import (
+    arrivals,
+    caching,
+    controls,
+    log_index,
+    ownership,
+    pruning,
+    queries,
+    schema,
+    slots,
+    statements,
+)
 from cloaca.stores.sql.connections import driver_of, engine_of, keep_log, opened, transaction
 from cloaca.stores.sql.failures import translated
 from cloaca.stores.sql.locks import LockFile
@@ -144,7 +156,7 @@ class SqliteStore:
         self, session: int, workflows: Sequence[str], at: float, *, renew_until: float | None = None
     ) -> Poll:
         def look(driver: sqlite3.Connection) -> Poll:
-            poll, leases = queries.look(driver, session, workflows, renew_until)
+            poll, leases = queries.look(driver, session, workflows, at, renew_until)
             self._peers = [lease for lease in leases if lease.session != session]
             lapse_s = min((lease.until - at for lease in self._peers), default=None)
             return replace(poll, expired=bool(self._dead(self._peers, at)), lapse_s=lapse_s)
@@ -184,6 +196,15 @@ class SqliteStore:
         return await self._write(
             lambda driver: controls.fork(driver, plan, run, origin=origin, tasks=tasks, detail=detail)
         )
+
+    async def send(self, run: int, name: str, payload: str, at: float, *, nodes: Sequence[str]) -> bool | None:
+        return await self._write(lambda driver: arrivals.send(driver, run, name, payload, at, nodes=nodes))
+
+    async def hear(self, session: int, runs: Sequence[int]) -> list[Arrivals]:
+        return await self._write(lambda driver: queries.hear(driver, session, runs))
+
+    async def wake(self, at: float, limit: int) -> int:
+        return await self._write(lambda driver: arrivals.wake(driver, at, limit))
 
     async def unblock(self, plans: Sequence[str]) -> int:
         return await self._write(lambda driver: ownership.unblock(driver, plans))

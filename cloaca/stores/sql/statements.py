@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from cloaca.errors import LeaseLost
 from cloaca.ports import AttemptRow, Batch, EndRow, FailureRow, NewRun, PlanRow, Receipt, Submitted, TaskRow
-from cloaca.stores.sql import caching
+from cloaca.stores.sql import arrivals, caching
 from cloaca.stores.sql.releases import release
 
 
@@ -60,7 +60,7 @@ INSERT_NOTE = (
 )
 END_RUN = (
     "UPDATE cloaca_run SET status = ?, finished_at = ?, reason = ?, owner = NULL, cancel_requested = 0, "
-    "pausing = NULL, closing = NULL WHERE id = ?"
+    "pausing = NULL, closing = NULL, roused = 0, wake_at = NULL WHERE id = ?"
 )
 CLOSE_RUN = (
     "UPDATE cloaca_run SET closing = ?, cancel_requested = 0, pausing = CASE WHEN ? = 'cancelled' THEN NULL "
@@ -78,6 +78,7 @@ def write(driver: sqlite3.Connection, batch: Batch) -> Receipt:
         driver.executemany(INSERT_PLAN, batch.plans)
     submitted = [insert_run(driver, run) for run in batch.runs]
     foreign = _not_owned(driver, batch)
+    submitted += [_insert_child(driver, child, foreign) for child in batch.children]
     again = REPLAYED if batch.replay else ""
     _insert(driver, INSERT_TASK + again, batch.tasks, foreign)
     _insert(driver, INSERT_FAILURE + again, batch.failures, foreign)
@@ -96,10 +97,12 @@ def write(driver: sqlite3.Connection, batch: Batch) -> Receipt:
         caching.keep(driver, [row for row in batch.cached if row.run not in foreign], batch.at)
     if batch.ends:
         _end(driver, [end for end in batch.ends if end.run not in foreign])
+    arrivals.write(driver, batch, foreign)
     if batch.heard:
         driver.executemany(HEAR, [(run, batch.session) for run in batch.heard])
-    if batch.released:
-        release(driver, batch.session, batch.at, only=batch.released)
+    given = [*arrivals.park(driver, batch), *batch.released]
+    if given:
+        release(driver, batch.session, batch.at, only=given)
     return Receipt(submitted, foreign - _ended_already(driver, batch, foreign))
 
 
@@ -131,6 +134,12 @@ def insert_run(driver: sqlite3.Connection, run: NewRun) -> Submitted:
     if driver.execute(SAME_RUN, (run.id, run.workflow, run.plan, run.input, run.key, run.created_at)).fetchone():
         return Submitted(run.id, created=True, agrees=True)
     return insert_run(driver, run._replace(id=run.id + 1))
+
+
+def _insert_child(driver: sqlite3.Connection, child: NewRun, foreign: Collection[int | None]) -> Submitted:
+    if child.parent in foreign:
+        return Submitted(child.id, created=False, agrees=False)
+    return insert_run(driver, child)
 
 
 def _not_owned(driver: sqlite3.Connection, batch: Batch) -> frozenset[int]:

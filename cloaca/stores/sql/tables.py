@@ -16,6 +16,7 @@ SCHEMA = 1  # the version of these tables; a database with a larger one was made
 
 # Who claims looks at one of these two queues. A partial index serves only queries that say the same in literals.
 QUEUED = f"status = 'pending' AND crashes < {SUSPECT_CRASHES}"
+PARKED = "status = 'running' AND owner IS NULL AND wake_at IS NOT NULL"
 SUSPECT = f"status = 'pending' AND crashes >= {SUSPECT_CRASHES}"
 
 
@@ -89,7 +90,10 @@ class Run(Table, table=True):
         Index("cloaca_run_by_status", "status", "id"),
         Index("cloaca_run_by_both", "workflow", "status", "id"),
         Index("cloaca_run_by_plan", "plan"),
-        _partial("cloaca_run_ended", "finished_at", "id", where="finished_at IS NOT NULL"),
+        _partial("cloaca_run_ended", "finished_at", "id", where="finished_at IS NOT NULL AND parent IS NULL"),
+        _partial("cloaca_run_roused", "owner", where="roused"),
+        _partial("cloaca_run_parked", "wake_at", "id", where=PARKED),
+        _partial("cloaca_run_children", "parent", "id", where="parent IS NOT NULL"),
         _partial("cloaca_run_key", "workflow", "key", where="key IS NOT NULL", unique=True),
     )
 
@@ -110,6 +114,10 @@ class Run(Table, table=True):
     pausing: str | None = None
     earlier: str | None = Field(default=None, sa_column=Column(Text))
     priority: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    parent: int | None = Field(default=None, sa_column=Column(BigInteger))
+    parent_task: str | None = None
+    roused: bool = Field(default=False, sa_column_kwargs={"server_default": "0"})
+    wake_at: float | None = None
     epilogue: bool = Field(default=False, sa_column_kwargs={"server_default": "0"})
     closing: str | None = Field(default=None, sa_column=Column(Text))
 
@@ -161,6 +169,31 @@ class Attempt(Table, table=True):
     session: int = Field(sa_column=_whole())
     started_at: float
     beat_at: float | None = None
+
+
+class Wait(Table, table=True):
+    """A node that waits: since when, and until when at the latest."""
+
+    __tablename__ = "cloaca_wait"
+
+    run_id: int = Field(sa_column=Column(BigInteger, primary_key=True))
+    name: str = Field(primary_key=True)
+    began_at: float
+    until: float | None = None
+
+
+class Signal(Table, table=True):
+    """A signal, kept until a node takes it; and who has."""
+
+    __tablename__ = "cloaca_signal"
+    __table_args__ = (Index("cloaca_signal_run", "run_id"),)
+
+    id: int | None = Field(default=None, sa_column=_whole(primary_key=True))
+    run_id: int = Field(sa_column=Column(BigInteger, nullable=False))
+    name: str
+    payload: str = Field(sa_column=Column(Text, nullable=False))
+    sent_at: float
+    taken_by: str | None = None
 
 
 class Cache(Table, table=True):

@@ -12,6 +12,7 @@ from tests.stores.conformance import (
     reading,
     starting,
     transacting,
+    waiting,
     writing,
 )
 from tests.stores.conformance.suite import CHECKS
@@ -26,5 +27,6 @@ __all__ = [
     "reading",
     "starting",
     "transacting",
+    "waiting",
     "writing",
 ]
