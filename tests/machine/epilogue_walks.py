@@ -31,7 +31,7 @@ from cloaca.machine.events import (
 from cloaca.machine.invariants import violated
 from cloaca.machine.states import NO_LEASE, RunState, enabled, evolve
 from cloaca.machine.statuses import RunStatus, TaskStatus
-from tests.machine.programs import Scope, _builder, _guarded, random_program, step
+from tests.machine.programs import Handler, Scope, _builder, _guarded, random_program, step
 
 AGAIN = Policy(3, "fixed", delay=0.0)
 
@@ -55,7 +55,9 @@ def _with_undos(random: Random, scope: Scope) -> Scope:
             items.append(item)
         else:
             undo = random.choice((None, NO_RETRY, NO_RETRY, AGAIN))
-            stand_in = item.handler and replace(item.handler, undo=random.choice((None, NO_RETRY)))
+            stand_in = item.handler or (Handler(f"h-{item.name}") if random.randrange(3) == 0 else None)
+            if stand_in is not None:
+                stand_in = replace(stand_in, undo=random.choice((None, NO_RETRY, NO_RETRY)))
             items.append(replace(item, undo=undo, handler=stand_in))
     return replace(scope, items=tuple(items))
 

@@ -90,7 +90,7 @@ MUTANTS = [
     Mutant("wait is never over", states._concluded, "del state.waits[node]", "pass"),
     Mutant("wait counted as in flight", states._concluded, "if node in state.waits", "if False"),
     Mutant("waits lost at adoption", _ADOPT, "state.lease = lease", "state.lease = lease; state.waits.clear()"),
-    Mutant("cancel leaves waits", _END, "state.waits.clear()", "pass"),
+    Mutant("cancel leaves waits", states._cancel, "state.waits.clear()", "pass"),
     Mutant("wait over in a pause", states.overdue, " or state.pausing", ""),
     Mutant("wait over early", states.overdue, "if until is not None and until <= at", "if until is not None"),
     Mutant(
