@@ -41,18 +41,22 @@ def callbacks_of(given: Mapping[str, Any]) -> tuple[Callback, ...]:
 
 
 def undo_of(site: Site, undo: Task, signature: Signature[Any] | None) -> Site:
-    """Return the site of what undoes a task. It runs only if the task has succeeded."""
+    """Return the site of what undoes a task. It runs only if the task has succeeded.
+
+    What a handler surely writes is what the task writes that it stands in for: it is behind both.
+    """
+    done = (site.id,) if site.rescues is None else (site.rescues, site.id)
     made = type(site)(
         id=site.scope + undo.name,
         kind="undo",
         task=site.scope + undo.name,
         scope=site.scope,
         place=(*site.place[:-1], undo.name),
-        preds=(site.id,),
+        preds=done,
         guards=site.guards,
         otherwise=site.otherwise,
-        awaited=(site.id,),
-        rule="none_failed" if site.rule == "none_failed" and site.rescues is None else "all_success",
+        awaited=done[:1],
+        rule="none_failed" if site.rule == "none_failed" else "all_success",
         node=undo,
         undoes=site.id,
     )
