@@ -51,7 +51,7 @@ from cloaca.machine.states import enabled
 from cloaca.machine.statuses import RunStatus, TaskStatus
 from cloaca.ports import AttemptRow, Batch, CacheRow, Codec, EndRow, FailureRow, History, NoteRow, TaskRow
 
-ROWS_OF_A_REPORT = 4  # a failure, a task, the run's end or its outcome, a note or what is cached
+ROWS_OF_A_REPORT = 5  # a failure, a task, the run's end or its outcome, who is told, a note or what is cached
 FATAL_CRASHES = 5  # of workers: then a run is not tried again, nor its epilogue after as many more
 ENDINGS = {RunSucceeded: "succeeded", RunFailed: "failed", RunCancelled: "cancelled"}
 DROPPED = "run_dropped"  # tells listeners that this process drives the run no more; users don't see it

@@ -78,11 +78,11 @@ def not_due(plan: Plan, state: RunState, node: PlanNode, row: RunRow) -> str | N
     return f"{undone.task} did not succeed"
 
 
-def idempotency_key(plan: Plan, state: RunState, run: int, node: int) -> str:
+def idempotency_key(plan: Plan, state: RunState, run: int, node: int, name: str) -> str:
     """Return what a node tells its peers: the same for each attempt, another once it was undone and is done again.
 
-    A peer that has seen a charge and its refund must not take the next charge for the first.
+    ``name`` is that of its rows. A peer that has seen a charge and its refund must not take the next charge for the
+    first.
     """
-    name = plan.nodes[node].task
     again = state.earlier.get(plan.undos.get(node, node if plan.nodes[node].kind in EPILOGUE else -1))
     return f"{run}:{name}:{again}" if again else f"{run}:{name}"

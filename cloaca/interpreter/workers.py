@@ -814,7 +814,7 @@ class Worker:
             run_id=run_id,
             task=name,
             attempt=number,
-            idempotency_key=idempotency_key(drive.plan, drive.state, drive.id, node),
+            idempotency_key=idempotency_key(drive.plan, drive.state, drive.id, node, name),
             logger=logging.LoggerAdapter(
                 logging.getLogger(f"cloaca.task.{shown}"), {"run": run_id, "task": name, "attempt": number}
             ),

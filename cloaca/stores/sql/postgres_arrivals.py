@@ -39,8 +39,11 @@ FORSAKE = (
 )
 PARENTS = "SELECT parent FROM {schema}.cloaca_run WHERE id = ANY(?::int8[]) AND parent IS NOT NULL"
 LOCK = "SELECT finished_at FROM {schema}.cloaca_run WHERE id = ? FOR UPDATE"
-ANSWERED = "SELECT count(*) FROM {schema}.cloaca_task WHERE run_id = ? AND name = ANY(?::text[])"
-UNTAKEN = "SELECT count(*) FROM {schema}.cloaca_signal WHERE run_id = ? AND name = ? AND taken_by IS NULL"
+# By one statement, which sees a signal that is just being taken on one side or on the other.
+PROVIDED = (
+    "SELECT (SELECT count(*) FROM {schema}.cloaca_task WHERE run_id = ? AND name = ANY(?::text[])) "
+    "+ (SELECT count(*) FROM {schema}.cloaca_signal WHERE run_id = ? AND name = ? AND taken_by IS NULL)"
+)
 KEEP = "INSERT INTO {schema}.cloaca_signal (run_id, name, payload, sent_at) VALUES (?, ?, ?, ?)"
 WAKE = (
     "WITH woken AS (UPDATE {schema}.cloaca_run SET status = 'pending' WHERE id IN (SELECT id FROM {schema}.cloaca_run "
@@ -92,9 +95,8 @@ async def send(link: Link, run: int, name: str, payload: str, at: float, *, node
         found = await link.ask(LOCK, run)
         if not found or found[0][0] is not None:
             return False if found else None
-        [(answered,)] = await link.ask(ANSWERED, run, list(nodes))
-        [(untaken,)] = await link.ask(UNTAKEN, run, name)
-        if answered + untaken >= len(set(nodes)):
+        [(provided,)] = await link.ask(PROVIDED, run, list(nodes), run, name)
+        if provided >= len(set(nodes)):
             return False
         await link.ask(KEEP, run, name, payload, at)
         await rouse(link, [run])
