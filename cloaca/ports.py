@@ -28,6 +28,9 @@ class RunRow(NamedTuple):
     says that something has come for a driven run from outside, a signal or a child run's end, of which its session may
     not know yet. A ``running`` run without an owner is parked: nobody need drive it before ``wake_at``, None for ever,
     or before something comes for it.
+
+    ``epilogue`` says that its plan has one: such a run is not cancelled but by a worker, which sees it through.
+    ``closing`` is how the run will end, from the moment on at which its epilogue began: a JSON object.
     """
 
     id: int
@@ -51,6 +54,11 @@ class RunRow(NamedTuple):
     parent_task: str | None = None
     roused: bool = False
     wake_at: float | None = None
+    epilogue: bool = False
+    closing: str | None = None
+
+
+TAKEN_OVER = 0  # the session of what another run has done
 
 
 class TaskRow(NamedTuple):
@@ -59,6 +67,7 @@ class TaskRow(NamedTuple):
     ``name`` is the node's name in the plan.
 
     ``status`` is ``succeeded`` or ``failed``; ``output`` its payload (a gate's decision: ``true`` or ``false``).
+    ``session`` is ``TAKEN_OVER`` for a row that a fork has copied.
     """
 
     run: int
@@ -134,7 +143,7 @@ class SignalRow(NamedTuple):
 class NewRun(NamedTuple):
     """A run to be stored. ``owner`` is the session that will drive it, None to leave it to whoever claims it.
 
-    ``parent`` is the run whose node ``parent_task`` starts it.
+    ``parent`` is the run whose node ``parent_task`` starts it. ``epilogue`` is as for ``RunRow``.
     """
 
     id: int
@@ -148,6 +157,37 @@ class NewRun(NamedTuple):
     priority: int = 0
     parent: int | None = None
     parent_task: str | None = None
+    epilogue: bool = False
+
+
+class ClosingRow(NamedTuple):
+    """The outcome of a run that has not ended yet: ``closing`` becomes the run's. It need not be cancelled any more.
+
+    Nor paused, if the outcome is that it was cancelled.
+    """
+
+    run: int
+    status: str
+    closing: str
+
+
+class CacheRow(NamedTuple):
+    """A result that other runs may reuse: the output of ``task``, as payload, under a key."""
+
+    run: int
+    key: str
+    output: str
+    task: str
+
+
+class Cached(NamedTuple):
+    """A result that was kept: by which run, for which task, and how many seconds ago."""
+
+    key: str
+    output: str
+    run: int
+    task: str
+    age_s: float
 
 
 class EndRow(NamedTuple):
@@ -225,6 +265,8 @@ class Batch:
     this batch and may have child runs: those that have not ended, and theirs, are cancelled, or asked to stop.
     ``parked`` are runs that only wait, each with its ``wake_at``: they have no owner from then on. One for which
     something has come meanwhile is given back as if it were ``released``.
+
+    ``cached`` are kept from ``at`` on, each in place of what its key had before.
     """
 
     session: int
@@ -241,6 +283,8 @@ class Batch:
     settled: list[tuple[int, str]] = field(default_factory=list)
     freed: list[int] = field(default_factory=list)
     notes: list[NoteRow] = field(default_factory=list)
+    closings: list[ClosingRow] = field(default_factory=list)
+    cached: list[CacheRow] = field(default_factory=list)
     ends: list[EndRow] = field(default_factory=list)
     heard: list[int] = field(default_factory=list)
     released: list[int] = field(default_factory=list)
@@ -254,7 +298,7 @@ class Batch:
     def touched(self) -> set[int]:
         """Return the runs that must still be this session's for their rows to count."""
         groups: tuple[Sequence[tuple[Any, ...]], ...] = (
-            self.tasks, self.failures, self.attempts, self.ends, self.waits, self.taken,
+            self.tasks, self.failures, self.attempts, self.closings, self.cached, self.ends, self.waits, self.taken,
         )  # fmt: skip
         parents = {child.parent for child in self.children if child.parent is not None}
         return parents.union(row[0] for rows in groups for row in rows)  # the first column is the run's id
@@ -406,8 +450,9 @@ class Store(Protocol):
     async def close_session(self, session: int, *, at: float) -> None:
         """Remove a session in order: its running runs are pending again, at once, without counting a crash.
 
-        Those that were asked to stop are cancelled instead, at ``at``, those that were asked to pause are paused, with
-        a note ``run_paused``. Its slots are free. A session that is gone already is no error.
+        Those that were asked to stop are cancelled instead, at ``at``, but for those with an epilogue, which wait for
+        whoever cancels them; those that were asked to pause are paused, with a note ``run_paused``. Its slots are
+        free. A session that is gone already is no error.
         """
         ...
 
@@ -437,7 +482,8 @@ class Store(Protocol):
         """Remove sessions whose lease has run out, or whose process is known to be dead, but not ``sparing``.
 
         Their running runs are pending again or paused, with one crash more and a note; those that were asked to stop
-        are cancelled instead, at ``at``. Their slots are free. Returns how many runs are pending again.
+        are cancelled instead, at ``at``, as by ``close_session``. Their slots are free. Returns how many runs are
+        pending again.
         """
         ...
 
@@ -469,7 +515,12 @@ class Store(Protocol):
         ...
 
     async def cancel(self, run: int, at: float) -> str | None:
-        """Cancel a run that nobody drives; mark one that a session drives. Return its status now, None if unknown."""
+        """Cancel a run that nobody drives; mark one that a session drives. Return its status now, None if unknown.
+
+        One with an epilogue is marked even if nobody drives it, and becomes pending: a worker cancels it. One whose
+        epilogue has begun stays as it is. But a blocked run of either kind is given up where it has been marked or its
+        epilogue has begun: it ends, with the outcome that it has, and with ``GIVEN_UP`` as its reason.
+        """
         ...
 
     async def pause(self, run: int, at: float) -> RunRow | None:
@@ -551,8 +602,17 @@ class Store(Protocol):
         """
         ...
 
+    async def cached(self, keys: Sequence[str], at: float) -> list[Cached]:
+        """Return what is kept under ``keys``, in any order. Its age is by the clock that said when it was kept."""
+        ...
+
+    async def prune_cache(self, kept_before: float, limit: int) -> int:
+        """Delete results that were kept before a time, the oldest first, at most ``limit``. Return how many."""
+        ...
+
 
 SUSPECT_CRASHES = 2
+GIVEN_UP = "it was cancelled while it was blocked: what had succeeded was not undone, its callbacks were not called"
 FOLLOWED_S = 60.0  # how long others say what they write about a run that somebody follows
 
 

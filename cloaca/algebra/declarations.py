@@ -51,6 +51,10 @@ class Hints(Models, Protocol):
         """Return whether a hint is ``TaskContext``, which is injected."""
         ...
 
+    def is_run_failure(self, hint: Any) -> bool:
+        """Return whether a hint is ``RunFailure``, which is injected into what runs because of one."""
+        ...
+
     def is_failure(self, hint: Any) -> bool:
         """Return whether a hint is ``TaskFailure``, which a handler is given."""
         ...
@@ -73,10 +77,10 @@ class Signature(Generic[M]):
     """The data side of a task: what it reads, what it writes, how it answers.
 
     ``output`` is None for a task that writes nothing; ``answers`` says whether the body returns a ``Result``, whose
-    error model is ``error``; ``context`` is the keyword-only parameter that takes the ``TaskContext``, if any, and
-    ``session`` the one that takes the database session of the completing transaction. ``failures`` are the places,
-    among all positional parameters, of those that take a ``TaskFailure``: these are not among the ``parameters``,
-    which are read from the context.
+    error model is ``error``; ``context`` is the keyword-only parameter that takes the ``TaskContext``, if any,
+    ``session`` the one that takes the database session of the completing transaction, ``run_failure`` the one that
+    takes the ``RunFailure``. ``failures`` are the places, among all positional parameters, of those that take a
+    ``TaskFailure``: these are not among the ``parameters``, which are read from the context.
     """
 
     parameters: tuple[Parameter[M], ...]
@@ -86,6 +90,7 @@ class Signature(Generic[M]):
     context: str | None = None
     is_async: bool = False
     session: str | None = None
+    run_failure: str | None = None
     failures: tuple[int, ...] = ()
 
 
@@ -122,6 +127,7 @@ class Reader(Generic[M]):
         """Return what a task reads and writes; what is wrong is among the violations and missing from the answer."""
         parameters: list[Parameter[M]] = []
         context: str | None = None
+        run_failure: str | None = None
         failures: list[int] = []
         places = count()
         sessions: list[str] = []
@@ -135,6 +141,8 @@ class Reader(Generic[M]):
                 parameters.extend(self.parameter(each))
             elif self.hints.is_context(each.hint):
                 context = each.name
+            elif self.hints.is_run_failure(each.hint):
+                run_failure = each.name
             elif self.is_session(each.hint):
                 self.fitting_session(each, is_async=is_async)
                 sessions.append(each.name)
@@ -151,7 +159,7 @@ class Reader(Generic[M]):
             self.refuse(sessions[1], f"{names} both ask for a session; an attempt has one transaction: keep one")
         session = next(iter(sessions), None)
         return Signature(
-            tuple(parameters), output, returned.answers, error, context, is_async, session, tuple(failures)
+            tuple(parameters), output, returned.answers, error, context, is_async, session, run_failure, tuple(failures)
         )
 
     def is_session(self, hint: Any) -> bool:

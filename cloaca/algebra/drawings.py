@@ -6,7 +6,7 @@ It knows names, order and conditions; how a picture is laid out is ``cloaca.draw
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cloaca.algebra.guards import Arm, Guard
@@ -55,16 +55,25 @@ class Drawable:
 
 
 def picture_of(
-    title: str, structure: Structure[Node[Any, Any, Any]], states: Mapping[str, str] | None = None
+    title: str,
+    structure: Structure[Node[Any, Any, Any]],
+    states: Mapping[str, str] | None = None,
+    callbacks: Iterable[tuple[tuple[str, ...], Node[Any, Any, Any]]] = (),
 ) -> Picture:
-    """Return the picture of a structure: a shape for each node, a frame for each condition over several nodes."""
-    from cloaca.drawing import Picture  # noqa: PLC0415
+    """Return the picture of a structure: a shape for each node, a frame for each condition over several nodes.
+
+    A compensation is a note at its task, each of ``callbacks`` a shape of its own, with its arguments' names as a note.
+    """
+    from cloaca.drawing import Picture, Shape  # noqa: PLC0415
 
     drawn = _Drawn(states or {})
     drawn.add(structure, "")
     return Picture(
         title=title,
-        shapes=tuple(drawn.shapes),
+        shapes=(
+            *drawn.shapes,
+            *(Shape(task.name, task.name, task.detail, "callback", ", ".join(names)) for names, task in callbacks),
+        ),
         arrows=frozenset(drawn.arrows),
         frames=tuple(sorted(drawn.frames, key=lambda frame: (-len(frame.members), frame.label, sorted(frame.members)))),
         states=drawn.states,
@@ -111,7 +120,8 @@ class _Drawn:
             return
         name, arrow = prefix + handler.name, (prefix + node.name, prefix + handler.name)
         if handler.name not in structure.nodes:
-            self.shapes.append(Shape(name, name, handler.detail))
+            undo = getattr(handler, "undo", None)
+            self.shapes.append(Shape(name, name, handler.detail, note=_note(handler.rule, handler.guards, undo)))
         self.arrows.add(arrow)
         self.dashed.add(arrow)
         self.labels[arrow] = "rescue"
@@ -120,7 +130,8 @@ class _Drawn:
         """Draw a node."""
         from cloaca.drawing import Frame, Shape  # noqa: PLC0415
 
-        name, note = prefix + node.name, _note(node.rule, node.guards)
+        name = prefix + node.name
+        note = _note(node.rule, node.guards, getattr(node, "undo", None))
         inside = node.shown_inside
         if inside is None:
             self.shapes.append(Shape(name, name, node.detail, node.kind, note))
@@ -160,6 +171,7 @@ def _alone(guard: Guard) -> bool:
     return len(guard.members) == 1
 
 
-def _note(rule: str, guards: tuple[Guard, ...]) -> str:
+def _note(rule: str, guards: tuple[Guard, ...], undo: Node[Any, Any, Any] | None) -> str:
     own = [f"when {name}" for guard in guards if (name := _asked(guard)) and _alone(guard)]
-    return ", ".join([*own, *([f"on {rule}"] if rule != "none_failed" else [])])
+    ruled = [f"on {rule}"] if rule != "none_failed" else []
+    return ", ".join([*own, *ruled, *([f"undone by {undo.name}"] if undo is not None else [])])

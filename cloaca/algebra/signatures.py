@@ -22,7 +22,7 @@ from returns.result import Result
 from cloaca.algebra.context import TaskContext
 from cloaca.algebra.declarations import MISSING, Declared, Reader, Returned, Signature
 from cloaca.algebra.models import RuntimeModels, model_name
-from cloaca.algebra.outcomes import TaskFailure
+from cloaca.algebra.outcomes import RunFailure, TaskFailure
 from cloaca.algebra.rows import ModelProblem
 from cloaca.errors import ContractError, Violation
 
@@ -112,7 +112,12 @@ def local_names(function: Callable[..., Any]) -> dict[str, Any]:
 
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 # What a linter likes to see imported for type checkers only.
-_KNOWN: Mapping[str, Any] = {"TaskContext": TaskContext, "TaskFailure": TaskFailure, "Result": Result}
+_KNOWN: Mapping[str, Any] = {
+    "TaskContext": TaskContext,
+    "TaskFailure": TaskFailure,
+    "RunFailure": RunFailure,
+    "Result": Result,
+}
 
 
 def _surroundings(function: Callable[..., Any]) -> dict[str, Any]:
@@ -151,6 +156,9 @@ class _Annotations(RuntimeModels):
 
     def is_context(self, hint: object) -> bool:
         return isinstance(hint, type) and issubclass(hint, TaskContext)
+
+    def is_run_failure(self, hint: object) -> bool:
+        return hint is RunFailure or typing.get_origin(hint) is RunFailure
 
     def is_failure(self, hint: object) -> bool:
         return hint is TaskFailure

@@ -17,6 +17,8 @@ from pydantic import BaseModel
 from returns.result import Result
 from typing_extensions import ParamSpec, TypeVar
 
+from cloaca.algebra.caching import CacheAge, cache_age_s, check_cacheable
+from cloaca.algebra.compensations import check_undo
 from cloaca.algebra.declarations import Renames, Signature, collisions, renamed
 from cloaca.algebra.graphs import Graph, Hidden, In, Node, Out
 from cloaca.algebra.handlers import unfit_handler
@@ -50,6 +52,7 @@ class TaskOptions(TypedDict, total=False):
     timeout: Seconds | None
     queue: str | None
     executor: Executor | None
+    cache: CacheAge | None
     tags: Sequence[str]
 
 
@@ -59,6 +62,7 @@ class Options:
 
     ``executor`` None leaves it to the function: a sync one runs on a thread, an async one on the event loop.
     ``queue`` names the ``Queue`` whose limits count, if any.
+    ``cache_s`` is how old a result may be, in seconds, that another run has left for the same input; None for none.
     """
 
     retry: Retry = NO_RETRY
@@ -66,12 +70,13 @@ class Options:
     tags: tuple[str, ...] = ()
     executor: Executor | None = None
     queue: str | None = None
+    cache_s: float | None = None
 
     def updated(self, given: Mapping[str, Any]) -> Options:
-        """Return these options with those in ``given`` replaced."""
-        unknown = given.keys() - {"retry", "timeout", "queue", "executor", "tags"}
+        """Return these options with those in ``given``, by the names that a decorator has for them, replaced."""
+        unknown = given.keys() - {"retry", "timeout", "queue", "executor", "cache", "tags"}
         if unknown:
-            known = "retry, timeout, queue, executor and tags"
+            known = "retry, timeout, queue, executor, cache and tags"
             raise TypeError(f"Unknown task option {', '.join(sorted(unknown))}; known are {known}")
         new = self
         if "retry" in given:
@@ -80,6 +85,8 @@ class Options:
             new = replace(new, timeout_s=_timeout(given["timeout"]))
         if "executor" in given:
             new = replace(new, executor=_executor(given["executor"]))
+        if "cache" in given:
+            new = replace(new, cache_s=cache_age_s(given["cache"]))
         if "queue" in given:
             queue = given["queue"]
             new = replace(new, queue=None if queue is None else checked_queue(queue, f"queue={queue!r:.80}"))
@@ -127,7 +134,8 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
     """A typed function as a node. Made by ``@task``; calling it calls the plain function.
 
     ``reads`` and ``writes`` map a model's fields to other context keys; ``whole`` is the key that takes the whole
-    output model (``.into``), if any; ``handler`` is the task that stands in if this one fails (``.rescue``).
+    output model (``.into``), if any; ``undo`` is the task that undoes it (``.compensate``), ``handler`` the one that
+    stands in if this one fails (``.rescue``).
     """
 
     function: Callable[..., Any] = field(kw_only=True)
@@ -135,6 +143,7 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
     reads: Renames = field(default=(), kw_only=True)
     writes: Renames = field(default=(), kw_only=True)
     whole: str | None = field(default=None, kw_only=True)
+    undo: Task[Any, Any, Any, ..., Any] | None = field(default=None, kw_only=True)
     handler: Task[Any, Any, Any, Any, Any] | None = field(default=None, kw_only=True)
     names: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
 
@@ -178,15 +187,18 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
         return self.handler
 
     def identity(self) -> tuple[object, ...]:
-        """The function, its options and its keys count too."""
+        """The function, its options, its keys, what undoes it and what stands in for it count too."""
         keys = (self.reads, self.writes, self.whole)
-        return (*super().identity(), self.function, self.options, *keys, self.handler)
+        return (*super().identity(), self.function, self.options, *keys, self.undo, self.handler)
 
     def with_options(self, **options: Unpack[TaskOptions]) -> Self:
-        """Return the same task with other options here: ``retry``, ``timeout``, ``queue``, ``executor``, ``tags``."""
+        """Return the same task with other options here, by the names that the decorator has for them."""
         updated = self.options.updated(options)
         _check_executor(self.name, self.function, updated.executor)
-        return self._changed(options=updated)
+        other = self._changed(options=updated)
+        with suppress(Unresolved):  # asked again when the graph is closed
+            check_cacheable(other)
+        return other
 
     def reading(self, **keys: str) -> Self:
         """Return the same task with model fields read from other context keys: ``t.reading(amount="total")``."""
@@ -213,6 +225,20 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
         if self._resolved().output is None:
             raise TypeError(f'Task "{self.name}" writes nothing, so there is nothing to write into "{key}"')
         return self._changed(whole=key)
+
+    def compensate(self, undo: Task[Any, Any, Any, ..., Any], /) -> Self:
+        """Return the same task with ``undo``, which runs if the run fails or is cancelled after it has succeeded.
+
+        ``undo`` is a task with its own retries, timeout and executor. It reads what this task could read, and what it
+        wrote; what ``undo`` writes is stored, but is not part of the context. The compensations of a run run one after
+        another, in reverse order of completion; the run ends when they are done.
+
+        Raises:
+            TypeError: ``undo`` is no task, has a condition, a trigger rule, a cache or a compensation of its own, or
+                this task is cached or has another compensation.
+        """
+        check_undo(self, undo)
+        return self._changed(undo=undo)
 
     def rescue(self, handler: Task[Any, Any, Any, Any, Any], /) -> Self:
         """Return the same task with a handler: if the task finally fails, ``handler`` runs and stands in for it.
@@ -255,6 +281,8 @@ class TaskDecorator:
         queue: the name of the ``Queue`` whose limits count for its attempts; see ``docs/how-to/limit-concurrency.md``.
         executor: where the body runs: ``"thread"`` (sync bodies, unless it says otherwise), ``"loop"`` (async ones) or
             ``"process"``, a child process, for what keeps a CPU busy; see ``docs/how-to/cpu-bound-tasks.md``.
+        cache: how old a result of the same code for the same input may be, from whatever run, to be reused: seconds, a
+            ``timedelta``, or True for any age; see ``docs/how-to/cache-results.md``.
         tags: strings for people and tools.
 
     Raises:
@@ -331,6 +359,7 @@ class TaskDecorator:
         timeout: Seconds | None = None,
         queue: str | None = None,
         executor: Executor | None = None,
+        cache: CacheAge | None = None,
         tags: tuple[str, ...] | list[str] = (),
     ) -> TaskDecorator: ...
     def __call__(self, function: Any = None, *, name: str | None = None, **options: Any) -> Any:
@@ -345,6 +374,7 @@ class TaskDecorator:
         made: Task[Any, Any] = Task(named, function=function, options=self.options, names=local_names(function))
         with suppress(Unresolved):  # a model defined further down: whoever closes the graph asks again
             made.signature  # noqa: B018 - reads the annotations now, so that an error is reported at the decorator
+            check_cacheable(made)
         return made
 
 

@@ -5,7 +5,7 @@ It compiles nothing and knows no pydantic model: see ``elaboration.FrontEnd``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from cloaca.algebra.structures import Structure
 from cloaca.contract.checker import check
 from cloaca.contract.elaboration import Choice, Elaboration, FrontEnd, Model, elaborate, first_of, last_of
+from cloaca.contract.epilogues import Callback
 from cloaca.contract.fanouts import Fanned, Given
 from cloaca.contract.steps import Checked, Elaborated, Write, exclusive
 from cloaca.errors import ContractError, Violation
@@ -40,7 +41,13 @@ class Closed:
 
 
 def close(
-    name: str, structure: Structure[Any], input: Model | None, output: Model | None, front_end: FrontEnd
+    name: str,
+    structure: Structure[Any],
+    input: Model | None,
+    output: Model | None,
+    front_end: FrontEnd,
+    *,
+    callbacks: Sequence[Callback] = (),
 ) -> Closed:
     """Return the closed graph, its violations among what was checked; the input is inferred if it is None.
 
@@ -58,7 +65,7 @@ def close(
             known.append(_inferred_input(name, structure, front_end))
         return _given(known[0], front_end)
 
-    elaboration = elaborate(structure, output, name, front_end, given)
+    elaboration = elaborate(structure, output, name, front_end, given, callbacks=callbacks)
     checked = _checked(elaboration, known[0], "the workflow input", front_end)
     return Closed(elaboration, checked, known[0], tuple(last_of(structure)))
 

@@ -15,12 +15,14 @@ from cloaca.algebra.declarations import Parameter, Renames, Signature
 from cloaca.algebra.guards import Arm, Guard
 from cloaca.algebra.rows import Row
 from cloaca.algebra.structures import Structure, cyclic, find_cycle, topological, two_tasks_one_name
-from cloaca.contract.fanouts import Fanned, Given, Last, Place, Resolved, resolved, visible, waits_inside
+from cloaca.contract import epilogues
+from cloaca.contract.epilogues import EPILOGUE, Callback
+from cloaca.contract.fanouts import Fanned, Given, Last, Place, Resolved, resolved, undone_inside, visible, waits_inside
 from cloaca.contract.rescues import Handed, given_to, misfit, misfits, misplaced
 from cloaca.contract.steps import Read, Step, Types, Write
 from cloaca.errors import ContractError, Violation
 
-Kind = Literal["task", "gate", "branch", "entry", "exit", "each", "sleep", "wait", "subflow", "end"]
+Kind = Literal["task", "gate", "branch", "entry", "exit", "each", "sleep", "wait", "subflow", "end", "undo", "callback"]
 # The kinds that users see and ask for by name, and whose writes stay.
 SHOWN: Final[tuple[Kind, ...]] = ("task", "exit", "branch", "each", "sleep", "wait", "subflow")
 Model: TypeAlias = Any  # a front end's: opaque, hashable, compared
@@ -40,7 +42,7 @@ class Node(Protocol):
 class Task(Node, Protocol):
     """A node that is a task: ``reads`` and ``writes`` rename fields, ``whole`` is the key of ``into``.
 
-    ``handler`` is the task that stands in for it if it fails.
+    ``handler`` is the task that stands in for it if it fails, ``undo`` the task that compensates it, if any.
     """
 
     @property
@@ -49,6 +51,8 @@ class Task(Node, Protocol):
     def writes(self) -> Renames: ...
     @property
     def whole(self) -> str | None: ...
+    @property
+    def undo(self) -> Any | None: ...
     @property
     def handler(self) -> Task | None: ...
 
@@ -148,6 +152,8 @@ class Site:
     whole: str | None = None
     sure: bool = True  # whether it surely writes once it has succeeded
     row: Model | None = None  # what an exit or the end collects, or an entry passes on
+    undoes: str | None = None  # the site that a compensation compensates
+    outcomes: tuple[str, ...] = ()  # how a run ends that a callback is called for
     within: str = ""
     fan: Fan | None = None
 
@@ -183,6 +189,8 @@ class Elaboration:
 
 
 END = "end:"
+# What decides comes as soon as it can; the epilogue comes behind all tasks, and changes the place of none.
+_RANKS: Final[Mapping[Kind, int]] = {"gate": 0, "branch": 0, "entry": 0, "undo": 2, "callback": 3, "end": 4}
 NONE: Final[frozenset[int]] = frozenset()
 
 
@@ -206,8 +214,10 @@ def elaborate(
     name: str,
     front_end: FrontEnd,
     given: Callable[[], Given] = dict,
+    *,
+    callbacks: Sequence[Callback] = (),
 ) -> Elaboration:
-    """Return the steps of a graph; with ``output``, a last step that reads that model.
+    """Return the steps of a graph, its epilogue behind them; with ``output``, a last step that reads that model.
 
     ``name`` is the workflow's; ``""`` for a graph whose rows are declared. ``given`` returns the row that comes into
     the graph; it is asked once the signatures are known to be right.
@@ -218,6 +228,8 @@ def elaborate(
     builder = _Builder(front_end)
     scope = _Scope(structure)
     builder.add_all(scope)
+    for callback in callbacks:
+        builder.add_callback(callback, scope, last_of(structure))
     if output is not None:
         last = last_of(structure)
         builder.add(Site(END, "end", name, "", preds=scope.with_handlers(last), awaited=last, row=output))
@@ -322,9 +334,11 @@ class _Builder:
         if signature is not None:
             site.parameters, site.renames = signature.parameters, task.reads
             site.output, site.writes, site.whole = signature.output, task.writes, task.whole
+            self.violations.extend(epilogues.failure_refused(site.task, signature))
             if signature.failures:
                 self.violations.append(misplaced(site.task))
         self.add(site)
+        self.add_undo(scope, site, task)
         if task.handler is not None:
             self.add_handler(scope, site, task.handler, None if signature is None else signature.error)
 
@@ -349,6 +363,23 @@ class _Builder:
             if handler.writes or handler.whole is not None:  # else where the task itself would have written
                 site.writes, site.whole = handler.writes, handler.whole
             self.violations.extend(self.misfits(rescued, site))
+            self.violations.extend(epilogues.failure_refused(shown, signature))
+        self.add(site)
+        self.add_undo(scope, site, handler)
+
+    def add_undo(self, scope: _Scope, site: Site, task: Task) -> None:
+        """Add what undoes a task, if anything does."""
+        if task.undo is None:
+            return
+        if self.within:
+            self.violations.append(undone_inside(site.task))
+        self.add(epilogues.undo_of(site, task.undo, self.signature(task.undo, scope.prefix + task.undo.name)))
+
+    def add_callback(self, callback: Callback, scope: _Scope, last: Collection[str]) -> None:
+        signature = self.signature(callback.task, callback.task.name)
+        self.violations.extend(epilogues.failure_refused(callback.task.name, signature, callback.outcomes))
+        site = epilogues.callback_of(Site, callback, last, signature)
+        site.preds = scope.with_handlers(last)
         self.add(site)
 
     def misfits(self, rescued: Site, handler: Site) -> Iterator[Violation]:
@@ -550,9 +581,9 @@ class _Builder:
     def edges(self) -> Iterator[tuple[str, str]]:
         return ((pred, site.id) for site in self.sites.values() for pred in site.preds)
 
-    def rank(self, id: str) -> tuple[bool, tuple[str, ...]]:
+    def rank(self, id: str) -> tuple[int, tuple[str, ...]]:
         site = self.sites[id]
-        return site.kind not in ("gate", "branch", "entry"), site.place
+        return _RANKS.get(site.kind, 1), site.place
 
     def step(self, site: Site, index: Mapping[str, int]) -> Step:
         preds = tuple(sorted([index[pred] for pred in site.preds if pred != site.rescues]))
@@ -641,6 +672,8 @@ class _Builder:
         return scope + name
 
     def reader(self, site: Site) -> str:
+        if site.kind in EPILOGUE:
+            return epilogues.reader(site)
         if site.kind in ("gate", "branch"):
             return f'The condition {self.front_end.condition_name(site.predicate)} of task "{site.task}"'
         if site.kind == "subflow" and site.parameters:

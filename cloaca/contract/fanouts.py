@@ -178,6 +178,15 @@ def _no_output(place: Place) -> Violation:
     return Violation("workflow-input", place.task, place.fan.into, text)
 
 
+def undone_inside(name: str) -> Violation:
+    """Return the violation for a compensation in a fan-out: it is the tasks of a run that are undone at its end."""
+    text = (
+        f'"{name}": a task in each() can\'t have a compensation: what is undone are the tasks of a whole run, in their '
+        "order; behind the each(), compensate a task that reads its list"
+    )
+    return Violation("workflow-input", name, "", text)
+
+
 def waits_inside(name: str) -> Violation:
     """Return the violation for a wait in a fan-out: what comes from outside comes to a run, and not to an element."""
     text = (

@@ -63,6 +63,8 @@ def fingerprint(task: AnyTask) -> str:
     options: list[object] = [_retry(task.options.retry), task.options.timeout_s, task.options.tags]
     if task.options.executor is not None:
         options.append(task.options.executor)
+    if task.options.cache_s is not None:
+        options.append({"cache": repr(task.options.cache_s)})
     if task.options.queue is not None:
         options.append({"queue": task.options.queue})
     return _hash([code_of(task.function), options, schemas, task.reads, task.writes, task.whole])

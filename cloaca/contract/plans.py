@@ -17,12 +17,14 @@ from typing import Any, Final, NamedTuple, NewType
 
 from pydantic import BaseModel
 
+from cloaca.algebra.caching import check_cacheable
 from cloaca.algebra.graphs import Rule
 from cloaca.algebra.models import Reduce, model_name, row_of
 from cloaca.algebra.retries import NO_RETRY, Retry
 from cloaca.algebra.tasks import Task
 from cloaca.algebra.waits import Subflow, Wait, WaitFor
 from cloaca.contract.elaboration import SHOWN, Elaboration, Kind, Site
+from cloaca.contract.epilogues import EPILOGUE, check_home
 from cloaca.contract.rescues import Handed
 from cloaca.contract.steps import INPUT, Checked
 
@@ -96,6 +98,9 @@ class PlanNode:
     ``handler`` is the node that stands in for a task if it fails, ``rescues`` the task that a handler stands in for;
     ``given`` is what a handler gets beside its arguments, by place among all; ``stands_in`` makes of its output the one
     that the task would have written.
+
+    A node of the epilogue has no predecessors: it is due once the run's outcome is known. ``undoes`` is the node that
+    it compensates, ``outcomes`` are those that it is called for.
     """
 
     index: int
@@ -112,6 +117,8 @@ class PlanNode:
     output: type[BaseModel] | None = None
     body: Task[Any, Any, Any, Any, Any] | None = None
     predicate: Callable[[Any], bool] | None = None
+    undoes: int | None = None
+    outcomes: tuple[str, ...] = ()
     fan: FanOut | None = None
     wait: Wait[Any, Any] | None = None
     signal: str | None = None
@@ -164,7 +171,7 @@ class Answer:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A checked graph, compiled: nodes in topological order, ties by name."""
+    """A checked graph, compiled: nodes in topological order, ties by name; behind them those of the epilogue."""
 
     nodes: tuple[PlanNode, ...]
     input: type[BaseModel] | None
@@ -177,9 +184,29 @@ class Plan:
         return {node.name: node.index for node in self.nodes}
 
     @cached_property
+    def length(self) -> int:
+        """How many nodes are the run's proper; the rest is its epilogue."""
+        return sum(node.kind not in EPILOGUE for node in self.nodes)
+
+    @property
+    def has_epilogue(self) -> bool:
+        """Whether something may be due once the outcome of a run is known."""
+        return self.length < len(self.nodes)
+
+    @cached_property
+    def undos(self) -> Mapping[int, int]:
+        """For each node that has a compensation, the node that undoes it."""
+        return {node.undoes: node.index for node in self.nodes[self.length :] if node.undoes is not None}
+
+    @cached_property
+    def callbacks(self) -> Mapping[str, int]:
+        """For each outcome that has a callback, its node."""
+        return {outcome: node.index for node in self.nodes[self.length :] for outcome in node.outcomes}
+
+    @cached_property
     def by_task(self) -> Mapping[str, int]:
         """The index of the node that stands for each task that a user sees."""
-        return {node.task: node.index for node in self.nodes if node.kind in SHOWN}
+        return {node.task: node.index for node in self.nodes if node.kind in (*SHOWN, *EPILOGUE)}
 
     @cached_property
     def fans(self) -> Mapping[str, PlanNode]:
@@ -268,6 +295,10 @@ def _node_spec(node: PlanNode) -> dict[str, object]:
         spec["reads"] = {name: _source_spec(source) for arg in node.arguments for name, source in arg.sources.items()}
     if node.output:
         spec["writes"] = sorted(row_of(node.output))
+    if node.undoes is not None:
+        spec["undoes"] = node.undoes
+    if node.outcomes:
+        spec["outcomes"] = node.outcomes
     if node.fan:
         spec["each"] = _fan_spec(node.fan)
     if node.signal is not None:
@@ -325,7 +356,7 @@ class _Compiler:
         sites = [site for site in self.elaboration.sites if site.kind != "end"]
         succs: list[list[int]] = [[] for _ in sites]
         for index in range(len(sites)):
-            for pred in self.preds(index):
+            for pred in self.preds(index) if sites[index].kind not in EPILOGUE else ():
                 succs[pred].append(index)
         nodes = tuple(self.node(index, site, tuple(succs[index])) for index, site in enumerate(sites))
         if answer is None:
@@ -340,7 +371,11 @@ class _Compiler:
 
     def node(self, index: int, site: Site, succs: tuple[int, ...]) -> PlanNode:
         step = self.elaboration.steps[index]
-        body = site.node if site.kind == "task" and isinstance(site.node, Task) else None
+        body = site.node if site.kind in ("task", *EPILOGUE) and isinstance(site.node, Task) else None
+        if body is not None:
+            check_cacheable(body)
+        if site.kind in EPILOGUE:
+            return self.closing_node(index, site)
         return PlanNode(
             index=index,
             name=site.id,
@@ -399,6 +434,27 @@ class _Compiler:
             into=fanned.into,
             type=site.fan.resolved.write.type,
             limit=fanned.limit,
+        )
+
+    def closing_node(self, index: int, site: Site) -> PlanNode:
+        """A node of the epilogue: nothing comes before it, and nothing decides whether it runs but the outcome."""
+        assert isinstance(site.node, Task)
+        check_home(site.node)
+        return PlanNode(
+            index,
+            site.id,
+            site.kind,
+            site.task,
+            preds=(),
+            succs=(),
+            awaited=(),
+            gates=(),
+            rule="all_done",
+            arguments=self.arguments(index, site),
+            output=site.node.signature.output,
+            body=site.node,
+            undoes=None if site.undoes is None else self.elaboration.index[site.undoes],
+            outcomes=site.outcomes,
         )
 
     def signal(self, wait: WaitFor[Any, Any]) -> str:

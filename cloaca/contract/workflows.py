@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypedDict, Unpack, overload
 
 from pydantic import BaseModel
 from typing_extensions import TypeVar
 
+from cloaca.algebra.compensations import unfit
 from cloaca.algebra.drawings import Drawable, picture_of
 from cloaca.algebra.graphs import Graph, Node, Row, as_graph, graph_of, overlaid
 from cloaca.algebra.structures import Structure, checked_name, closed, cyclic
+from cloaca.algebra.tasks import Task
 from cloaca.contract import fingerprints
 from cloaca.contract.certainty import Certainty
 from cloaca.contract.closing import Closed, close, refused
+from cloaca.contract.epilogues import OUTCOMES, Callback, callbacks_of
 from cloaca.contract.nodes import NODES
 from cloaca.contract.plans import Answer, Plan, compile_plan
 from cloaca.errors import ContractError
@@ -35,6 +38,15 @@ Out2 = TypeVar("Out2", bound=BaseModel)
 BuilderIn = TypeVar("BuilderIn", default=Any)
 BuilderOut = TypeVar("BuilderOut", default=Any)
 AnyGraph: TypeAlias = Graph[Any, Any, Any]
+AnyTask: TypeAlias = Task[Any, Any, Any, ..., Any]
+
+
+class Callbacks(TypedDict, total=False):
+    """The tasks that a workflow calls once its outcome is known."""
+
+    on_success: AnyTask | None
+    on_failure: AnyTask | None
+    on_cancel: AnyTask | None
 
 
 class Workflow(Drawable, Generic[In, Out, Context, Errors]):
@@ -44,37 +56,91 @@ class Workflow(Drawable, Generic[In, Out, Context, Errors]):
     ``input`` the first task's model is the input; without ``output`` the last task's model is the output, or, with
     several last tasks, the final context as a dict.
 
+    ``on_success=``, ``on_failure=`` and ``on_cancel=`` take a task each, which runs, durably, once the outcome is known
+    and compensations are done, before the run ends. It reads the final context; of that nothing but the workflow's
+    input is sure after a failure or a cancellation. It may ask for the failure: ``*, failure: RunFailure``. Whatever
+    becomes of it, the outcome stays.
+
     Raises:
         ContractError: with every violation of the context contract at once.
+        TypeError: a callback is no task, or has a condition, a trigger rule, a cache or a compensation.
     """
 
     name: str
     graph: Graph[Any, Any, Any]
     input: Row
     plan: Plan
+    callbacks: tuple[Callback, ...]
     _declared: Row
 
     # One graph, or two and more: overloads that differ in arity can't both match where a type checker knows a graph
     # only as Any, or it would give up and infer Workflow[Any, Any].
     @overload
-    def __init__(self: Workflow[In, Out], name: str, graph: Graph[In, Out, Any], /) -> None: ...
-    @overload
-    def __init__(self: Workflow[In2, Out], name: str, graph: Graph[Any, Out, Any], /, *, input: type[In2]) -> None: ...
-    @overload
-    def __init__(self: Workflow[In, Out2], name: str, graph: Graph[In, Any, Any], /, *, output: type[Out2]) -> None: ...
-    @overload
     def __init__(
-        self: Workflow[In2, Out2], name: str, graph: Graph[Any, Any, Any], /, *, input: type[In2], output: type[Out2]
-    ) -> None: ...
-    @overload
-    def __init__(self: Workflow[Any, Any], name: str, g1: AnyGraph, g2: AnyGraph, /, *more: AnyGraph) -> None: ...
-    @overload
-    def __init__(
-        self: Workflow[In2, Any], name: str, g1: AnyGraph, g2: AnyGraph, /, *more: AnyGraph, input: type[In2]
+        self: Workflow[In, Out], name: str, graph: Graph[In, Out, Any], /, **callbacks: Unpack[Callbacks]
     ) -> None: ...
     @overload
     def __init__(
-        self: Workflow[Any, Out2], name: str, g1: AnyGraph, g2: AnyGraph, /, *more: AnyGraph, output: type[Out2]
+        self: Workflow[In2, Out],
+        name: str,
+        graph: Graph[Any, Out, Any],
+        /,
+        *,
+        input: type[In2],
+        **callbacks: Unpack[Callbacks],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Workflow[In, Out2],
+        name: str,
+        graph: Graph[In, Any, Any],
+        /,
+        *,
+        output: type[Out2],
+        **callbacks: Unpack[Callbacks],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Workflow[In2, Out2],
+        name: str,
+        graph: Graph[Any, Any, Any],
+        /,
+        *,
+        input: type[In2],
+        output: type[Out2],
+        **callbacks: Unpack[Callbacks],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Workflow[Any, Any],
+        name: str,
+        g1: AnyGraph,
+        g2: AnyGraph,
+        /,
+        *more: AnyGraph,
+        **callbacks: Unpack[Callbacks],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Workflow[In2, Any],
+        name: str,
+        g1: AnyGraph,
+        g2: AnyGraph,
+        /,
+        *more: AnyGraph,
+        input: type[In2],
+        **callbacks: Unpack[Callbacks],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Workflow[Any, Out2],
+        name: str,
+        g1: AnyGraph,
+        g2: AnyGraph,
+        /,
+        *more: AnyGraph,
+        output: type[Out2],
+        **callbacks: Unpack[Callbacks],
     ) -> None: ...
     @overload
     def __init__(
@@ -86,12 +152,14 @@ class Workflow(Drawable, Generic[In, Out, Context, Errors]):
         *more: AnyGraph,
         input: type[In2],
         output: type[Out2],
+        **callbacks: Unpack[Callbacks],
     ) -> None: ...
-    def __init__(self, name: str, /, *graphs: Any, input: Any = None, output: Any = None) -> None:
+    def __init__(self, name: str, /, *graphs: Any, input: Any = None, output: Any = None, **callbacks: Any) -> None:
         graph = _overlay_of(checked_name(name), graphs)
-        input, plan = _close(name, graph, input, output)
+        called = _checked_callbacks(name, callbacks)
+        input, plan = _close(name, graph, input, output, called)
         # The only place where a workflow is written to: it is a value, and refuses assignments.
-        vars(self).update(name=name, graph=graph, input=input, plan=plan, _declared=output)
+        vars(self).update(name=name, graph=graph, input=input, plan=plan, callbacks=called, _declared=output)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{name} can't be set: workflows are values; make another")
@@ -110,7 +178,7 @@ class Workflow(Drawable, Generic[In, Out, Context, Errors]):
 
     @property
     def _key(self) -> tuple[object, ...]:
-        return (self.name, self.graph, self.input, self._declared)
+        return (self.name, self.graph, self.input, self._declared, self.callbacks)
 
     @property
     def output(self) -> Row:
@@ -131,7 +199,7 @@ class Workflow(Drawable, Generic[In, Out, Context, Errors]):
 
     def picture(self, states: Mapping[str, str] | None = None) -> Picture:
         """Return the workflow as a picture; ``states`` colours its tasks by status."""
-        return picture_of(self.name, self.graph.structure, states or {})
+        return picture_of(self.name, self.graph.structure, states or {}, self.callbacks)
 
 
 def _overlay_of(name: str, graphs: Iterable[object]) -> Graph[Any, Any, Any]:
@@ -145,12 +213,27 @@ def _overlay_of(name: str, graphs: Iterable[object]) -> Graph[Any, Any, Any]:
     return graph_of(closed(whole.structure))
 
 
-def _close(name: str, graph: Graph[Any, Any, Any], input: Row, output: Row) -> tuple[Row, Plan]:
+def _checked_callbacks(name: str, given: Mapping[str, Any]) -> tuple[Callback, ...]:
+    """Return what a workflow calls at its end. Raises TypeError for what it can't call."""
+    unknown = ", ".join(sorted(given.keys() - OUTCOMES.keys()))
+    if unknown:
+        raise TypeError(f"Workflow({name!r}, ...) got an unexpected keyword argument: {unknown}")
+    for argument, task in given.items():
+        if task is not None and not isinstance(task, Task):
+            raise TypeError(f"Workflow({name!r}, {argument}={task!r}): a callback is one task; decorate it with @task")
+        if task is not None and (reason := unfit(task)):
+            raise TypeError(f"Workflow({name!r}, {argument}={task!r}): {reason}")
+    return callbacks_of(given)
+
+
+def _close(
+    name: str, graph: Graph[Any, Any, Any], input: Row, output: Row, callbacks: tuple[Callback, ...]
+) -> tuple[Row, Plan]:
     """Close the graph, and compile its plan."""
     for what, model in (("input", input), ("output", output)):
         if model is not None and not (isinstance(model, type) and issubclass(model, BaseModel)):
             raise refused(name, f"{what}={model!r} must be a pydantic model")
-    found = close(name, graph.structure, input, output, NODES)
+    found = close(name, graph.structure, input, output, NODES, callbacks=callbacks)
     if found.checked.violations:
         raise ContractError(found.checked.violations)
     answer = None if output is not None else _answer(found)
@@ -183,15 +266,27 @@ class WorkflowBuilder(Generic[BuilderIn, BuilderOut]):
     """
 
     @overload
-    def __init__(self: WorkflowBuilder[In2, Any], name: str, *, input: type[In2]) -> None: ...
+    def __init__(
+        self: WorkflowBuilder[In2, Any], name: str, *, input: type[In2], **callbacks: Unpack[Callbacks]
+    ) -> None: ...
     @overload
-    def __init__(self: WorkflowBuilder[Any, Out2], name: str, *, output: type[Out2]) -> None: ...
+    def __init__(
+        self: WorkflowBuilder[Any, Out2], name: str, *, output: type[Out2], **callbacks: Unpack[Callbacks]
+    ) -> None: ...
     @overload
-    def __init__(self: WorkflowBuilder[In2, Out2], name: str, *, input: type[In2], output: type[Out2]) -> None: ...
+    def __init__(
+        self: WorkflowBuilder[In2, Out2],
+        name: str,
+        *,
+        input: type[In2],
+        output: type[Out2],
+        **callbacks: Unpack[Callbacks],
+    ) -> None: ...
     @overload
-    def __init__(self: WorkflowBuilder[Any, Any], name: str) -> None: ...
-    def __init__(self, name: str, *, input: Row = None, output: Row = None) -> None:
-        self.name, self.input, self.output = name, input, output
+    def __init__(self: WorkflowBuilder[Any, Any], name: str, **callbacks: Unpack[Callbacks]) -> None: ...
+    def __init__(self, name: str, *, input: Row = None, output: Row = None, **callbacks: Any) -> None:
+        _checked_callbacks(name, callbacks)
+        self.name, self.input, self.output, self.callbacks = name, input, output, callbacks
         self._nodes: dict[str, Node[Any, Any, Any]] = {}
         self._edges: set[tuple[str, str]] = set()
 
@@ -225,5 +320,5 @@ class WorkflowBuilder(Generic[BuilderIn, BuilderOut]):
         """Return the checked workflow. Raises ContractError as ``Workflow(...)`` does."""
         structure = Structure(dict(self._nodes), frozenset(self._edges), frozenset(), frozenset())
         graph = graph_of(closed(structure))
-        declared: dict[str, Any] = {"input": self.input, "output": self.output}  # None stands for "inferred"
+        declared: dict[str, Any] = {"input": self.input, "output": self.output, **self.callbacks}  # None: "inferred"
         return Workflow(self.name, graph, **declared)

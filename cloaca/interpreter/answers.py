@@ -29,10 +29,14 @@ LONGEST_TEXT = 65_536  # characters of a message or a traceback that are stored
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """The attempt succeeded: its payload (None for a task that writes nothing), or a gate's verdict."""
+    """The attempt succeeded: its payload (None for a task that writes nothing), or a gate's verdict.
+
+    ``origin`` is the run whose result it is, if the body was not called because there was one in the cache.
+    """
 
     payload: str | None
     verdict: bool | None = None
+    origin: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

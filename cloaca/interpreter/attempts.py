@@ -15,7 +15,7 @@ from typing import Any
 from returns.result import Failure
 
 from cloaca.algebra.context import TaskContext
-from cloaca.algebra.outcomes import TaskFailure
+from cloaca.algebra.outcomes import RunFailure, TaskFailure
 from cloaca.algebra.tasks import Task
 from cloaca.contract.plans import PlanNode
 from cloaca.interpreter.answers import (
@@ -62,14 +62,15 @@ async def attempt(
     executor: Executor,
     *,
     failure: TaskFailure | None = None,
+    run_failure: RunFailure[Any] | None = None,
     transaction: Transaction | None = None,
 ) -> Report:
     """Run one attempt of a task and return how it ended.
 
     Raises CancelledError only if it was cancelled itself, Withdrawn if the executor was closed before the body began.
 
-    ``context`` is None for a body that does not ask for it, and so is ``transaction``, which is left open; ``failure``
-    is what a handler is given.
+    ``context`` is None for a body that does not ask for it, and so are ``transaction``, which is left open, and
+    ``run_failure``; ``failure`` is what a handler is given.
     """
     body = node.body
     assert body is not None  # nodes without a body are evaluated, not attempted
@@ -79,7 +80,7 @@ async def attempt(
     except BaseException as error:  # noqa: BLE001 - a user's reducer or validator may raise anything
         return raised(error, retryable=False)
     try:
-        value = await _value(node, _call(body, models, context, transaction), executor)
+        value = await _value(node, _call(body, models, context, transaction, run_failure), executor)
         if isinstance(value, Exit):
             return raised(value.error, retryable=worth_retrying(value.error, node.retry.retries))
         return answer(signature, value, codec)
@@ -111,10 +112,13 @@ def _call(
     models: list[Any],
     context: TaskContext | None,
     transaction: Transaction | None,
+    run_failure: RunFailure[Any] | None,
 ) -> Call:
     """Return the call of a body with its inputs and what is injected; one with a session then writes what it holds."""
     signature = body.signature
     injected: dict[str, object] = {signature.context: context} if signature.context and context else {}
+    if signature.run_failure is not None:
+        injected[signature.run_failure] = run_failure
     if signature.session is None or transaction is None:
         return partial(function_of(body), *models, **injected)
     injected[signature.session] = transaction.session

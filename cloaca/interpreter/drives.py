@@ -12,11 +12,23 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
+from cloaca.algebra.outcomes import RunFailure
 from cloaca.contract.plans import Plan, PlanNode
 from cloaca.interpreter.answers import Raised, Report, Returned
+from cloaca.interpreter.epilogues import Closing, closing_of, closing_row
 from cloaca.interpreter.errands import runs_in_a_child
 from cloaca.interpreter.group_commit import GroupCommit
-from cloaca.interpreter.histories import VISIBLE, RunEvent, earlier_attempts, moment, outputs_of, restored, shows_skip
+from cloaca.interpreter.histories import (
+    VISIBLE,
+    RunEvent,
+    earlier_attempts,
+    moment,
+    outputs_of,
+    restored,
+    run_failure,
+    shows_skip,
+    tells_failure,
+)
 from cloaca.interpreter.queues import Queues, Ticket
 from cloaca.interpreter.scopes import elements_in
 from cloaca.interpreter.waiting import Waits
@@ -26,6 +38,7 @@ from cloaca.machine.events import (
     AttemptFailed,
     AttemptStarted,
     Event,
+    OutcomeReached,
     RunCancelled,
     RunFailed,
     RunPaused,
@@ -36,16 +49,20 @@ from cloaca.machine.events import (
 )
 from cloaca.machine.states import enabled
 from cloaca.machine.statuses import RunStatus, TaskStatus
-from cloaca.ports import AttemptRow, Batch, Codec, EndRow, FailureRow, History, NoteRow, TaskRow
+from cloaca.ports import AttemptRow, Batch, CacheRow, Codec, EndRow, FailureRow, History, NoteRow, TaskRow
 
-ROWS_OF_A_REPORT = 3  # a failure, a task, the run's end
+ROWS_OF_A_REPORT = 5  # a failure, a task, the run's end or its outcome, who is told, a note or what is cached
+FATAL_CRASHES = 5  # of workers: then a run is not tried again, nor its epilogue after as many more
 ENDINGS = {RunSucceeded: "succeeded", RunFailed: "failed", RunCancelled: "cancelled"}
 DROPPED = "run_dropped"  # tells listeners that this process drives the run no more; users don't see it
 
 
 @dataclass(slots=True)
 class Running:
-    """An attempt in flight. ``shown`` once other processes can see it, ``stopped`` once the worker has cancelled it."""
+    """An attempt in flight. ``shown`` once other processes can see it, ``stopped`` once the worker has cancelled it.
+
+    ``cache_key`` is where its result is kept for other runs, None if it is not.
+    """
 
     attempt: int
     started_at: float
@@ -53,6 +70,7 @@ class Running:
     beat_at: float | None = None
     shown: bool = False
     stopped: bool = False
+    cache_key: str | None = None
     ticket: Ticket | None = None  # of the slot that it holds in a queue
 
 
@@ -186,6 +204,8 @@ class Drive:
         self.worker, self.plan, self.row = worker, plan, history.run
         self.id = history.run.id
         self.state = restored(plan, history)
+        self.closing = closing_of(history.run)
+        self.told_failures = list(history.failures) if tells_failure(plan) else None  # for who asks for the RunFailure
         self.outputs = outputs_of(plan, history)
         self.waits = Waits(self, history)
         self.inside = dict(elements_in(plan, history, earlier_attempts(history.run)))
@@ -204,6 +224,12 @@ class Drive:
         self.ended = asyncio.Event()
         self.watchers = 0
         self.dropped = False
+        self.deaf = False  # its outcome is known, but not durable yet: nothing starts, and it can't pause
+        self.closed = asyncio.Event()  # the outcome is durable
+        if self.closing is not None:
+            self.closed.set()
+        self.committing: set[int] = set()  # nodes whose success is committed by itself, or was, for all that is known
+        self.cancelling = False  # the run is to be cancelled once it is known what has become of those
         self.unsettled = 0  # reports and the like whose rows are not durable yet
 
     def _rescuable(self, name: str) -> PlanNode | None:
@@ -214,9 +240,11 @@ class Drive:
         """Take the run under this worker's lease, and offer whatever may start."""
         at = self.worker.now()
         events = self.command(Adopt(self.worker.session, at))
+        if len(events) > 1:  # there is nothing left to do, as when every task is skipped
+            self.follow(events, self.worker.commits.batch(2))
         self.state.take_news()
-        if self.state.over:  # there is nothing left to do, as when every task is skipped
-            self.follow(events, self.worker.commits.batch())
+        if self.row.cancel_requested:
+            self.cancel()
         self.offer_enabled()
         self.waits.go_on()
 
@@ -228,7 +256,7 @@ class Drive:
     @property
     def is_held(self) -> bool:
         """Whether no attempt may begin."""
-        return self.dropped or self.state.pausing or self.state.status is RunStatus.PAUSED
+        return self.dropped or self.cancelling or self.state.pausing or self.state.status is RunStatus.PAUSED
 
     def name_of(self, node: int) -> str:
         """Return the name of a node's rows, which its body knows as that of the task."""
@@ -243,7 +271,7 @@ class Drive:
         for fan in list(self.fans.values()):
             fan.offer_enabled()
         at = self.worker.now()
-        for node in () if self.dropped else enabled(self.state, at):
+        for node in () if self.dropped or self.deaf else enabled(self.state, at):
             self.worker.offer(self, node)
         for node, due in self.state.retry_at.items():
             if due > at and not self.dropped:
@@ -361,6 +389,7 @@ class Drive:
                     stored = payload if verdict is None else str(verdict).lower()
                     name = self.name_of(node)
                     batch.tasks.append(TaskRow(self.id, name, "succeeded", attempt, lease, started_at, at, stored))
+                    self.keep(batch, node, running, report)
             case Raised():
                 if report.still_running is not None:
                     self.outlives(node, report.still_running)
@@ -373,6 +402,14 @@ class Drive:
             self.follow(events, batch)
             if self.root.state.pausing:
                 self.root.put_back()
+
+    def keep(self, batch: Batch, node: int, running: Running | None, report: Returned) -> None:
+        """Keep a result for other runs, or say whose it is."""
+        if report.origin is not None:
+            at, whose = self.worker.now(), f"the result of run {report.origin}"
+            self.noted(batch, NoteRow(self.id, at, "cache_hit", self.shown(node), whose))
+        elif running is not None and running.cache_key is not None and report.payload is not None:
+            batch.cached.append(CacheRow(self.id, running.cache_key, report.payload, self.plan.nodes[node].task))
 
     def _give_back_slot(self, running: Running | None, report: Report, batch: Batch | None = None) -> None:
         if running and running.ticket:
@@ -390,9 +427,18 @@ class Drive:
         batch = self.worker.commits.lone(at)
         started_at = self.running[node].started_at
         batch.tasks.append(TaskRow(self.id, name, "succeeded", attempt, lease, started_at, at, report.payload))
-        if self.state.unfinished == 1 and not self.unsettled:  # else the end comes with the rows that it waits for
+        self.committing.add(node)
+        last = self.state.unfinished == 1 and not self.unsettled  # else the end comes with the rows that it waits for
+        if last and not self.plan.has_epilogue:
             self.close(batch, EndRow(self.id, "failed" if self.state.failed else "succeeded", at, None))
         return Completion(Complete(node, attempt, lease, at, None), batch)
+
+    def answered(self, node: int) -> None:
+        """It is known what has become of a commit of a success by itself, or nobody here will know."""
+        self.committing.discard(node)
+        if self.cancelling and not self.committing and not self.dropped:
+            self.cancelling = False
+            self.cancel()
 
     def completed(self, done: Completion, report: Returned) -> None:
         """Tell the machine of a success that is durable, and release what follows once all before it is durable."""
@@ -404,7 +450,8 @@ class Drive:
         self.outputs.raw[node] = report.payload
         if running and running.shown:
             self.worker.commits.batch().settled.append((self.id, self.name_of(node)))
-        waits = self.unsettled or isinstance(events[-1], RunPaused | RunSucceeded | RunFailed)
+        last = events[-1]
+        waits = self.unsettled or isinstance(last, OutcomeReached | RunPaused | RunSucceeded | RunFailed | RunCancelled)
         if waits and not done.batch.ends:
             self.follow(events, self.worker.commits.batch())
         else:
@@ -414,22 +461,33 @@ class Drive:
             self.root.put_back()
 
     def cancel(self) -> None:
-        """End the run now. Attempts in flight are cancelled, or their results ignored; notes say which."""
+        """End the run now. Attempts in flight are cancelled, or their results ignored; notes say which.
+
+        What has succeeded is undone first. A run whose outcome is known already stays as it is.
+        """
+        if self.committing and self.plan.has_epilogue:  # what turns out to have succeeded is to be undone
+            self.cancelling = True
+            return
         at = self.worker.now()
         events = self.command(Cancel(at))
         if events:
             attempts = list(self.attempts())
-            batch = self.worker.commits.batch(1 + len(attempts))
+            batch = self.worker.commits.batch(4 + 2 * len(attempts) + len(self.fans))
             for drive, node in attempts:
                 self.noted(batch, drive.ignored(node, at))
+            for drive, node in (*((self, node) for node in self.fans), *attempts):
+                if drive.running[node].shown:
+                    batch.settled.append((self.id, drive.name_of(node)))
             self.follow(events, batch)
             self.stop_attempts()
             self.drop_fans()
             self.worker.forsake(self)
+            self.running.clear()
+            self.fans.clear()
 
     def pause(self) -> None:
         """Start no attempt any more. Once none is in flight, the run is given back, and is paused then."""
-        events = self.command(Pause(self.worker.now()))
+        events = () if self.deaf else self.command(Pause(self.worker.now()))
         if events:
             self.worker.queues.withdraw(self)
             batch = self.worker.commits.batch(2)
@@ -488,15 +546,16 @@ class Drive:
     def begin_to_abandon(self, crashes: int) -> None:
         """Take the run only to end it as failed: it has cost too many workers their lives."""
         at = self.worker.now()
-        adopted = self.command(Adopt(self.worker.session, at))
-        if self.state.over:
-            self.follow(adopted, self.worker.commits.batch())
-        elif events := self.command(Abandon(at)):
-            self.follow(
-                events,
-                self.worker.commits.batch(),
-                f"{crashes} workers died while they drove this run; it is not tried again",
-            )
+        events = self.command(Adopt(self.worker.session, at))
+        batch, reason = self.worker.commits.batch(4), None
+        if len(events) == 1:
+            reason = f"{crashes} workers died while they drove this run; it is not tried again"
+            if self.closing is not None:
+                self.noted(batch, NoteRow(self.id, at, "epilogue_abandoned", None, reason))
+            events = self.command(Abandon(at))
+        if events:
+            self.follow(events, batch, reason)
+        if reason is not None:
             self.worker.forsake(self)
 
     def drop(self) -> None:
@@ -533,6 +592,8 @@ class Drive:
         what = (report.exception_type, report.message, report.traceback, report.error)
         row = FailureRow(self.id, name, event.attempt, session, started_at, event.at, *what, retry_at)
         batch.failures.append(row)
+        if self.root.told_failures is not None:
+            self.root.told_failures.append(row)
         if self.plan.nodes[node].handler is not None:
             self.faults[node] = row
         if retry_at is None:
@@ -562,8 +623,12 @@ class Drive:
         news = self.state.take_news()
         end = events[-1]
         ending = ENDINGS.get(type(end))
+        for event in events:
+            if isinstance(event, OutcomeReached):
+                self.reached(event, batch, reason)
         if ending is not None:
-            self.close(batch, EndRow(self.id, ending, end.at, reason))
+            because = reason if self.closing is None else self.closing.reason
+            self.close(batch, EndRow(self.id, ending, end.at, because))
         self.unsettled += 1
         self.worker.commits.then(partial(self.committed, events, news, ending))
         if isinstance(end, RunPaused):
@@ -577,11 +642,39 @@ class Drive:
         if self.plan.starts_runs and end.status != "succeeded":
             batch.forsaken.append(self.id)
 
+    def reached(self, outcome: OutcomeReached, batch: Batch, reason: str | None) -> None:
+        """The outcome is known, and the epilogue due: whoever drives the run from here on goes on with that."""
+        self.deaf = True
+        self.closing = Closing(outcome.status, outcome.at, reason, self.row.crashes)
+        batch.closings.append(closing_row(self.id, self.closing))
+        self.noted(batch, NoteRow(self.id, outcome.at, "outcome_reached", None, outcome.status))
+        if self.plan.starts_runs and outcome.status is not RunStatus.SUCCEEDED:
+            batch.forsaken.append(self.id)  # before anything is undone that they may rely on
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether the run, or its epilogue, has cost too many workers their lives."""
+        return self.row.crashes >= FATAL_CRASHES + (0 if self.closing is None else self.closing.crashes)
+
+    def failure(self) -> RunFailure[Any]:
+        """Return why the run fails, while its epilogue is under way."""
+        assert self.closing is not None
+        assert self.told_failures is not None
+        status, at, reason, _ = self.closing
+        row = self.row._replace(status=status, finished_at=at, reason=reason)
+        rescues = [node for node in self.plan.nodes if node.rescues is not None]
+        ended = [node for node in rescues if self.state.tasks[node.index] in (TaskStatus.SUCCEEDED, TaskStatus.FAILED)]
+        rows = [TaskRow(self.id, n.name, self.state.tasks[n.index], 1, 0, at, at, None) for n in ended]
+        return run_failure(self.plan, History(row, rows, self.told_failures, [], []), self.worker.codec)
+
     def committed(self, events: tuple[Event, ...], news: list[int], ending: str | None) -> None:
         """The rows are durable: tell who listens, start what may start, let go of a run that has ended."""
         self.unsettled -= 1
         if self.dropped:
             return
+        if any(isinstance(event, OutcomeReached) for event in events):
+            self.deaf = False
+            self.closed.set()
         if self.listeners:
             for told in self.described(events, news):
                 self.publish(told)
@@ -601,7 +694,13 @@ class Drive:
 
     def wake(self) -> None:
         """Wake whoever waits for the end."""
+        self.closed.set()
         self.ended.set()
+
+    async def known(self) -> bool:
+        """Wait for the outcome to be durable; False if the run was dropped instead."""
+        await self.closed.wait()
+        return not self.dropped
 
     async def wait(self) -> bool:
         """Wait for the run's end to be durable; False if the run was dropped instead."""

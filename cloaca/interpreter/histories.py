@@ -18,16 +18,18 @@ from returns.result import Failure, Success
 
 from cloaca.algebra.outcomes import Outcome, RunFailure, TaskFailure
 from cloaca.contract.elaboration import SHOWN
+from cloaca.contract.epilogues import EPILOGUE
 from cloaca.contract.plans import Plan, PlanNode
 from cloaca.errors import IncompatibleRun
+from cloaca.interpreter.epilogues import not_due, reach, shown_status
 from cloaca.interpreter.inputs import Outputs, typed
 from cloaca.interpreter.scopes import found, outermost
 from cloaca.machine.events import AttemptFailed, AttemptStarted, RunAdopted, TaskFailed, TaskSucceeded, WaitBegun
 from cloaca.machine.states import RunState, Skip, evolve
 from cloaca.machine.statuses import FINAL_TASK, TaskStatus
-from cloaca.ports import Codec, FailureRow, History, RunRow, TaskRow, WaitRow
+from cloaca.ports import TAKEN_OVER, Codec, FailureRow, History, RunRow, TaskRow, WaitRow
 
-VISIBLE = SHOWN
+VISIBLE = (*SHOWN, *EPILOGUE)
 CHILD_KEY = "\x1f"  # the keys of child runs begin with it: no user's key has a character that can't be printed
 
 
@@ -77,7 +79,8 @@ class RunEvent:
     ``kind`` is ``run_started``, ``task_started``, ``task_succeeded``, ``attempt_failed``, ``task_failed``,
     ``task_skipped``, ``wait_began`` (instead of ``task_started``, of a node that waits), ``signal_received``,
     ``run_succeeded``, ``run_failed``, ``run_cancelled``, or the kind of a note such as ``run_recovered``,
-    ``run_paused``, ``run_resumed``, ``run_retried``, ``run_forked``. ``at`` is in UTC.
+    ``run_paused``, ``run_resumed``, ``run_retried``, ``run_forked``, ``cache_hit``, or ``outcome_reached``, from which
+    on compensations and callbacks run (``detail`` is the outcome), and ``epilogue_abandoned``. ``at`` is in UTC.
     """
 
     kind: str
@@ -136,11 +139,15 @@ def restored(plan: Plan, history: History) -> RunState:
     unknown = (done.keys() | failures.keys()) - plan.by_name.keys()
     if unknown := {name for name in unknown if found(plan, name) is None}:
         raise IncompatibleRun(f'task "{min(unknown)}" has run, but the workflow no longer has it')
-    for node in plan.nodes:  # in topological order, so that predecessors come first
+    for node in plan.nodes[: plan.length]:  # in topological order, so that predecessors come first
         if node.name in done or node.name in failures:
             _replay(plan, state, node, done.get(node.name), failures.get(node.name, []))
         elif (wait := waits.get(node.name)) is not None and _still_waits(state, node, wait):
             evolve(plan, state, WaitBegun(node.index, state.attempt(node.index), wait.began_at, wait.until))
+    order = state.due if reach(plan, state, history.run) else ()
+    for node in (*map(plan.nodes.__getitem__, order), *plan.nodes[plan.length :]):  # what is not due has no rows
+        if node.name in done or node.name in failures:
+            _replay(plan, state, node, done.pop(node.name, None), failures.pop(node.name, []))
     state.take_news()
     return state
 
@@ -174,7 +181,8 @@ def _replay(plan: Plan, state: RunState, node: PlanNode, done: TaskRow | None, f
         evolve(plan, state, TaskFailed(node.index, done.attempt, done.finished_at, typed))
         return
     verdict = done.output == "true" if node.decides else None
-    evolve(plan, state, TaskSucceeded(node.index, done.attempt, done.finished_at, verdict))
+    reused = done.session == TAKEN_OVER
+    evolve(plan, state, TaskSucceeded(node.index, done.attempt, done.finished_at, verdict, reused))
 
 
 def outputs_of(plan: Plan, history: History) -> Outputs:
@@ -212,9 +220,13 @@ def task_infos(plan: Plan, history: History) -> list[TaskInfo]:
             status = "running"
         if _condition_failed(plan, state, node):
             status = "failed"
+        if node.kind in EPILOGUE:
+            status = str(shown_status(plan, state, node, history.run))
         number = row.attempt if row else attempt.attempt if attempt else state.attempts.get(node.index, 0)
         number += node.index in state.waits
         because = _because(plan, state, state.skips.get(node.index)) if status == "skipped" else None
+        if status == "skipped" and node.kind in EPILOGUE:
+            because = not_due(plan, state, node, history.run)
         infos.append(
             TaskInfo(
                 node.task,
@@ -236,13 +248,14 @@ def _condition_failed(plan: Plan, state: RunState, node: PlanNode) -> bool:
 
 def shows_skip(plan: Plan, state: RunState, node: int) -> bool:
     """Return whether users see that a skipped node is skipped."""
-    return plan.nodes[node].kind in VISIBLE and not _condition_failed(plan, state, plan.nodes[node])
+    kind = plan.nodes[node].kind
+    return kind in VISIBLE and kind not in EPILOGUE and not _condition_failed(plan, state, plan.nodes[node])
 
 
 def _final_state(plan: Plan, history: History) -> RunState:
     state = restored(plan, history)
     if history.run.status in ("cancelled", "failed"):
-        for index, status in enumerate(state.tasks):
+        for index, status in enumerate(state.tasks[: plan.length]):
             if status in (TaskStatus.PENDING, TaskStatus.READY, TaskStatus.WAITING):
                 state.tasks[index] = TaskStatus.CANCELLED
     return state
@@ -343,8 +356,12 @@ def decoded(node: PlanNode, outputs: Outputs, codec: Codec) -> Any:
 
 
 def final_failure(plan: Plan, history: History) -> FailureRow | None:
-    """Return the failure of the first task that failed for good since the run was last retried, and was not rescued."""
+    """Return the failure of the first task that failed for good since the run was last retried, and was not rescued.
+
+    Nothing in the epilogue is why a run fails.
+    """
     earlier, handed_over = earlier_attempts(history.run), _handed_over(plan, history)
+    handed_over |= {node.name for node in plan.nodes[plan.length :]}
     final = (row for row in history.failures if row.retry_at is None and row.attempt > earlier.get(row.name, 0))
     return next((row for row in final if row.name not in handed_over), None)
 
@@ -376,6 +393,11 @@ def _handed_over(plan: Plan, history: History) -> set[str]:
     """The tasks whose handlers have run to their ends: what counts is how those ended."""
     done = [plan.nodes[plan.by_name[row.name]] for row in history.tasks if row.name in plan.by_name]
     return {plan.nodes[node.rescues].name for node in done if node.rescues is not None}
+
+
+def tells_failure(plan: Plan) -> bool:
+    """Return whether a body of a plan asks why its run has failed."""
+    return any(node.body and node.body.signature.run_failure for node in plan.nodes[plan.length :])
 
 
 def run_events(plan: Plan, history: History) -> list[RunEvent]:

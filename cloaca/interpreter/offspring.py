@@ -36,7 +36,8 @@ def new_child(parent: RunRow, node: PlanNode, input: str | None, *, id: int, own
     """Return the child run that ``node`` starts, of its parent's priority."""
     workflow, key = node.child, child_key(parent.id, node, input)
     kind = (workflow.name, workflow.version, workflow.plan.digest)
-    return NewRun(id, *kind, input, key, owner, at, parent.priority, parent.id, node.name)
+    epilogue = workflow.plan.has_epilogue
+    return NewRun(id, *kind, input, key, owner, at, parent.priority, parent.id, node.name, epilogue)
 
 
 def plan_row(node: PlanNode) -> PlanRow:

@@ -16,6 +16,7 @@ from cloaca.ports import Store
 logger = logging.getLogger("cloaca.worker")
 
 MOST_RUNS = 500  # in one transaction: whoever commits meanwhile waits for it
+MOST_RESULTS = 2000
 PAUSE_S = 0.1  # between two transactions, for the others
 FIRST_S, EVERY_S = 60.0, 3600.0  # on average: each worker at times of its own
 
@@ -38,8 +39,14 @@ async def keep_pruning(store: Store, now: Callable[[], float], chance: Callable[
 
 
 async def prune(store: Store, ended_before: float) -> int:
-    """Delete all runs that ended before a time, and the plans that no run has any more; return how many runs."""
-    return sum([count async for count in batches(store, ended_before)])
+    """Delete all runs that ended before a time, the plans that no run has any more, and results as old as that.
+
+    Return how many runs.
+    """
+    count = sum([count async for count in batches(store, ended_before)])
+    while await store.prune_cache(ended_before, MOST_RESULTS):
+        await asyncio.sleep(PAUSE_S)
+    return count
 
 
 async def batches(store: Store, ended_before: float) -> AsyncIterator[int]:

@@ -9,12 +9,14 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
+from cloaca.contract.epilogues import EPILOGUE
 from cloaca.contract.plans import Plan, PlanNode
 from cloaca.errors import UnknownTask
 from cloaca.interpreter.histories import VISIBLE, earlier_attempts, restored
 from cloaca.interpreter.scopes import Rows, elements_in, fan_of, place_of, prefix_of
 from cloaca.machine.commands import Retry
 from cloaca.machine.decisions import Rejected, step
+from cloaca.machine.epilogues import undone
 from cloaca.machine.events import RunCancelled, RunFailed, RunRetried
 from cloaca.machine.states import RunState, evolve, onward
 from cloaca.ports import History, RunRow
@@ -42,7 +44,7 @@ def retrial(plan: Plan, history: History, at: float) -> Retrial:
     state, nodes = _again(plan, history, at)
     inside = _inside(plan, history, nodes, at)
     done = {task.name for task in history.tasks} | {wait.name for wait in history.waits}
-    told = _listed([node.task for node in nodes if node.kind in VISIBLE])
+    told = _listed([node.task for node in nodes if node.kind in VISIBLE and node.kind not in EPILOGUE])
     reason = f" ({row.reason})" if row.reason else ""
     return Retrial(
         [*(node.name for node in nodes if node.name in done), *inside.anew],
@@ -135,18 +137,22 @@ def _listed(names: Sequence[str]) -> str:
 def reused(plan: Plan, history: History, before: str) -> list[str]:
     """Return the names of the nodes whose outputs a fork takes over: what succeeded, but nothing from ``before`` on.
 
-    What failed runs again, too, and whatever comes after it. A task's own condition is asked again with the task.
+    What failed or was undone runs again, too, and whatever comes after it. A task's own condition is asked again with
+    the task. Nothing of the epilogue is reused.
     Raises UnknownTask, or IncompatibleRun if what would be reused does not fit this plan.
     """
-    if before not in plan.by_task:
-        known = ", ".join(plan.by_task)
+    if plan.by_task.get(before, plan.length) >= plan.length:
+        known = ", ".join(task for task, node in plan.by_task.items() if node < plan.length)
         raise UnknownTask(f'workflow "{history.run.workflow}" has no task "{before}"; it has {known}')
     failed = {row.name for row in history.tasks if row.status != "succeeded"}
-    again = onward(plan, [node.index for node in plan.nodes if node.task == before or node.name in failed])
-    names = {plan.nodes[node].name for node in again} | failed
+    epilogue, spent = plan.nodes[plan.length :], undone(plan, restored(plan, history))
+    proper = plan.nodes[: plan.length]
+    first = [n.index for n in proper if n.task == before or n.name in failed or n.index in spent]
+    names = {plan.nodes[node].name for node in onward(plan, first)} | failed | {node.name for node in epilogue}
     spoilt = {place[:2] for name in failed if (place := place_of(plan, name)) is not None}
     kept = [row for row in history.tasks if row.name not in names and _may_stay(plan, row.name, names, spoilt)]
-    restored(plan, History(history.run._replace(earlier=None), kept, [], [], []))
+    going = history.run._replace(earlier=None, status="running", closing=None)
+    restored(plan, History(going, kept, [], [], []))
     return [row.name for row in kept]
 
 

@@ -59,6 +59,7 @@ async def in_transaction(drive: Drive, node: int, number: int, store: Store, per
             ended = await _found(drive, node, number, store, error, is_last=times == MOST_TRIES)
         finally:
             await asyncio.shield(transaction.end())
+            drive.answered(node)
         match ended:
             case _Told(report):
                 return report

@@ -20,7 +20,7 @@ from cloaca.ports import Arrivals, History, RunRow, SignalRow, TaskRow, WaitRow
 if TYPE_CHECKING:
     from cloaca.interpreter.drives import Drive
 
-ROWS_OF_AN_END = 4  # a failure or a signal, a task, the run's end, and who is told
+ROWS_OF_AN_END = 5  # a failure or a signal, a task, the run's end or its outcome, who is told, a note
 
 
 class Waits:

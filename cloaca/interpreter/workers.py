@@ -22,9 +22,11 @@ from cloaca.contract.plans import Plan
 from cloaca.contract.workflows import Workflow
 from cloaca.errors import IncompatibleRun, LeaseLost, StoreError, StoreUnavailable
 from cloaca.interpreter.alarms import Alarms
-from cloaca.interpreter.answers import Report, Withdrawn, raised
+from cloaca.interpreter.answers import Report, Returned, Withdrawn, raised
 from cloaca.interpreter.attempts import SUBSTITUTES, attempt, evaluate
+from cloaca.interpreter.caching import Cache
 from cloaca.interpreter.drives import Drive, Running
+from cloaca.interpreter.epilogues import idempotency_key
 from cloaca.interpreter.errands import run_errand, runs_in_a_child
 from cloaca.interpreter.fanouts import FanOut
 from cloaca.interpreter.group_commit import GroupCommit
@@ -43,7 +45,6 @@ MOST_RUNS = 1000  # runs in memory; more wait in the database
 PARKED_AFTER_S = 60.0  # what has nothing to do for longer than this rests in the database
 MOST_WOKEN = 256  # parked runs at a time that are made to wait for a worker
 REFILL = 64  # claim when there is room for so many
-FATAL_CRASHES = 5
 SHOWN_AFTER_S = 1.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 5.0  # between tries of what has failed
 BEAT_S = 1.0
@@ -79,6 +80,7 @@ class Worker:
     ) -> None:
         self.store, self.clock, self.executor, self.codec = ports.store, ports.clock, ports.executor, ports.codec
         self.processes, self.ids = ports.processes, ids
+        self._cache = Cache(ports.store, ports.clock.now, ports.codec)
         self.settings, self.workflows = settings, workflows
         self.session = 0
         self.drives: dict[int, Drive] = {}
@@ -335,7 +337,7 @@ class Worker:
         row = RunRow(
             stored.id, run.workflow, run.version, run.plan, "running", run.input, run.key, run.owner, 0,
             run.created_at, run.created_at, None, None, cancel_requested=False, priority=run.priority,
-            parent=run.parent, parent_task=run.parent_task,
+            parent=run.parent, parent_task=run.parent_task, epilogue=run.epilogue,
         )  # fmt: skip
         return self.drive(plan, History(row, [], [], [], []))
 
@@ -345,7 +347,7 @@ class Worker:
         self.drives[drive.id] = drive
         for told in self._awaited.pop(drive.id, ()):
             told()
-        if history.run.crashes >= FATAL_CRASHES:
+        if drive.is_hopeless:
             drive.begin_to_abandon(history.run.crashes)
         else:
             drive.begin()
@@ -432,7 +434,7 @@ class Worker:
         for run in poll.cancelling:
             if drive := self.drives.get(run):
                 drive.cancel()
-        for run in poll.pausing:
+        for run in poll.pausing.difference(poll.cancelling):
             if drive := self.drives.get(run):
                 drive.pause()
         for drive in self.drives.values():
@@ -776,6 +778,9 @@ class Worker:
         """Make an attempt; return how it ended, None if that is committed already. Raises as ``attempts.attempt``."""
         plan_node = drive.plan.nodes[node]
         assert plan_node.body is not None
+        running.cache_key = self._cache.key(plan_node, drive.outputs)
+        if running.cache_key is not None and (found := await self._cache.find(plan_node, running.cache_key)):
+            return Returned(found.output, origin=found.run)
         takes_context = plan_node.body.signature.context is not None
         context = self._context(drive, node, number, running) if takes_context else None
         executor = self.executor if running.ticket is None else self.queues.holding(running.ticket, self.executor)
@@ -785,9 +790,12 @@ class Worker:
             return raised(error, retryable=False)
         if runs_in_a_child(plan_node) and plan_node.body.function not in SUBSTITUTES:
             return await run_errand(plan_node, drive.outputs, context, self.codec, self.processes, failure=failure)
+        told = drive.failure() if plan_node.body.signature.run_failure else None
+        perform = partial(
+            attempt, plan_node, drive.outputs, context, self.codec, executor, failure=failure, run_failure=told
+        )
         if plan_node.body.signature.session is None:
-            return await attempt(plan_node, drive.outputs, context, self.codec, executor, failure=failure)
-        perform = partial(attempt, plan_node, drive.outputs, context, self.codec, executor, failure=failure)
+            return await perform()
         return await in_transaction(drive, node, number, self.store, perform)
 
     def _failure(self, drive: Drive, node: int) -> TaskFailure | None:
@@ -806,7 +814,7 @@ class Worker:
             run_id=run_id,
             task=name,
             attempt=number,
-            idempotency_key=f"{run_id}:{name}",
+            idempotency_key=idempotency_key(drive.plan, drive.state, drive.id, node, name),
             logger=logging.LoggerAdapter(
                 logging.getLogger(f"cloaca.task.{shown}"), {"run": run_id, "task": name, "attempt": number}
             ),

@@ -67,14 +67,17 @@ class PutBack:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """End the run now; what runs is told to stop, and its result is ignored."""
+    """End the run now; what runs is told to stop, and its result is ignored. What has succeeded is undone first."""
 
     at: float
 
 
 @dataclass(frozen=True, slots=True)
 class Abandon:
-    """End the run as failed, because it has cost too many workers their lives."""
+    """End the run as failed, because it has cost too many workers their lives. What has succeeded is undone first.
+
+    A run whose outcome is known already ends with it at once, whatever is left to do.
+    """
 
     at: float
 

@@ -1,10 +1,11 @@
 """What a command does to a run: refuse it, or the events that it causes. Pure; it changes nothing.
 
-``decide`` proposes, ``evolve`` asserts; ``step`` does both and adds the run's end once every task is final.
+``decide`` proposes, ``evolve`` asserts; ``step`` does both and adds the run's outcome and its end once they are due.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -22,15 +23,18 @@ from cloaca.machine.commands import (
     Resume,
     Retry,
 )
+from cloaca.machine.epilogues import due, undone
 from cloaca.machine.events import (
     AttemptFailed,
     AttemptPutBack,
     AttemptStarted,
     Event,
+    OutcomeReached,
     PauseAsked,
     PauseWithdrawn,
     RunAdopted,
     RunCancelled,
+    RunEnded,
     RunFailed,
     RunPaused,
     RunResumed,
@@ -62,6 +66,8 @@ def decide(plan: Plan, state: RunState, command: Command) -> Decision:
         return _retry(plan, state, command)
     if state.over:
         return Rejected(f"the run is {state.status}")
+    if state.outcome is not None and isinstance(command, Cancel):
+        return Rejected(f"the run is about to be {state.outcome}")
     match command:
         case Complete():
             return _completion(plan, state, command)
@@ -74,9 +80,9 @@ def decide(plan: Plan, state: RunState, command: Command) -> Decision:
         case Adopt():
             return _adoption(state, command)
         case Cancel(at):
-            return (RunCancelled(at),)
-        case Abandon(at):
-            return Rejected("the run is paused") if state.status is RunStatus.PAUSED else (RunFailed(at),)
+            return _outcome(plan, state, RunStatus.CANCELLED, at)
+        case Abandon():
+            return _abandonment(plan, state, command)
         case Pause():
             return _pause(state, command)
         case Resume():
@@ -86,7 +92,7 @@ def decide(plan: Plan, state: RunState, command: Command) -> Decision:
 
 
 def step(plan: Plan, state: RunState, command: Command) -> Decision:
-    """Decide and evolve: return what happened, the run's end or pause included, with ``state`` changed accordingly.
+    """Decide and evolve: return what happened, the run's outcome, end or pause included; ``state`` is changed.
 
     Any command may end a run, ``Adopt`` too: one whose rules skip all its tasks ends as soon as somebody has it.
     """
@@ -95,18 +101,44 @@ def step(plan: Plan, state: RunState, command: Command) -> Decision:
         return decision
     for event in decision:
         evolve(plan, state, event)
-    end = conclusion(state, command.at)
-    if end is None:
-        return decision
-    evolve(plan, state, end)
-    return (*decision, end)
+    while (then := conclusion(plan, state, command.at)) is not None:
+        evolve(plan, state, then)
+        decision = (*decision, then)
+    return decision
 
 
-def conclusion(state: RunState, at: float) -> RunSucceeded | RunFailed | RunPaused | None:
-    """Return the end of a run whose tasks are all final, or the pause of one that pauses and has nothing in flight."""
+def conclusion(plan: Plan, state: RunState, at: float) -> OutcomeReached | RunEnded | RunPaused | None:
+    """Return what follows without anybody's doing.
+
+    That is: the outcome of a run whose tasks are all final, its end once the epilogue is done too, or the pause of one
+    that pauses and has nothing in flight.
+    """
     if state.unfinished == 0 and state.status is RunStatus.RUNNING:
-        return RunFailed(at) if state.failed else RunSucceeded(at)
+        if state.outcome is None:
+            return _outcome(plan, state, RunStatus.FAILED if state.failed else RunStatus.SUCCEEDED, at)[0]
+        if state.settled == len(state.due):
+            return ENDS[state.outcome](at)
     return RunPaused(at) if state.pausing and state.in_flight == 0 else None
+
+
+ENDS: Mapping[RunStatus, type[RunEnded]] = {
+    RunStatus.SUCCEEDED: RunSucceeded,
+    RunStatus.FAILED: RunFailed,
+    RunStatus.CANCELLED: RunCancelled,
+}
+
+
+def _outcome(plan: Plan, state: RunState, outcome: RunStatus, at: float) -> tuple[OutcomeReached | RunEnded]:
+    """The end of a run, or if something is due before, its outcome."""
+    return (OutcomeReached(outcome, at) if due(plan, state, outcome) else ENDS[outcome](at),)
+
+
+def _abandonment(plan: Plan, state: RunState, command: Abandon) -> Decision:
+    if state.status is RunStatus.PAUSED:
+        return Rejected("the run is paused")
+    if state.outcome is not None:
+        return (ENDS[state.outcome](command.at),)
+    return _outcome(plan, state, RunStatus.FAILED, command.at)
 
 
 def _stale(state: RunState, lease: int) -> Rejected | None:
@@ -156,12 +188,14 @@ def _retry(plan: Plan, state: RunState, command: Retry) -> Decision:
     """What has failed or was cancelled starts anew, and whatever comes after it.
 
     A task behind one that has failed, which ran all the same because its rule allowed it, starts anew too: what it read
-    and why it ran is no longer so.
+    and why it ran is no longer so. So does a task that was undone. The epilogue starts anew as a whole.
     """
     if state.status not in RETRYABLE:
         return Rejected(f"the run is {state.status}")
-    cancelled = [node for node, status in enumerate(state.tasks) if status is TaskStatus.CANCELLED]
-    return (RunRetried(tuple(onward(plan, [*state.failed, *cancelled])), command.at),)
+    proper = range(plan.length)
+    cancelled = [node for node in proper if state.tasks[node] is TaskStatus.CANCELLED]
+    again = onward(plan, [*state.failed, *cancelled, *undone(plan, state)])
+    return (RunRetried((*again, *range(plan.length, len(plan.nodes))), command.at),)
 
 
 def _beginning(plan: Plan, state: RunState, command: Begin) -> Decision:

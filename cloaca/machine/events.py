@@ -6,6 +6,8 @@ A skip is no event: that a task is skipped follows from the events before it, an
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from cloaca.machine.statuses import RunStatus
+
 
 @dataclass(frozen=True, slots=True)
 class RunAdopted:
@@ -36,12 +38,16 @@ class WaitBegun:
 
 @dataclass(frozen=True, slots=True)
 class TaskSucceeded:
-    """An attempt succeeded, so the task has. ``verdict`` is a gate's decision."""
+    """An attempt succeeded, so the task has. ``verdict`` is a gate's decision.
+
+    ``reused`` says that it was another run's: what that has done is not this one's to undo.
+    """
 
     node: int
     attempt: int
     at: float
     verdict: bool | None = None
+    reused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,22 +80,33 @@ class TaskFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class OutcomeReached:
+    """It is known how the run ends, but not all is done: its epilogue is due. What was not final is cancelled."""
+
+    status: RunStatus
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class RunSucceeded:
-    """Every task is final, none failed but those that were rescued."""
+    """Every task is final, none failed but those that were rescued, and the epilogue is done."""
 
     at: float
 
 
 @dataclass(frozen=True, slots=True)
 class RunFailed:
-    """Every task is final, at least one failed and was not rescued; or the run was abandoned."""
+    """Every task is final, at least one failed and was not rescued; or the run was abandoned.
+
+    The epilogue is done, or was abandoned.
+    """
 
     at: float
 
 
 @dataclass(frozen=True, slots=True)
 class RunCancelled:
-    """The run was ended on demand; whatever was not final is cancelled."""
+    """The run was ended on demand; whatever was not final is cancelled. The epilogue is done, or was abandoned."""
 
     at: float
 
@@ -133,4 +150,5 @@ class RunRetried:
 RunEnded: TypeAlias = RunSucceeded | RunFailed | RunCancelled
 Control: TypeAlias = PauseAsked | PauseWithdrawn | RunPaused | RunResumed | RunRetried
 Attempted: TypeAlias = AttemptStarted | AttemptPutBack | AttemptFailed
-Event: TypeAlias = RunAdopted | WaitBegun | Attempted | TaskSucceeded | TaskFailed | RunEnded | Control
+Ended: TypeAlias = OutcomeReached | RunEnded
+Event: TypeAlias = RunAdopted | WaitBegun | Attempted | TaskSucceeded | TaskFailed | Ended | Control

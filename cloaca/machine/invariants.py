@@ -8,7 +8,7 @@ each step; the guarantees page quotes their names.
 from collections.abc import Callable, Mapping
 
 from cloaca.contract.plans import Plan
-from cloaca.machine.states import NO_LEASE, RunState, judge
+from cloaca.machine.states import NO_LEASE, RunState, judge, onward
 from cloaca.machine.statuses import FINAL_TASK, RunStatus, TaskStatus
 
 STARTED = frozenset({TaskStatus.READY, TaskStatus.RUNNING, TaskStatus.WAITING, TaskStatus.SUCCEEDED, TaskStatus.FAILED})
@@ -26,14 +26,20 @@ def no_task_before_its_predecessors(plan: Plan, state: RunState) -> bool:
 
 def open_predecessors_are_counted(plan: Plan, state: RunState) -> bool:
     """``open`` is the number of predecessors that are not final."""
-    return state.over or all(
-        state.open[node.index] == sum(state.tasks[pred] not in FINAL_TASK for pred in node.preds) for node in plan.nodes
+    return (
+        state.over
+        or state.outcome is not None
+        or all(
+            state.open[node.index] == sum(state.tasks[pred] not in FINAL_TASK for pred in node.preds)
+            for node in plan.nodes
+        )
     )
 
 
 def nothing_waits_for_nothing(plan: Plan, state: RunState) -> bool:
     """A pending task has a predecessor that is not final: no wake-up is lost."""
-    return all(state.open[node.index] > 0 for node in plan.nodes if state.tasks[node.index] is TaskStatus.PENDING)
+    proper = plan.nodes[: plan.length]
+    return all(state.open[node.index] > 0 for node in proper if state.tasks[node.index] is TaskStatus.PENDING)
 
 
 def ready_is_what_is_ready(plan: Plan, state: RunState) -> bool:
@@ -64,7 +70,7 @@ def skips_are_justified(plan: Plan, state: RunState) -> bool:
     """A task is skipped exactly if its gates and its rule say so."""
     return all(
         (state.tasks[node.index] is TaskStatus.SKIPPED) == (judge(plan, node, state) is not None)
-        for node in plan.nodes
+        for node in plan.nodes[: plan.length]
         if state.tasks[node.index] in STARTED | {TaskStatus.SKIPPED}
     )
 
@@ -93,13 +99,14 @@ def an_attempt_count_never_goes_back(plan: Plan, state: RunState) -> bool:
 
 
 def failures_are_listed(plan: Plan, state: RunState) -> bool:
-    """``failed`` names each task that failed for good, once, but not those whose handlers have succeeded."""
+    """``failed`` names each task of the run proper that failed for good, once, but none that has been rescued."""
     return sorted(state.failed) == _unrescued(plan, state)
 
 
 def _unrescued(plan: Plan, state: RunState) -> list[int]:
+    proper = state.tasks[: plan.length]
     saved = {node.rescues for node in plan.nodes if state.tasks[node.index] is TaskStatus.SUCCEEDED}
-    return [node for node, status in enumerate(state.tasks) if status is TaskStatus.FAILED and node not in saved]
+    return [node for node, status in enumerate(proper) if status is TaskStatus.FAILED and node not in saved]
 
 
 def a_handler_runs_exactly_after_a_failure(plan: Plan, state: RunState) -> bool:
@@ -139,10 +146,9 @@ def verdicts_are_given(plan: Plan, state: RunState) -> bool:
 
 
 def unfinished_is_counted(plan: Plan, state: RunState) -> bool:
-    """``unfinished`` is the number of tasks that are not final, and a run that has ended has none."""
-    return state.unfinished == sum(status not in FINAL_TASK for status in state.tasks) and not (
-        state.over and state.unfinished
-    )
+    """``unfinished`` is how many tasks are not final, the epilogue aside; a run with an outcome has none."""
+    count = sum(status not in FINAL_TASK for status in state.tasks[: plan.length])
+    return state.unfinished == count and not (count and (state.over or state.outcome is not None))
 
 
 def a_run_goes_on(plan: Plan, state: RunState) -> bool:
@@ -158,16 +164,77 @@ def attempts_run_under_a_lease(plan: Plan, state: RunState) -> bool:
 
 def a_run_ends_as_its_tasks_did(plan: Plan, state: RunState) -> bool:
     """A run that succeeded has no cancelled task, and none that failed unrescued; one that failed has, or never ran."""
-    failed, cancelled = bool(_unrescued(plan, state)), TaskStatus.CANCELLED in state.tasks
+    proper = state.tasks[: plan.length]
+    failed, cancelled = bool(_unrescued(plan, state)), TaskStatus.CANCELLED in proper
     if state.status is RunStatus.SUCCEEDED:
         return not failed and not cancelled
-    unrun = all(status is TaskStatus.SKIPPED for status in state.tasks)
+    unrun = all(status is TaskStatus.SKIPPED for status in proper)
     return state.status is not RunStatus.FAILED or failed or cancelled or unrun
 
 
 def only_an_ended_run_cancels(plan: Plan, state: RunState) -> bool:
-    """A task is cancelled only together with its run."""
-    return state.over or TaskStatus.CANCELLED not in state.tasks
+    """A task is cancelled only together with its run, a node of the epilogue only if the run ends without it."""
+    proper, epilogue = state.tasks[: plan.length], state.tasks[plan.length :]
+    cancelled = TaskStatus.CANCELLED in proper
+    return state.over or (TaskStatus.CANCELLED not in epilogue and not (cancelled and state.outcome is None))
+
+
+def an_epilogue_waits_for_the_outcome(plan: Plan, state: RunState) -> bool:
+    """Nothing of the epilogue runs or is decided before the outcome is known, and then nothing else goes on."""
+    proper, epilogue = state.tasks[: plan.length], state.tasks[plan.length :]
+    if state.outcome is None:
+        return state.over or all(status is TaskStatus.PENDING for status in epilogue)
+    return all(status in FINAL_TASK for status in proper)
+
+
+def every_compensation_is_due(plan: Plan, state: RunState) -> bool:
+    """After a failure or a cancellation, exactly what undoes the tasks that succeeded is due, and behind it a callback.
+
+    After a success, the callback alone. What is not due is skipped.
+    """
+    if state.outcome is None:
+        return not state.due
+    undone = plan.undos if state.outcome is not RunStatus.SUCCEEDED else {}
+    undos = {undo for node, undo in undone.items() if node in state.completed}
+    callback = [plan.callbacks[state.outcome]] if state.outcome in plan.callbacks else []
+    skipped = [node for node, status in enumerate(state.tasks) if status is TaskStatus.SKIPPED and node >= plan.length]
+    return (
+        {*state.due[: len(undos)]} == undos
+        and [*state.due[len(undos) :]] == callback
+        and {*skipped, *state.due} == {*range(plan.length, len(plan.nodes))}
+        and state.completed.keys() <= {node for node in plan.undos if state.tasks[node] is TaskStatus.SUCCEEDED}
+    )
+
+
+def nothing_is_undone_before_what_came_after_it(plan: Plan, state: RunState) -> bool:
+    """A task is undone before every task that it came after, and of others the one that was completed later first."""
+    undone = [node for undo in state.due if (node := plan.nodes[undo].undoes) is not None]
+    after = {node: set(onward(plan, [node])) for node in undone}
+    for place, later in enumerate(undone):
+        if any(earlier in after[later] for earlier in undone[place + 1 :]):
+            return False
+    related = any(one != other and other in after[one] for one in undone for other in undone)
+    times = [state.completed[node] for node in undone]
+    return related or times == sorted(times, reverse=True)
+
+
+def an_epilogue_goes_one_by_one(plan: Plan, state: RunState) -> bool:
+    """What is due is final up to ``settled``; the next goes on, unless the run ended without it; no other has begun."""
+    statuses = [state.tasks[node] for node in state.due]
+    done, rest = statuses[: state.settled], statuses[state.settled :]
+    going = {TaskStatus.READY, TaskStatus.RUNNING, TaskStatus.WAITING}
+    if state.over:
+        return {*done} <= {TaskStatus.SUCCEEDED, TaskStatus.FAILED} and {*rest} <= {TaskStatus.CANCELLED}
+    return (
+        {*done} <= {TaskStatus.SUCCEEDED, TaskStatus.FAILED}
+        and all(status in going for status in rest[:1])
+        and {*rest[1:]} <= {TaskStatus.PENDING}
+    )
+
+
+def a_run_ends_with_its_outcome(plan: Plan, state: RunState) -> bool:
+    """Whatever becomes of the epilogue, the run ends as its outcome says."""
+    return not state.over or state.outcome in (None, state.status)
 
 
 INVARIANTS: Mapping[str, Callable[[Plan, RunState], bool]] = {
@@ -175,14 +242,19 @@ INVARIANTS: Mapping[str, Callable[[Plan, RunState], bool]] = {
     for invariant in (
         a_handler_runs_exactly_after_a_failure,
         a_run_ends_as_its_tasks_did,
+        a_run_ends_with_its_outcome,
         a_run_goes_on,
         a_run_pauses_while_attempts_are_in_flight,
         an_attempt_count_never_goes_back,
+        an_epilogue_goes_one_by_one,
+        an_epilogue_waits_for_the_outcome,
         attempts_are_bounded,
         attempts_in_flight_are_counted,
         attempts_run_under_a_lease,
+        every_compensation_is_due,
         failures_are_listed,
         no_task_before_its_predecessors,
+        nothing_is_undone_before_what_came_after_it,
         nothing_waits_for_nothing,
         one_arm_runs,
         only_an_ended_run_cancels,

@@ -16,16 +16,19 @@ from dataclasses import dataclass
 from typing import Literal, assert_never
 
 from cloaca.contract.plans import Plan, PlanNode
+from cloaca.machine.epilogues import due
 from cloaca.machine.events import (
     AttemptFailed,
     AttemptPutBack,
     AttemptStarted,
     Control,
     Event,
+    OutcomeReached,
     PauseAsked,
     PauseWithdrawn,
     RunAdopted,
     RunCancelled,
+    RunEnded,
     RunFailed,
     RunPaused,
     RunResumed,
@@ -38,6 +41,11 @@ from cloaca.machine.events import (
 from cloaca.machine.statuses import FINAL_RUN, FINAL_TASK, RUN_TRANSITIONS, TASK_TRANSITIONS, RunStatus, TaskStatus
 
 NO_LEASE = 0
+ENDED: Mapping[type[RunEnded], RunStatus] = {
+    RunSucceeded: RunStatus.SUCCEEDED,
+    RunFailed: RunStatus.FAILED,
+    RunCancelled: RunStatus.CANCELLED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +74,28 @@ class RunState:
         ready: the nodes that may start now, in the order in which they became ready.
         news: the nodes that became ready or were skipped since ``take_news``, in that order.
         failed: the nodes that failed for good and were not rescued, in the order of the events. ``typed``: the nodes
-            whose last attempt answered with a ``Failure``. ``unfinished``: how many are not final.
+            whose last attempt answered with a ``Failure``. ``unfinished``: how many are not final. All
+            three are about the run proper, not its epilogue.
+        completed: when the nodes succeeded that have a compensation, by the time of the event.
+        outcome: how the run ends, once that is known and its epilogue is due; ``due``: the nodes of the epilogue in
+            their order, of which the first ``settled`` are final.
     """
 
     __slots__ = (
         "attempts",
+        "completed",
+        "due",
         "earlier",
         "failed",
         "in_flight",
         "lease",
         "news",
         "open",
+        "outcome",
         "pausing",
         "ready",
         "retry_at",
+        "settled",
         "skips",
         "status",
         "tasks",
@@ -105,9 +121,14 @@ class RunState:
         self.ready: dict[int, None] = {}
         self.failed: list[int] = []
         self.typed: set[int] = set()
-        self.unfinished = len(plan.nodes)
+        self.unfinished = plan.length
+        self.completed: dict[int, float] = {}
+        self.outcome: RunStatus | None = None
+        self.due: tuple[int, ...] = ()
+        self.settled = 0
         self.news: list[int] = []
-        _settled(plan, self, [node.index for node in plan.nodes if not node.preds and _resolve(plan, node, self)])
+        first = [node for node in plan.nodes[: plan.length] if not node.preds]
+        _settled(plan, self, [node.index for node in first if _resolve(plan, node, self)])
 
     @property
     def over(self) -> bool:
@@ -136,7 +157,7 @@ class RunState:
 def evolve(plan: Plan, state: RunState, event: Event) -> RunState:
     """Return the state after ``event``: the same object, changed."""
     match event:
-        case TaskSucceeded(node, verdict=verdict):
+        case TaskSucceeded(node, at=at, verdict=verdict, reused=reused):
             assert plan.nodes[node].decides == (verdict is not None), f"node {node}: verdict {verdict}"
             _move(state, node, TaskStatus.SUCCEEDED)
             _concluded(state, node)
@@ -144,7 +165,9 @@ def evolve(plan: Plan, state: RunState, event: Event) -> RunState:
                 state.verdicts[node] = verdict
             if (rescued := plan.nodes[node].rescues) is not None:
                 state.failed.remove(rescued)
-            _settled(plan, state, [node])
+            if node in plan.undos and not reused:
+                state.completed[node] = at
+            _finished(plan, state, node)
         case AttemptStarted(node):
             _move(state, node, TaskStatus.RUNNING)
             state.in_flight += 1
@@ -166,18 +189,17 @@ def evolve(plan: Plan, state: RunState, event: Event) -> RunState:
             _move(state, node, TaskStatus.FAILED)
             _concluded(state, node)
             state.attempts[node] = attempt
-            state.failed.append(node)
-            if typed:
-                state.typed.add(node)
-            _settled(plan, state, [node])
+            if node < plan.length:
+                state.failed.append(node)
+                if typed:
+                    state.typed.add(node)
+            _finished(plan, state, node)
         case RunAdopted(lease):
             _adopt(state, lease)
-        case RunSucceeded():
-            _end(state, RunStatus.SUCCEEDED)
-        case RunFailed():
-            _end(state, RunStatus.FAILED)
-        case RunCancelled():
-            _end(state, RunStatus.CANCELLED)
+        case OutcomeReached(outcome):
+            _reach(plan, state, outcome)
+        case RunSucceeded() | RunFailed() | RunCancelled():
+            _end(plan, state, ENDED[type(event)])
         case _:
             _control(plan, state, event)
     return state
@@ -255,18 +277,61 @@ def _concluded(state: RunState, node: int) -> None:
         state.in_flight -= 1
 
 
-def _end(state: RunState, status: RunStatus) -> None:
+def _reach(plan: Plan, state: RunState, outcome: RunStatus) -> None:
+    """Cancel what is not final, skip what is not due, and make the first node that is due ready."""
+    if state.status in (RunStatus.PAUSED, RunStatus.BLOCKED):
+        _turn(state, RunStatus.PENDING)
+    if outcome is RunStatus.CANCELLED:
+        state.pausing = False
+    _cancel(state, range(plan.length))
+    state.outcome, state.due = outcome, due(plan, state, outcome)
+    _skip(state, sorted({*range(plan.length, len(plan.nodes))}.difference(state.due)))
+    _offer_next(state)
+
+
+def _end(plan: Plan, state: RunState, status: RunStatus) -> None:
     _turn(state, status)
     state.pausing = False
+    epilogue = range(plan.length, len(plan.nodes))
+    if state.outcome is None:
+        _skip(state, epilogue)
+    _cancel(state, range(plan.length) if state.outcome is None else epilogue)
+
+
+def _cancel(state: RunState, nodes: range) -> None:
+    """Cancel what is not final among ``nodes``; nothing else is ready, runs or waits."""
     state.in_flight = 0
     state.ready.clear()
     state.retry_at.clear()
     state.waits.clear()
-    if state.unfinished:
-        for node, task in enumerate(state.tasks):
-            if task not in FINAL_TASK:
-                _move(state, node, TaskStatus.CANCELLED)
-        state.unfinished = 0
+    for node in nodes if state.unfinished or state.outcome is not None else ():
+        if state.tasks[node] not in FINAL_TASK:
+            _move(state, node, TaskStatus.CANCELLED)
+    state.unfinished = 0
+
+
+def _skip(state: RunState, nodes: Iterable[int]) -> None:
+    """Skip nodes of the epilogue that are not due: it is the outcome that decides, and no node."""
+    for node in nodes:
+        _move(state, node, TaskStatus.SKIPPED)
+        state.skips[node] = Skip("decision", node)
+
+
+def _finished(plan: Plan, state: RunState, node: int) -> None:
+    """A node is final by an attempt of its own: go on with what comes after it."""
+    if node < plan.length:
+        _settled(plan, state, [node])
+    else:
+        state.settled += 1
+        _offer_next(state)
+
+
+def _offer_next(state: RunState) -> None:
+    if state.settled < len(state.due):
+        node = state.due[state.settled]
+        _move(state, node, TaskStatus.READY)
+        state.ready[node] = None
+        state.news.append(node)
 
 
 def _adopt(state: RunState, lease: int) -> None:
@@ -295,12 +360,15 @@ def _start_anew(plan: Plan, state: RunState, nodes: tuple[int, ...]) -> None:
             state.earlier[node] = state.attempts[node]
         state.skips.pop(node, None)
         state.verdicts.pop(node, None)
+        state.completed.pop(node, None)
         state.typed.discard(node)
         _move(state, node, TaskStatus.PENDING)
     state.failed = [node for node in state.failed if state.tasks[node] is TaskStatus.FAILED]
-    state.unfinished = len(nodes)
+    state.outcome, state.due, state.settled = None, (), 0
+    proper = [node for node in nodes if node < plan.length]
+    state.unfinished = len(proper)
     state.open = [sum(state.tasks[pred] not in FINAL_TASK for pred in node.preds) for node in plan.nodes]
-    free = [node for node in nodes if state.open[node] == 0]
+    free = [node for node in proper if state.open[node] == 0]
     _settled(plan, state, [node for node in free if _resolve(plan, plan.nodes[node], state)])
 
 

@@ -17,6 +17,7 @@ from mypy.types import get_proper_type as proper
 from cloaca.algebra.guards import Arm
 from cloaca.algebra.structures import Structure, closed, overlay
 from cloaca.contract.closing import Closed, check_declared, close
+from cloaca.contract.epilogues import OUTCOMES, Callback, callbacks_of
 from cloaca.errors import ContractError, Violation
 from cloaca.mypy import results
 from cloaca.mypy.expressions import literal_text
@@ -25,7 +26,7 @@ from cloaca.mypy.locations import blamed, lost_part, mentions
 from cloaca.mypy.nodes import StaticDecision, StaticEach, StaticNode, StaticSeal, StaticTask, models_of
 from cloaca.mypy.operands import graph_type, instances_of, is_from_error, operand
 from cloaca.mypy.sessions import Session
-from cloaca.mypy.terms import GRAPH, HIDDEN
+from cloaca.mypy.terms import GRAPH, HIDDEN, Term
 
 WORKFLOW: Final = "cloaca.contract.workflows.Workflow"
 _ROWS: Final = ("input", "output")
@@ -35,11 +36,15 @@ Rows = tuple[ProperType, ...]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """``Workflow(name, *graphs, input=, output=)`` as it is written. A row is None if mypy doesn't know the model."""
+    """``Workflow(name, *graphs, input=, output=, on_failure=)`` as it is written.
+
+    A row is None if mypy doesn't know the model.
+    """
 
     name: str
     graphs: Sequence[tuple[Type, Expression]]
     rows: Mapping[str, tuple[Instance | None, Expression]]
+    callbacks: Mapping[str, tuple[Type, Expression]]
 
     def row(self, which: str) -> Instance | None:
         """Return a declared model."""
@@ -67,13 +72,14 @@ def workflow(context: FunctionContext, session: Session) -> Type:
         return made
     call = _read(context)
     found = [operand(session, type, expression) for type, expression in call.graphs]
+    called = {name: operand(session, type, expression) for name, (type, expression) in call.callbacks.items()}
     unknown = any(row is None or not session.read([row]) for row, _ in call.rows.values())
-    if None in found or unknown:
-        _unchecked(session, call, found, context.context)
+    if None in found or unknown or None in called.values():
+        _unchecked(session, call, found, called.values(), context.context)
         return _lost(made, call, session)
     structure, violations = overlay([session.structures.of(term) for term in found if term is not None])
     try:
-        result = None if violations else _close(call, closed(structure), session)
+        result = None if violations else _close(call, closed(structure), _tasks(called, session), session)
     except UnknownElement:
         session.unchecked(f'Workflow "{call.name}" is not checked: {UNSEEN}', context.context)
         return _lost(made, call, session)
@@ -99,13 +105,25 @@ def _read(context: FunctionContext) -> Call:
         for argument, types, expressions in zip(context.callee_arg_names, context.arg_types, context.args, strict=True)
         for type, expression in zip(types, expressions, strict=True)
     ]
-    name, *graphs = [(type, expression) for argument, type, expression in given if argument not in _ROWS]
+    name, *graphs = [(type, each) for argument, type, each in given if argument not in (*_ROWS, *OUTCOMES)]
     rows = {
         argument: (_model(type), expression)
         for argument, type, expression in given
         if argument in _ROWS and not isinstance(proper(type), NoneType)
     }
-    return Call(literal_text(name[1], name[0]) or "?", graphs, rows)
+    callbacks = {
+        argument: (type, expression)
+        for argument, type, expression in given
+        if argument is not None and argument in OUTCOMES and not isinstance(proper(type), NoneType)
+    }
+    return Call(literal_text(name[1], name[0]) or "?", graphs, rows, callbacks)
+
+
+def _tasks(called: Mapping[str, Term | None], session: Session) -> tuple[Callback, ...]:
+    """The callbacks; what is no single task mypy has refused by its type."""
+    structures = {name: session.structures.of(term) for name, term in called.items() if term is not None}
+    nodes = {name: next(iter(found.nodes.values()), None) for name, found in structures.items()}
+    return callbacks_of({name: node for name, node in nodes.items() if isinstance(node, StaticTask)})
 
 
 def _model(argument: Type) -> Instance | None:
@@ -123,11 +141,14 @@ def _lost(made: Instance, call: Call, session: Session) -> Instance:
     return made.copy_modified(args=[*rows, results.any_context(session), anything])
 
 
-def _close(call: Call, structure: Structure[StaticNode], session: Session) -> Closed | tuple[Violation, ...]:
+def _close(
+    call: Call, structure: Structure[StaticNode], callbacks: Sequence[Callback], session: Session
+) -> Closed | tuple[Violation, ...]:
     input, output = call.row("input"), call.row("output")
-    session.depend(models(structure, input, output))
+    read = (model for each in callbacks for model in models_of(each.task.signature))
+    session.depend(models(structure, input, output, *read))
     try:
-        return close(call.name, structure, input, output, session.nodes)
+        return close(call.name, structure, input, output, session.nodes, callbacks=callbacks)
     except ContractError as error:
         return error.violations
 
@@ -139,6 +160,9 @@ def _place(violation: Violation, call: Call, whole: Context, session: Session) -
             if f"the {row}" in violation.message or "The output" in violation.message:
                 return expression
         return whole
+    for _, expression in call.callbacks.values():
+        if mentions(session, expression, violation.task):
+            return expression
     for _, expression in reversed(call.graphs):
         if mentions(session, expression, violation.task):
             return blamed(session, expression, violation)
@@ -158,7 +182,8 @@ def models(structure: Structure[StaticNode], *more: Type | None) -> Iterable[Ins
             yield node.condition.model
         elif isinstance(node, StaticTask):
             for task in (node, node.handler):
-                yield from models_of(task.signature) if task is not None else ()
+                yield from () if task is None else models_of(task.signature)
+                yield from () if task is None or task.undo is None else models_of(task.undo.signature)
         elif isinstance(node, StaticSeal) and node.structure is not None:
             yield from models(node.structure, node.input, node.output)
         elif isinstance(node, StaticEach) and node.structure is not None:
@@ -173,8 +198,11 @@ LOST: Final = (
 )
 
 
-def _unchecked(session: Session, call: Call, found: Sequence[object], context: Context) -> None:
-    lost = [graph for term, graph in zip(found, call.graphs, strict=True) if term is None]
+def _unchecked(
+    session: Session, call: Call, found: Sequence[object], called: Iterable[object], context: Context
+) -> None:
+    terms, graphs = [*found, *called], [*call.graphs, *call.callbacks.values()]
+    lost = [graph for term, graph in zip(terms, graphs, strict=True) if term is None]
     if not any(is_from_error(type) for type, _ in lost):
         place = lost_part(session, lost[0][1]) if lost else context
         session.unchecked(f'Workflow "{call.name}" is not checked: {LOST}', place)

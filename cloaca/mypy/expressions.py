@@ -32,8 +32,8 @@ UNKNOWN: Final = "?"  # begins the text of an option that equals itself, and may
 EACH: Final = "cloaca.algebra.fanouts.each"
 RETRY: Final = "cloaca.algebra.retries.Retry"
 BRANCH: Final = "cloaca.algebra.branches.branch"
-_OPTIONS: Final = ("retry", "timeout", "queue", "executor", "tags")
-_NOTHING: Final = {"retry": "None", "timeout": "None", "queue": "None", "executor": "None", "tags": "()"}
+_OPTIONS: Final = ("retry", "timeout", "queue", "executor", "cache", "tags")
+_NOTHING: Final = {**dict.fromkeys(_OPTIONS, "None"), "tags": "()"}
 _RETRY_DEFAULTS: Final = {
     "attempts": "1.0",
     "backoff": "'exponential'",

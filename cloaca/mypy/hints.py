@@ -29,6 +29,7 @@ from cloaca.mypy.spelling import shown
 
 TASK_CONTEXT: Final = "cloaca.algebra.context.TaskContext"
 LISTS: Final = ("builtins.list", "builtins.tuple", "typing.Sequence")
+RUN_FAILURE: Final = "cloaca.algebra.outcomes.RunFailure"
 TASK_FAILURE: Final = "cloaca.algebra.outcomes.TaskFailure"
 
 
@@ -62,6 +63,11 @@ class MypyHints(StaticModels):
         """Return whether a type is ``TaskContext``."""
         known = proper(hint) if isinstance(hint, Type) else None
         return isinstance(known, Instance) and known.type.has_base(TASK_CONTEXT)
+
+    def is_run_failure(self, hint: Any) -> bool:
+        """Return whether a type is ``RunFailure``."""
+        known = proper(hint) if isinstance(hint, Type) else None
+        return isinstance(known, Instance) and known.type.fullname == RUN_FAILURE
 
     def is_failure(self, hint: Any) -> bool:
         """Return whether a type is ``TaskFailure``."""

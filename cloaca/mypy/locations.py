@@ -25,6 +25,9 @@ def blamed(session: Session, expression: Expression, violation: Violation) -> Ex
     asks = is_branch(place) or getattr(getattr(place, "callee", None), "name", "") == "when"
     if about_condition and asks and isinstance(place, CallExpr) and place.args:
         return place.args[0]
+    about_undo = isinstance(place, CallExpr) and getattr(place.callee, "name", "") == "compensate" and place.args
+    if about_undo and mentions(session, place.args[0], violation.task):  # type: ignore[attr-defined]  # a call
+        return place.args[0]  # type: ignore[attr-defined,no-any-return]  # as above
     return place
 
 
@@ -64,8 +67,9 @@ def _has(session: Session, type: Type | None, name: str) -> bool:
     nodes = session.structures.of(term).nodes if term is not None else {}
     if name in nodes or name.partition("/")[0] in nodes:
         return True
-    handlers = (node.handler for node in nodes.values() if isinstance(node, StaticTask))
-    return any(handler is not None and handler.name == name for handler in handlers)
+    tasks = [node for node in nodes.values() if isinstance(node, StaticTask)]
+    tasks += [node.handler for node in tasks if node.handler is not None]
+    return any(other is not None and other.name == name for node in tasks for other in (node.handler, node.undo))
 
 
 def lost_part(session: Session, expression: Expression) -> Expression:

@@ -80,6 +80,7 @@ class StaticTask(StaticNode):
     reads: Renames = ()
     writes: Renames = ()
     whole: str | None = None
+    undo: StaticTask | None = None
     is_opaque: bool = False
     handler: StaticTask | None = None
 
@@ -89,8 +90,8 @@ class StaticTask(StaticNode):
     __hash__ = StaticNode.__hash__
 
     def key(self) -> tuple[object, ...]:
-        """Where its rows are in the context counts, too, and its handler."""
-        return (*super().key(), self.reads, self.writes, self.whole, self.handler)
+        """Where its rows are in the context counts, too, and its handler, and what undoes it."""
+        return (*super().key(), self.reads, self.writes, self.whole, self.handler, self.undo)
 
 
 @dataclass(frozen=True, eq=False)

@@ -253,6 +253,16 @@ def _refused(call: CallExpr, task: StaticTask, verb: str, keys: Mapping[str, str
     return bool(found)
 
 
+def compensate(context: MethodContext, session: Session) -> Type:
+    """``t.compensate(undo)``."""
+    if not context.args or len(context.args[0]) != 1:
+        return _result(context, session, None)
+    undo = operand(session, context.arg_types[0][0], context.args[0][0])
+    nodes = () if undo is None else session.structures.of(undo).nodes.values()
+    known = len(nodes) == 1 and all(isinstance(node, StaticTask) for node in nodes)
+    return _changed(context, session, "compensate", {} if known else None, undo)
+
+
 def with_options(context: MethodContext, session: Session) -> Type:
     """``t.with_options(timeout=30)``."""
     call = context.context
@@ -363,5 +373,6 @@ METHODS: Final[Mapping[str, Callable[[MethodContext, Session], Type]]] = {
     "rescue": rescue,
     "writing": writing,
     "with_options": with_options,
+    "compensate": compensate,
     "sealed": sealed,
 }

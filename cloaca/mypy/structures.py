@@ -75,6 +75,8 @@ class Structures:
             return _BRANCHES[operator](self._of(left), spec)
         if operator in _LEAVES:
             node = _LEAVES[operator](spec, left, right)
+        elif operator == "compensate":
+            node = replace(_only(self._of(left)), undo=_only(self._of(right)))
         elif operator == "when":
             return self._guarded(self._of(left), _condition(spec, right)), ()
         else:
@@ -120,6 +122,7 @@ def _task(spec: Spec, parameters: ProperType, returned: ProperType) -> StaticNod
         output,
         spec["answers"],
         error,
+        run_failure=spec.get("run_failure"),
         failures=tuple(spec["failures"]),
     )
     options = tuple(sorted(spec["options"].items()))

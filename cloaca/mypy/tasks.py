@@ -159,6 +159,8 @@ def _read(
         "failures": list(signature.failures),
         "options": given,
     }
+    if signature.run_failure is not None:
+        spec["run_failure"] = signature.run_failure
     none = NoneType()
     parameters = terms.row(session.api, [each.model for each in signature.parameters])
     results: list[Type] = [signature.output or none, signature.error or none]

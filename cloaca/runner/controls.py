@@ -37,7 +37,7 @@ async def _cancel(engine: Engine, run: int) -> None:
         drive = engine.drive(run)
         if drive is not None:
             drive.cancel()
-            if await drive.wait():
+            if await drive.known():
                 return
             continue  # the lease was lost meanwhile, and the request with it
         status = await engine.store.cancel(run, engine.clock.now())
@@ -45,6 +45,11 @@ async def _cancel(engine: Engine, run: int) -> None:
             raise _absent(run)
         if status in FINAL:
             return
+        row = await engine.store.run(run)
+        if row is None or row.closing is not None:
+            return
+        if row.status == "pending":  # whoever takes it cancels it, before anything else
+            return engine.wake()
         await _until_heard(engine, run, status)
 
 
@@ -107,9 +112,8 @@ async def fork(engine: Engine, run: int, plan: Plan, row: PlanRow, before: str) 
         history = await engine.history(run)
         tasks = reused(plan, history, before)
         at, input = engine.clock.now(), history.run.input
-        new = NewRun(
-            next(engine.ids), row.workflow, row.version, row.digest, input, None, None, at, history.run.priority
-        )
+        id, priority, epilogue = next(engine.ids), history.run.priority, plan.has_epilogue
+        new = NewRun(id, row.workflow, row.version, row.digest, input, None, None, at, priority, epilogue=epilogue)
         made = await engine.store.fork(row, new, origin=run, tasks=tasks, detail=f"from run {run}, before {before}")
         if made is not None:  # else one of these tasks is gone just now: somebody has retried that run
             engine.wake()

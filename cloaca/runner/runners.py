@@ -239,7 +239,9 @@ class Runner:
         worker = self._engine.worker
         owner = worker.session if worker is not None and worker.has_room else None
         number, at = next(self._engine.ids), self._engine.clock.now()
-        run = NewRun(number, found.name, found.version, plan.digest, payload, key, owner, at, priority)
+        epilogue = found.plan.has_epilogue
+        what = (number, found.name, found.version, plan.digest, payload, key)
+        run = NewRun(*what, owner, at, priority, epilogue=epilogue)
         submitted, drive = await self._submit(found.plan, plan, run)
         if not submitted.agrees and not await self._same_input(found, payload, submitted.id):
             taken = f'key {key!r} of workflow "{found.name}" has started run {submitted.id} with another input'

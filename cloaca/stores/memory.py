@@ -6,15 +6,19 @@ It knows the rows and the guarantees of the port, and passes the same conformanc
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from cloaca.errors import LeaseLost, StoreError
 from cloaca.ports import (
+    GIVEN_UP,
     SUSPECT_CRASHES,
     Arrivals,
     AttemptRow,
     Batch,
+    Cached,
+    CacheRow,
     EndRow,
     FailureRow,
     Granted,
@@ -54,6 +58,7 @@ class MemoryStore:
         self.failures: dict[int, dict[tuple[str, int], FailureRow]] = {}
         self.attempts: dict[tuple[int, str], AttemptRow] = {}
         self.notes: dict[int, dict[NoteRow, None]] = {}
+        self.kept: dict[str, tuple[CacheRow, float]] = {}
         self.waits: dict[int, dict[str, WaitRow]] = {}
         self.signals: dict[int, dict[int, SignalRow]] = {}
         self.last_signal = 0
@@ -184,12 +189,20 @@ class MemoryStore:
         row = self.rows.get(run)
         if row is None or row.status in FINAL:
             return row.status if row else None
-        if row.owner is None:
+        if row.status == "blocked" and (row.cancel_requested or row.closing is not None):
+            outcome = "cancelled" if row.closing is None else str(json.loads(row.closing)["status"])
+            self._end(EndRow(run, outcome, at, GIVEN_UP))
+            self._stopped(run, at)
+        elif row.closing is not None:
+            return row.status
+        elif row.owner is None and not row.epilogue:
             self._end(EndRow(run, "cancelled", at, None))
             self._stopped(run, at)
-            return "cancelled"
-        self._put(row._replace(cancel_requested=True))
-        return row.status
+        elif row.owner is None:
+            self._put(row._replace(cancel_requested=True, status="pending", reason=None, wake_at=None))
+        else:
+            self._put(row._replace(cancel_requested=True))
+        return self.rows[run].status
 
     async def pause(self, run: int, at: float) -> RunRow | None:
         await asyncio.sleep(0)
@@ -232,7 +245,7 @@ class MemoryStore:
         self.plans.setdefault(plan.digest, plan)
         made = self._insert(run).id
         for row in rows:
-            self.tasks.setdefault(made, {}).setdefault(row.name, row._replace(run=made))
+            self.tasks.setdefault(made, {}).setdefault(row.name, row._replace(run=made, session=0))
         self._note(NoteRow(made, run.created_at, "run_forked", None, detail))
         return made
 
@@ -310,6 +323,18 @@ class MemoryStore:
         if not old:
             kept = {row.plan for row in self.rows.values()}
             self.plans = {digest: plan for digest, plan in self.plans.items() if digest in kept}
+        return len(old)
+
+    async def cached(self, keys: Sequence[str], at: float) -> list[Cached]:
+        await asyncio.sleep(0)
+        found = (self.kept[key] for key in set(keys) if key in self.kept)
+        return [Cached(row.key, row.output, row.run, row.task, at - since) for row, since in found]
+
+    async def prune_cache(self, kept_before: float, limit: int) -> int:
+        await asyncio.sleep(0)
+        old = sorted((since, key) for key, (_, since) in self.kept.items() if since < kept_before)[: max(0, limit)]
+        for _, key in old:
+            del self.kept[key]
         return len(old)
 
     # What has been stored
@@ -395,7 +420,7 @@ class MemoryStore:
             RunRow(
                 run.id, run.workflow, run.version, run.plan, status, run.input, run.key, run.owner, 0,
                 run.created_at, started_at, None, None, cancel_requested=False, priority=run.priority,
-                parent=run.parent, parent_task=run.parent_task,
+                parent=run.parent, parent_task=run.parent_task, epilogue=run.epilogue,
             )
         )  # fmt: skip
         return Submitted(run.id, created=True, agrees=True)
@@ -436,6 +461,12 @@ class MemoryStore:
         for note in batch.notes:
             if note.run in self.rows:
                 self._note(note)
+        for closing in batch.closings:
+            if closing.run not in foreign:
+                row = self.rows[closing.run]
+                pausing = None if closing.status == "cancelled" else row.pausing
+                self._put(row._replace(closing=closing.closing, cancel_requested=False, pausing=pausing))
+        self.kept.update({row.key: (row, batch.at) for row in batch.cached if row.run not in foreign})
         for end in batch.ends:
             if end.run not in foreign:
                 self._end(end)
@@ -474,10 +505,14 @@ class MemoryStore:
         for child in self._children(run):
             if child.finished_at is not None:
                 continue
-            if child.owner is None:
-                self._put(child._replace(status="cancelled", finished_at=at, reason=None, wake_at=None))
-            else:
+            if child.closing is not None:  # its outcome is known
+                pass
+            elif child.owner is not None:
                 self._put(child._replace(cancel_requested=True))
+            elif child.epilogue:
+                self._put(child._replace(status="pending", cancel_requested=True, reason=None, wake_at=None))
+            else:
+                self._put(child._replace(status="cancelled", finished_at=at, reason=None, wake_at=None))
             self._forsake(child.id, at)
 
     def _stopped(self, run: int, at: float) -> None:
@@ -508,7 +543,8 @@ class MemoryStore:
 
     def _end(self, end: EndRow) -> None:
         row = self.rows[end.run]._replace(status=end.status, finished_at=end.at, reason=end.reason)
-        self._put(row._replace(owner=None, cancel_requested=False, pausing=None, roused=False, wake_at=None))
+        row = row._replace(owner=None, cancel_requested=False, pausing=None, roused=False, wake_at=None)
+        self._put(row._replace(closing=None))
         self._hide(lambda attempt: attempt.run == end.run)
 
     def _hide(self, gone: Callable[[AttemptRow], bool]) -> None:
@@ -526,15 +562,15 @@ class MemoryStore:
 
     def _release(self, row: RunRow, at: float, crash: int) -> None:
         """Cancel a run that was asked to stop, pause one that was asked to pause; any other waits for a worker."""
-        if row.cancel_requested:
+        if row.cancel_requested and not row.epilogue:
             self._end(EndRow(row.id, "cancelled", at, None))
             self._stopped(row.id, at)
             return
         if crash:
             self._note(NoteRow(row.id, at, "run_recovered", None, f"the worker of session {row.owner} died"))
         given = row._replace(status="pending", owner=None, crashes=row.crashes + crash)
-        if row.pausing is None:
-            self._put(given)
+        if row.pausing is None or row.cancel_requested:
+            self._put(given._replace(pausing=None))
         else:
             self._pause(given, at)
 

@@ -194,9 +194,8 @@ class Simulation:
     async def _submitting(self, process: Process) -> None:
         store, plan = Door(self, process), self.workflow.plan
         row = PlanRow(plan.digest, self.workflow.name, "simulated", plan.spec)
-        run = NewRun(
-            self.run_id, self.workflow.name, "simulated", plan.digest, self.payload, "simulated", None, self.clock.now()
-        )
+        what = (self.run_id, self.workflow.name, "simulated", plan.digest, self.payload, "simulated")
+        run = NewRun(*what, None, self.clock.now(), epilogue=plan.has_epilogue)
         while not self._acknowledged:
             try:
                 await store.submit(row, run)

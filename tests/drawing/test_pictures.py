@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloaca import Workflow, task
 from cloaca.drawing import Frame, Picture, Shape, to_dot, to_mermaid, to_svg, to_text
 from cloaca.drawing.arrows import in_order, needed
 from tests.drawing.pictures import graphs, picture, pictures, quickly, stages
@@ -93,3 +94,20 @@ def test_only_arrows_that_follow_are_left_out(drawn: Picture, telling: set[str])
         detours = (there for here, there in drawn.arrows if here == tail and there != head and there not in telling)
         follows = head not in telling and tail not in telling and any(leads(there, head) for there in detours)
         assert ((tail, head) in kept) is not follows
+
+
+def test_a_compensation_is_a_note_and_a_callback_a_shape() -> None:
+    @task
+    def pay() -> None: ...
+
+    @task
+    def refund() -> None: ...
+
+    @task
+    def tell() -> None: ...
+
+    workflow = Workflow("w", pay.compensate(refund), on_failure=tell, on_cancel=tell)
+    shapes = {shape.name: (shape.kind, shape.note) for shape in workflow.picture().shapes}
+    assert shapes == {"pay": ("task", "undone by refund"), "tell": ("callback", "on_failure, on_cancel")}
+    assert "undone by refund" in workflow.to_mermaid()
+    assert "tell" in workflow.to_text()

@@ -15,7 +15,7 @@ from types import CodeType, FunctionType
 from typing import cast
 
 from cloaca.algebra.retries import Retry
-from cloaca.machine import decisions, states
+from cloaca.machine import decisions, epilogues, states
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class Mutant:
 
 _ADOPT = states._adopt
 _ANEW = states._start_anew
+_CANCEL = states._cancel
 _END = states._end
 _INIT = states.RunState.__init__
 _JUDGE = states.judge
@@ -89,7 +90,7 @@ MUTANTS = [
     Mutant("wait is never over", states._concluded, "del state.waits[node]", "pass"),
     Mutant("wait counted as in flight", states._concluded, "if node in state.waits", "if False"),
     Mutant("waits lost at adoption", _ADOPT, "state.lease = lease", "state.lease = lease; state.waits.clear()"),
-    Mutant("cancel leaves waits", _END, "state.waits.clear()", "pass"),
+    Mutant("cancel leaves waits", states._cancel, "state.waits.clear()", "pass"),
     Mutant("wait over in a pause", states.overdue, " or state.pausing", ""),
     Mutant("wait over early", states.overdue, "if until is not None and until <= at", "if until is not None"),
     Mutant(
@@ -157,7 +158,7 @@ MUTANTS = [
     Mutant("pause asked twice", decisions._pause, "state.pausing or ", ""),
     Mutant("pause can't be withdrawn", decisions._resumption, "if state.pausing", "if False"),
     Mutant("in flight at adoption", _ADOPT, "state.in_flight = 0", "pass"),
-    Mutant("in flight at the end", _END, "state.in_flight = 0", "pass"),
+    Mutant("in flight at the end", _CANCEL, "state.in_flight = 0", "pass"),
     Mutant("pausing at the end", _END, "state.pausing = False", "pass"),
     # Attempts that are put back.
     Mutant("late putting back accepted", decisions._putting_back, "late := _late(", "late := None and _late("),
@@ -173,8 +174,8 @@ MUTANTS = [
     Mutant(
         "success behind a failure kept",
         decisions._retry,
-        "onward(plan, [*state.failed, *cancelled])",
-        "sorted([*state.failed, *cancelled])",
+        "onward(plan, [*state.failed, *cancelled, *undone(plan, state)])",
+        "sorted([*state.failed, *cancelled, *undone(plan, state)])",
     ),
     Mutant("cancelled task kept", decisions._retry, ", *cancelled", ""),
     Mutant("attempt count goes back", _ANEW, "state.attempts[node] = state.attempt(node)", "pass"),
@@ -184,14 +185,82 @@ MUTANTS = [
     Mutant("old verdict kept", _ANEW, "state.verdicts.pop(node, None)", "pass"),
     Mutant("old failure kept", _ANEW, " if state.tasks[node] is TaskStatus.FAILED", ""),
     Mutant("freed node not found", _ANEW, "if state.open[node] == 0", "if not plan.nodes[node].preds"),
-    Mutant("retry miscounts", _ANEW, "state.unfinished = len(nodes)", "pass"),
+    Mutant("retry miscounts", _ANEW, "state.unfinished = len(proper)", "pass"),
     Mutant("joins not counted anew", _ANEW, "state.open = [", "_ = ["),
     # Ends.
     Mutant("run ends early", decisions.conclusion, "state.unfinished == 0", "len(state.ready) + state.unfinished <= 1"),
-    Mutant("run never ends", decisions.step, "if end is None", "if True"),
+    Mutant("run never ends", decisions.step, "is not None:", "is None:"),
     Mutant("failed run succeeds", decisions.conclusion, "if state.failed", "if len(state.failed) > 1"),
-    Mutant("cancel leaves ready tasks", _END, "not in FINAL_TASK", "not in FINAL_TASK | {TaskStatus.READY}"),
-    Mutant("cancel leaves ready queue", _END, "state.ready.clear()", "pass"),
-    Mutant("cancel leaves delays", _END, "state.retry_at.clear()", "pass"),
-    Mutant("cancel miscounts", _END, "state.unfinished = 0", "pass"),
+    Mutant("cancel leaves ready tasks", _CANCEL, "not in FINAL_TASK", "not in FINAL_TASK | {TaskStatus.READY}"),
+    Mutant("cancel leaves ready queue", _CANCEL, "state.ready.clear()", "pass"),
+    Mutant("cancel leaves delays", _CANCEL, "state.retry_at.clear()", "pass"),
+    Mutant("cancel miscounts", _CANCEL, "state.unfinished = 0", "pass"),
+]
+
+# Killed by walks of tests.machine.epilogue_walks.
+EPILOGUE_MUTANTS = [
+    Mutant("undone in order of completion", epilogues.due, "reversed(completion_order", "list(completion_order"),
+    Mutant("order by clock alone", epilogues.completion_order, "max(before, completed", "max(-inf, completed"),
+    Mutant("order by name alone", epilogues.completion_order, "(latest[node], node)", "node"),
+    Mutant(
+        "nothing undone after a cancellation", epilogues.due, "if outcome in UNDONE", "if outcome in list(UNDONE)[:1]"
+    ),
+    Mutant("success undone", epilogues.due, "if outcome in UNDONE", "if True"),
+    Mutant(
+        "callback before compensations",
+        epilogues.due,
+        "return (*(plan.undos",
+        "return tuple(x for x in [callback] if x is not None) + (*(plan.undos",
+    ),
+    Mutant("callback forgotten", epilogues.due, "() if callback is None else (callback,)", "()"),
+    Mutant(
+        "failed task undone",
+        states.evolve,
+        "if node < plan.length:\n                state.failed.append(node)",
+        "state.completed[node] = 0.0\n            if node < plan.length:\n                state.failed.append(node)",
+    ),
+    Mutant("another run's work undone", states.evolve, " and not reused", ""),
+    Mutant(
+        "failed compensation stops the others",
+        states._finished,
+        "state.settled += 1",
+        "state.settled += 1 if state.tasks[node] is TaskStatus.SUCCEEDED else len(state.due)",
+    ),
+    Mutant(
+        "failed compensation fails the run",
+        states.evolve,
+        "if node < plan.length:\n                state.failed",
+        "if True:\n                state.failed",
+    ),
+    Mutant(
+        "epilogue at once",
+        states._offer_next,
+        "if state.settled < len(state.due):\n        node = state.due[state.settled]",
+        "for node in state.due[state.settled :]:",
+    ),
+    Mutant("next not offered", states._finished, "        _offer_next(state)", "        pass"),
+    Mutant(
+        "end before the epilogue",
+        decisions.conclusion,
+        "state.settled == len(state.due)",
+        "state.settled <= len(state.due)",
+    ),
+    Mutant("end as it began", decisions.conclusion, "ENDS[state.outcome](at)", "RunSucceeded(at)"),
+    Mutant("cancelled twice", decisions.decide, "state.outcome is not None and isinstance(command, Cancel)", "False"),
+    Mutant("abandoned run never ends", decisions._abandonment, "if state.outcome is not None:", "if False:"),
+    Mutant("what runs goes on though cancelled", states._reach, "_cancel(state, range(plan.length))", "pass"),
+    Mutant("not skipped at the end", states._end, "_skip(state, epilogue)", "pass"),
+    Mutant("undone task kept by a retry", decisions._retry, ", *undone(plan, state)", ""),
+    Mutant("undone handler alone starts anew", epilogues.undone, ", *(task for", ", *(task for _ in () for"),
+    Mutant(
+        "undone though it did not succeed",
+        epilogues.due,
+        "completion_order(plan, state.completed)",
+        "completion_order(plan, dict.fromkeys(plan.undos, 0.0) | state.completed)",
+    ),
+    Mutant(
+        "outcome kept by a retry", states._start_anew, "state.outcome, state.due, state.settled = None, (), 0", "pass"
+    ),
+    Mutant("undone work still to be undone", states._start_anew, "state.completed.pop(node, None)", "pass"),
+    Mutant("paused though cancelled", states._reach, "state.pausing = False", "pass"),
 ]

@@ -65,6 +65,7 @@ class Handler:
     name: str
     typed: bool = False
     retry: Retry = NO_RETRY
+    undo: Retry | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class Item:
     rule: Rule = "none_failed"
     retry: Retry = NO_RETRY
     inner: Scope | None = None
+    undo: Retry | None = None  # the retry policy of what compensates it, None if nothing does
     waits: Waiting | None = None
     handler: Handler | None = None
 
@@ -170,10 +172,15 @@ def _node(item: Item) -> Graph[Any, Any, Any]:
         return _waits(*item.waits, key=item.name).named(item.name).on(item.rule)
     if item.inner is None:
         node = step.named(item.name).on(item.rule).with_options(retry=item.retry)
+        if item.undo is not None:
+            node = node.compensate(step.named(f"un-{item.name}").with_options(retry=item.undo))
         if item.handler is None:
             return node
         stand_in: Any = refusal_handler if item.handler.typed else handler
-        return node.rescue(stand_in.named(item.handler.name).with_options(retry=item.handler.retry))
+        stand_in = stand_in.named(item.handler.name).with_options(retry=item.handler.retry)
+        if item.handler.undo is not None:
+            stand_in = stand_in.compensate(step.named(f"un-{item.handler.name}").with_options(retry=item.handler.undo))
+        return node.rescue(stand_in)
     inner = _builder(item.inner, _guarded(item.inner), 0, len(item.inner.items)).build().graph
     return inner.sealed(None, None).named(item.name).on(item.rule)
 

@@ -203,7 +203,7 @@ def test_an_abandoned_run_has_failed() -> None:
 def test_adopting_can_end_a_run() -> None:
     plan = plan_of(scope(Item("a", rule="any_failed")))
     state = RunState(plan)
-    assert conclusion(state, AT) is None
+    assert conclusion(plan, state, AT) is None
     assert do(plan, state, Adopt(LEASE, AT)) == (RunAdopted(LEASE, AT), RunSucceeded(AT))
 
 

@@ -249,9 +249,29 @@ class Draft(Pen):
             writes = {}
         if self.chance(5):
             text += ".with_options(timeout=3)" if self.chance(50) else f'.named("{name}_too")'
+        if self.chance(8):
+            known = [*(Column(c.at, c.type, c.required) for c in read), *(Column(c.name, c.type) for c in wrote)]
+            text += f".compensate({self._closing_task('undo', known)})"
         if self.chance(12):
             text += self._handler(name, read, wrote, output)
         return self._bound(Expr(text, ATOM, writes, first=first, last=output, lambdas=bool(read)))
+
+    def _closing_task(self, wanted: str, known: list[Column]) -> str:
+        """A task of the epilogue, which reads some of what may be there, or what is not."""
+        columns = {column.name: replace(column, fold="") for column in self.some(known, 0, min(2, len(known)))}
+        if self.chance(25):
+            missing = Column(self.word(), self.type(), self.chance(60))
+            columns[missing.name] = missing
+        name = self.name(f"{wanted}_{self._next()}")
+        inputs = [self.model(f"{_title(name)}In", tuple(columns.values()))] if columns else []
+        self.function(name, inputs, "None", "")
+        return name
+
+    def _callbacks(self, keys: Keys) -> Iterator[str]:
+        known = [Column(key, each.type, self.chance(60)) for key, each in keys.items()]
+        for argument in ("on_success", "on_failure", "on_cancel"):
+            if self.chance(8):
+                yield f"{argument}={self._closing_task('call', known)}"
 
     def _handler(self, name: str, read: list[Column], wrote: list[Column], output: str) -> str:
         """What stands in for a task: mostly something that fits."""
@@ -524,6 +544,7 @@ class Draft(Pen):
         if self.chance(30) or "output" in self.faults:
             columns = self._outputs({**keys, **made.writes})
             arguments += [f"output={self.model('Answer', columns)}"] if columns else []
+        arguments += self._callbacks({**keys, **made.writes})
         self._close("orders", arguments, made.taint)
         if made.tasks and not made.taint and self.chance(15):
             others = " >> ".join(dict.fromkeys(self.some(made.tasks, 1, 3)))

@@ -10,7 +10,7 @@ import pytest
 from returns.result import Success
 
 from cloaca import Retry, Runner, StoreError, StoreUnavailable, TaskContext, Workflow, task
-from cloaca.interpreter import workers
+from cloaca.interpreter import drives, workers
 from cloaca.ports import Batch, Receipt, RunRow, Store
 from tests.runner.databases import Database, asynchronous, eventually
 from tests.runner.shop import A, B, Order, Shipment, shop
@@ -263,14 +263,14 @@ async def test_a_worker_that_was_taken_for_dead_is_not_a_death(
     monkeypatch.setattr(store, "transact", transacted)
     async with runner_on(store, workflow, lease_s=2) as runner, runner_on(peer, work=False):
         handle = await runner.start(workflow, Order(order=1))
-        for lapse in range(workers.FATAL_CRASHES + 2):
+        for lapse in range(drives.FATAL_CRASHES + 2):
             await eventually(lambda times=lapse + 1: has_begun(times))  # type: ignore[misc]  # a default binds it
             assert await peer.reap(time.time() + 3600) == 1
             await eventually(is_forgiven)
         release.set()
         assert await handle.result() == Success(A(a=1))
         assert set(begun) == {1}
-        assert absolved == [int(handle.id)] * (workers.FATAL_CRASHES + 2)  # each once
+        assert absolved == [int(handle.id)] * (drives.FATAL_CRASHES + 2)  # each once
 
 
 @asynchronous

@@ -123,6 +123,9 @@ class Store(MemoryStore):
             raise error
         return 0
 
+    async def prune_cache(self, kept_before: float, limit: int) -> int:
+        return 0
+
 
 def test_it_begins_after_a_while_and_goes_on_at_times_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     store, sleeps, chances = Store(), Sleeps(monkeypatch, 4), iter([0.0, 0.5, 1.0, 0.25, 0.0])

@@ -21,7 +21,9 @@ from cloaca.stores.sql.sqlite import SqliteStore
 
 Rows = list[tuple[Any, ...]]
 
-TABLES = ("meta", "session", "plan", "run", "task", "failure", "attempt", "note")
+TABLES = (
+    "meta", "session", "plan", "run", "task", "failure", "attempt", "note", "wait", "signal", "cache",
+)  # fmt: skip
 PATIENCE_S = 30.0
 
 

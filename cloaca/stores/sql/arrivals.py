@@ -33,11 +33,13 @@ DESCENDANTS = (
     "SELECT id FROM below"
 )
 WANTED = "id IN (SELECT value FROM json_each(?))"
+# As with cancelling a single run: one with an epilogue waits for a worker, one whose outcome is known is left alone.
 STOP_WAITING = (
-    "UPDATE cloaca_run SET status = 'cancelled', finished_at = ?, reason = NULL, wake_at = NULL "
-    f"WHERE {WANTED} AND owner IS NULL"
+    "UPDATE cloaca_run SET status = CASE WHEN epilogue THEN 'pending' ELSE 'cancelled' END, finished_at = CASE "
+    "WHEN NOT epilogue THEN ? END, cancel_requested = epilogue, reason = NULL, wake_at = NULL "
+    f"WHERE {WANTED} AND owner IS NULL AND closing IS NULL"
 )
-ASK_TO_STOP = f"UPDATE cloaca_run SET cancel_requested = 1 WHERE {WANTED} AND owner IS NOT NULL"
+ASK_TO_STOP = f"UPDATE cloaca_run SET cancel_requested = 1 WHERE {WANTED} AND owner IS NOT NULL AND closing IS NULL"
 PARENT = "SELECT parent FROM cloaca_run WHERE id = ?"
 
 FIND_RUN = "SELECT finished_at FROM cloaca_run WHERE id = ?"

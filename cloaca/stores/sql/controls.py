@@ -25,9 +25,9 @@ OF_TASKS = "run_id = ? AND name IN (SELECT value FROM json_each(?))"
 FORGET_TASKS = f"DELETE FROM cloaca_task WHERE {OF_TASKS}"
 FORGET_WAITS = f"DELETE FROM cloaca_wait WHERE {OF_TASKS}"
 COUNT_TASKS = f"SELECT count(*) FROM cloaca_task WHERE {OF_TASKS} AND status = 'succeeded'"
-_COPIED = ", ".join(columns(TaskRow)[1:])
+_COPIED = ", ".join(name for name in columns(TaskRow)[1:] if name != "session")
 COPY_TASKS = (
-    f"INSERT INTO cloaca_task (run_id, {_COPIED}) SELECT ?, {_COPIED} FROM cloaca_task "
+    f"INSERT INTO cloaca_task (run_id, session, {_COPIED}) SELECT ?, 0, {_COPIED} FROM cloaca_task "
     f"WHERE {OF_TASKS} ON CONFLICT DO NOTHING"
 )
 

@@ -9,7 +9,7 @@ import json
 import sqlite3
 from collections.abc import Sequence
 
-from cloaca.ports import History
+from cloaca.ports import GIVEN_UP, History
 from cloaca.stores.sql import arrivals
 from cloaca.stores.sql.queries import FINAL, histories, waiting
 from cloaca.stores.sql.releases import release
@@ -24,11 +24,15 @@ CLAIM = (
     "wake_at = NULL "
     "WHERE id IN (SELECT value FROM json_each(?))"
 )
-STATUS = "SELECT status, owner FROM cloaca_run WHERE id = ?"
-STOP = (
-    "UPDATE cloaca_run SET status = 'cancelled', finished_at = ?, reason = NULL, cancel_requested = 0, wake_at = NULL "
-    "WHERE id = ?"
+STATUS = (
+    "SELECT status, owner, epilogue, closing IS NOT NULL, status = 'blocked' AND (cancel_requested OR closing IS NOT "
+    "NULL), coalesce(json_extract(closing, '$.status'), 'cancelled') FROM cloaca_run WHERE id = ?"
 )
+STOP = (
+    "UPDATE cloaca_run SET status = ?, finished_at = ?, reason = ?, cancel_requested = 0, closing = NULL, "
+    "wake_at = NULL WHERE id = ?"
+)
+MARK = "UPDATE cloaca_run SET status = 'pending', reason = NULL, cancel_requested = 1, wake_at = NULL WHERE id = ?"
 ASK_TO_STOP = "UPDATE cloaca_run SET cancel_requested = 1 WHERE id = ?"
 BLOCK = "UPDATE cloaca_run SET status = 'blocked', owner = NULL, pausing = NULL, reason = ? WHERE id = ? AND owner = ?"
 UNBLOCK = (
@@ -83,12 +87,19 @@ def cancel(driver: sqlite3.Connection, run: int, at: float) -> str | None:
     found = driver.execute(STATUS, (run,)).fetchone()
     if found is None or found[0] in FINAL:
         return found[0] if found else None
-    if found[1] is None:
-        driver.execute(STOP, (at, run))
+    status, owner, epilogue, closing, stuck, outcome = found
+    if stuck:
+        driver.execute(STOP, (outcome, at, GIVEN_UP, run))
+        arrivals.stopped(driver, run, at)
+        return str(outcome)
+    if closing:
+        return str(status)
+    if owner is None and not epilogue:
+        driver.execute(STOP, ("cancelled", at, None, run))
         arrivals.stopped(driver, run, at)
         return "cancelled"
-    driver.execute(ASK_TO_STOP, (run,))
-    return str(found[0])
+    driver.execute(MARK if owner is None else ASK_TO_STOP, (run,))
+    return "pending" if owner is None else str(status)
 
 
 def block(driver: sqlite3.Connection, session: int, run: int, reason: str) -> None:

@@ -15,6 +15,7 @@ from cloaca.errors import StoreUnavailable
 from cloaca.ports import (
     Arrivals,
     Batch,
+    Cached,
     Granted,
     History,
     NewRun,
@@ -30,6 +31,7 @@ from cloaca.ports import (
 from cloaca.stores.sql import (
     postgres_arrivals,
     postgres_batches,
+    postgres_caching,
     postgres_controls,
     postgres_ownership,
     postgres_pruning,
@@ -214,6 +216,12 @@ class PostgresStore:
 
     async def prune(self, ended_before: float, limit: int) -> int:
         return await self._ask(lambda link: postgres_pruning.prune(link, ended_before, limit))
+
+    async def cached(self, keys: Sequence[str], at: float) -> list[Cached]:
+        return await self._read(lambda link: postgres_caching.find(link, keys))
+
+    async def prune_cache(self, kept_before: float, limit: int) -> int:
+        return await self._ask(lambda link: postgres_caching.forget(link, kept_before, limit))
 
     async def _connect(self) -> Link:
         return await connect(self._url, self._names)

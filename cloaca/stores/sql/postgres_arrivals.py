@@ -23,22 +23,27 @@ PARK = (
     "AS p(id, wake_at) WHERE run.id = p.id AND run.owner = ? AND run.status = 'running' AND NOT run.roused "
     "AND NOT run.cancel_requested AND run.pausing IS NULL"
 )
-# As with cancelling a single run: whether somebody drives it is looked at once it is locked.
+# As with cancelling a single run: whether somebody drives it is looked at once it is locked; one with an epilogue waits
+# for a worker, one whose outcome is known is left alone.
 FORSAKE = (
     "WITH RECURSIVE below(id) AS (SELECT id FROM {schema}.cloaca_run WHERE parent = ANY(?::int8[]) "
     "AND finished_at IS NULL UNION SELECT run.id FROM below JOIN {schema}.cloaca_run AS run ON run.parent = below.id "
     "WHERE run.finished_at IS NULL) "
-    "UPDATE {schema}.cloaca_run AS run SET status = CASE WHEN run.owner IS NULL THEN 'cancelled' ELSE run.status END, "
-    "finished_at = CASE WHEN run.owner IS NULL THEN ?::float8 END, "
+    "UPDATE {schema}.cloaca_run AS run SET status = CASE WHEN run.owner IS NOT NULL THEN run.status "
+    "WHEN run.epilogue THEN 'pending' ELSE 'cancelled' END, "
+    "finished_at = CASE WHEN run.owner IS NULL AND NOT run.epilogue THEN ?::float8 END, "
     "reason = CASE WHEN run.owner IS NULL THEN NULL ELSE run.reason END, "
     "wake_at = CASE WHEN run.owner IS NULL THEN NULL ELSE run.wake_at END, "
-    "cancel_requested = run.owner IS NOT NULL FROM below WHERE run.id = below.id AND run.finished_at IS NULL "
-    "RETURNING run.owner"
+    "cancel_requested = run.owner IS NOT NULL OR run.epilogue FROM below WHERE run.id = below.id "
+    "AND run.finished_at IS NULL AND run.closing IS NULL RETURNING run.status"
 )
 PARENTS = "SELECT parent FROM {schema}.cloaca_run WHERE id = ANY(?::int8[]) AND parent IS NOT NULL"
 LOCK = "SELECT finished_at FROM {schema}.cloaca_run WHERE id = ? FOR UPDATE"
-ANSWERED = "SELECT count(*) FROM {schema}.cloaca_task WHERE run_id = ? AND name = ANY(?::text[])"
-UNTAKEN = "SELECT count(*) FROM {schema}.cloaca_signal WHERE run_id = ? AND name = ? AND taken_by IS NULL"
+# By one statement, which sees a signal that is just being taken on one side or on the other.
+PROVIDED = (
+    "SELECT (SELECT count(*) FROM {schema}.cloaca_task WHERE run_id = ? AND name = ANY(?::text[])) "
+    "+ (SELECT count(*) FROM {schema}.cloaca_signal WHERE run_id = ? AND name = ? AND taken_by IS NULL)"
+)
 KEEP = "INSERT INTO {schema}.cloaca_signal (run_id, name, payload, sent_at) VALUES (?, ?, ?, ?)"
 WAKE = (
     "WITH woken AS (UPDATE {schema}.cloaca_run SET status = 'pending' WHERE id IN (SELECT id FROM {schema}.cloaca_run "
@@ -63,8 +68,8 @@ async def rouse(link: Link, runs: Sequence[int]) -> None:
 
 async def forsake(link: Link, runs: Sequence[int], at: float) -> None:
     """Cancel what runs that have ended have started, or ask whoever drives it."""
-    owners = await link.ask(FORSAKE, list(runs), at)
-    if any(row[0] is not None for row in owners):
+    asked = await link.ask(FORSAKE, list(runs), at)
+    if any(row[0] != "cancelled" for row in asked):
         await link.ask(NOTIFY, link.names.channel)
 
 
@@ -90,9 +95,8 @@ async def send(link: Link, run: int, name: str, payload: str, at: float, *, node
         found = await link.ask(LOCK, run)
         if not found or found[0][0] is not None:
             return False if found else None
-        [(answered,)] = await link.ask(ANSWERED, run, list(nodes))
-        [(untaken,)] = await link.ask(UNTAKEN, run, name)
-        if answered + untaken >= len(set(nodes)):
+        [(provided,)] = await link.ask(PROVIDED, run, list(nodes), run, name)
+        if provided >= len(set(nodes)):
             return False
         await link.ask(KEEP, run, name, payload, at)
         await rouse(link, [run])

@@ -16,6 +16,7 @@ import asyncpg
 
 from cloaca.ports import Batch, EndRow, NewRun, Receipt, Submitted
 from cloaca.stores.sql import postgres_arrivals
+from cloaca.stores.sql.postgres_caching import KEEP, distinct
 from cloaca.stores.sql.postgres_links import Link, transaction
 from cloaca.stores.sql.postgres_starts import (
     CREATED,
@@ -101,9 +102,15 @@ NOTES = (
     "AND NOT EXISTS (SELECT 1 FROM {schema}.cloaca_note AS o WHERE o.run_id = n.run_id AND o.at = n.at "
     "AND o.kind = n.kind AND o.task IS NOT DISTINCT FROM n.task AND o.detail = n.detail) ORDER BY n.place)"
 )
+CLOSINGS = (
+    "closings AS (UPDATE {schema}.cloaca_run AS run SET closing = c.closing, cancel_requested = false, "
+    "pausing = CASE WHEN c.status = 'cancelled' THEN NULL ELSE run.pausing END "
+    "FROM unnest(?::int8[], ?::text[], ?::text[]) AS c(run_id, status, closing) "
+    "WHERE run.id = c.run_id AND c.run_id IN (SELECT id FROM own))"
+)
 ENDS = (
     "ends AS (UPDATE {schema}.cloaca_run AS run SET status = e.status, finished_at = e.at, reason = e.reason, "
-    "owner = NULL, cancel_requested = false, pausing = NULL, roused = false, wake_at = NULL "
+    "owner = NULL, cancel_requested = false, pausing = NULL, closing = NULL, roused = false, wake_at = NULL "
     "FROM unnest(?::int8[], ?::text[], ?::float8[], ?::text[]) "
     "AS e(run_id, status, at, reason) WHERE run.id = e.run_id AND e.run_id IN (SELECT id FROM own) RETURNING run.id), "
     "hidden AS (DELETE FROM {schema}.cloaca_attempt AS a USING ends WHERE a.run_id = ends.id)"
@@ -128,10 +135,12 @@ HEAR = (
 # One UPDATE for all: a request to stop or to pause that comes meanwhile is seen, whichever way it goes.
 RELEASE = (
     "WITH released AS (UPDATE {schema}.cloaca_run AS run SET "
-    "status = CASE WHEN run.cancel_requested THEN 'cancelled' WHEN run.pausing IS NOT NULL THEN 'paused' "
-    "ELSE 'pending' END, owner = NULL, pausing = NULL, "
-    "crashes = run.crashes + CASE WHEN run.cancel_requested THEN 0 ELSE ?::int END, "
-    "finished_at = CASE WHEN run.cancel_requested THEN ?::float8 END, cancel_requested = false "
+    "status = CASE WHEN run.cancel_requested AND NOT run.epilogue THEN 'cancelled' "
+    "WHEN run.pausing IS NOT NULL AND NOT run.cancel_requested THEN 'paused' ELSE 'pending' END, "
+    "owner = NULL, pausing = NULL, "
+    "crashes = run.crashes + CASE WHEN run.cancel_requested AND NOT run.epilogue THEN 0 ELSE ?::int END, "
+    "finished_at = CASE WHEN run.cancel_requested AND NOT run.epilogue THEN ?::float8 END, "
+    "cancel_requested = run.cancel_requested AND run.epilogue "
     "FROM unnest(?::int8[]) AS s(id) WHERE run.owner = s.id AND run.status = 'running' AND run.id {which}(?::int8[])"
     " RETURNING run.id, run.status, s.id AS session), "
     "hidden AS (DELETE FROM {schema}.cloaca_attempt AS a USING released WHERE a.run_id = released.id), "
@@ -298,6 +307,8 @@ def _rows(batch: Batch, touched: list[int]) -> list[Piece]:
         (SETTLED, batch.settled),
         (FREED, [(ticket,) for ticket in batch.freed]),
         (NOTES, list(dict.fromkeys(batch.notes))),
+        (CLOSINGS, batch.closings),
+        (KEEP, distinct(batch.cached)),
         (ENDS, list(ends.values())),
     ]
     own = [Piece(OWN, [touched])] if touched else []

@@ -28,9 +28,9 @@ RETRY = (
 )
 FORGET_TASKS = "DELETE FROM {schema}.cloaca_task WHERE run_id = ? AND name = ANY(?::text[])"
 FORGET_WAITS = "DELETE FROM {schema}.cloaca_wait WHERE run_id = ? AND name = ANY(?::text[])"
-COPIED = ", ".join(names(TaskRow)[1:])
+COPIED = ", ".join(name for name in names(TaskRow)[1:] if name != "session")
 COPY_TASKS = (
-    f"INSERT INTO {{schema}}.cloaca_task (run_id, {COPIED}) SELECT ?, {COPIED} FROM {{schema}}.cloaca_task "
+    f"INSERT INTO {{schema}}.cloaca_task (run_id, session, {COPIED}) SELECT ?, 0, {COPIED} FROM {{schema}}.cloaca_task "
     "WHERE run_id = ? AND name = ANY(?::text[]) ON CONFLICT DO NOTHING"
 )
 # Locked, so that a retry that takes one of them away comes before or after.

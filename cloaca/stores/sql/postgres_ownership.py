@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cloaca.ports import History, Poll, RunRow
+from cloaca.ports import GIVEN_UP, History, Poll, RunRow
 from cloaca.stores.sql.postgres_arrivals import stopped
 from cloaca.stores.sql.postgres_batches import release
 from cloaca.stores.sql.postgres_links import Link, transaction
 from cloaca.stores.sql.postgres_news import ABOUT
 from cloaca.stores.sql.postgres_queries import RUN_COLUMNS, histories
 from cloaca.stores.sql.postgres_starts import ids
+from cloaca.stores.sql.queries import FINAL
 from cloaca.stores.sql.statements import lost
 from cloaca.stores.sql.tables import PARKED, QUEUED, SUSPECT
 
@@ -71,13 +72,18 @@ FOUND = (
 POLL = f"SELECT {FOUND}"
 RENEWING_POLL = f"UPDATE {{schema}}.cloaca_session SET expires_at = {{now}} + ? WHERE id = ? RETURNING {FOUND}"
 CANCEL = (
-    "WITH stopped AS (UPDATE {schema}.cloaca_run SET "
-    "status = CASE WHEN owner IS NULL THEN 'cancelled' ELSE status END, "
-    "finished_at = CASE WHEN owner IS NULL THEN ?::float8 ELSE finished_at END, "
-    "reason = CASE WHEN owner IS NULL THEN NULL ELSE reason END, cancel_requested = owner IS NOT NULL, "
-    "wake_at = CASE WHEN owner IS NULL THEN NULL ELSE wake_at END "
-    "WHERE id = ? AND status NOT IN ('succeeded', 'failed', 'cancelled') RETURNING status, owner) "
-    "SELECT status, (SELECT count(pg_notify(?, CASE WHEN owner IS NULL THEN ?::text ELSE '' END)) FROM stopped) "
+    "WITH found AS MATERIALIZED (SELECT id, owner, status, status = 'blocked' AND (cancel_requested OR closing IS NOT "
+    "NULL) AS stuck, owner IS NULL AND NOT epilogue AS free, coalesce(closing::json ->> 'status', 'cancelled') AS "
+    "outcome FROM {schema}.cloaca_run WHERE id = ? AND status NOT IN ('succeeded', 'failed', 'cancelled') "
+    "AND (closing IS NULL OR status = 'blocked') FOR UPDATE), "
+    "stopped AS (UPDATE {schema}.cloaca_run AS run SET "
+    "status = CASE WHEN f.stuck THEN f.outcome WHEN f.free THEN 'cancelled' WHEN f.owner IS NULL THEN 'pending' "
+    "ELSE run.status END, finished_at = CASE WHEN f.stuck OR f.free THEN ?::float8 ELSE run.finished_at END, "
+    "reason = CASE WHEN f.stuck THEN ? WHEN f.owner IS NULL THEN NULL ELSE run.reason END, "
+    "wake_at = CASE WHEN f.owner IS NULL THEN NULL ELSE run.wake_at END, "
+    "cancel_requested = NOT (f.stuck OR f.free), closing = CASE WHEN f.stuck THEN NULL ELSE run.closing END "
+    "FROM found AS f WHERE run.id = f.id RETURNING run.status, run.cancel_requested) "
+    "SELECT status, (SELECT count(pg_notify(?, CASE WHEN cancel_requested THEN '' ELSE ?::text END)) FROM stopped) "
     "FROM stopped"
 )
 STATUS = "SELECT status FROM {schema}.cloaca_run WHERE id = ?"
@@ -151,8 +157,8 @@ async def poll(link: Link, session: int, workflows: Sequence[str], lease_s: floa
 async def cancel(link: Link, run: int, at: float) -> str | None:
     """Cancel a run that nobody drives, ask the driver of one that is driven; return its status, None if unknown."""
     async with transaction(link):
-        if found := await link.ask(CANCEL, at, run, link.names.channel, f"{ABOUT} {run}"):
-            if found[0]["status"] == "cancelled":
+        if found := await link.ask(CANCEL, run, at, GIVEN_UP, link.names.channel, f"{ABOUT} {run}"):
+            if found[0]["status"] in FINAL:
                 await stopped(link, [run], at)
         else:
             found = await link.ask(STATUS, run)

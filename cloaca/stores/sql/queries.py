@@ -185,7 +185,8 @@ def listing(*, workflow: str | None, status: str | None, before: int | None, lim
 
 def _run_row(row: tuple[Any, ...]) -> RunRow:
     found = RunRow._make(row)
-    return found._replace(cancel_requested=bool(found.cancel_requested), roused=bool(found.roused))
+    cancel_requested, roused, epilogue = map(bool, (found.cancel_requested, found.roused, found.epilogue))
+    return found._replace(cancel_requested=cancel_requested, roused=roused, epilogue=epilogue)
 
 
 def by_parent(children: Iterable[RunRow]) -> dict[int, list[RunRow]]:

@@ -11,12 +11,14 @@ from collections.abc import Sequence
 
 from cloaca.stores.sql import arrivals
 
-# Runs that were asked to stop are cancelled when their worker lets go of them.
+# Runs that were asked to stop are cancelled when their worker lets go of them; those with an epilogue wait for another.
 STOP = (
     "UPDATE cloaca_run INDEXED BY cloaca_run_cancelling SET status = 'cancelled', owner = NULL, cancel_requested = 0, "
-    "pausing = NULL, finished_at = ? WHERE owner = ? AND cancel_requested"
+    "pausing = NULL, finished_at = ? WHERE owner = ? AND cancel_requested AND NOT epilogue"
 )
-STOPPING = "SELECT id FROM cloaca_run INDEXED BY cloaca_run_cancelling WHERE owner = ? AND cancel_requested"
+STOPPING = (
+    "SELECT id FROM cloaca_run INDEXED BY cloaca_run_cancelling WHERE owner = ? AND cancel_requested AND NOT epilogue"
+)
 HIDE = "DELETE FROM cloaca_attempt WHERE session = ?"
 NOTE_CRASH = (
     "INSERT INTO cloaca_note (run_id, at, kind, task, detail) SELECT id, ?, 'run_recovered', NULL, ? "
@@ -24,16 +26,17 @@ NOTE_CRASH = (
 )
 NOTE_PAUSE = (
     "INSERT INTO cloaca_note (run_id, at, kind, task, detail) SELECT id, ?1, 'run_paused', NULL, '' "
-    "FROM cloaca_run INDEXED BY cloaca_run_pausing WHERE owner = ?2 AND pausing IS NOT NULL AND NOT EXISTS "
+    "FROM cloaca_run INDEXED BY cloaca_run_pausing WHERE owner = ?2 AND pausing IS NOT NULL AND NOT cancel_requested "
+    "AND NOT EXISTS "
     "(SELECT 1 FROM cloaca_note AS known WHERE known.run_id = cloaca_run.id AND at = ?1 AND kind = 'run_paused')"
 )
 PAUSE = (
     "UPDATE cloaca_run INDEXED BY cloaca_run_pausing SET status = 'paused', owner = NULL, pausing = NULL, "
-    "crashes = crashes + ? WHERE owner = ? AND pausing IS NOT NULL"
+    "crashes = crashes + ? WHERE owner = ? AND pausing IS NOT NULL AND NOT cancel_requested"
 )
 RELEASE = (
-    "UPDATE cloaca_run INDEXED BY cloaca_run_owned SET status = 'pending', owner = NULL, crashes = crashes + ? "
-    "WHERE owner = ? AND status = 'running'"
+    "UPDATE cloaca_run INDEXED BY cloaca_run_owned SET status = 'pending', owner = NULL, pausing = NULL, "
+    "crashes = crashes + ? WHERE owner = ? AND status = 'running'"
 )
 
 

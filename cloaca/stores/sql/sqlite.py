@@ -21,6 +21,7 @@ from cloaca.errors import InvalidDatabaseUrl, StoreUnavailable
 from cloaca.ports import (
     Arrivals,
     Batch,
+    Cached,
     Granted,
     History,
     NewRun,
@@ -35,6 +36,7 @@ from cloaca.ports import (
 )
 from cloaca.stores.sql import (
     arrivals,
+    caching,
     controls,
     log_index,
     ownership,
@@ -230,6 +232,12 @@ class SqliteStore:
 
     async def prune(self, ended_before: float, limit: int) -> int:
         return await self._write(lambda driver: pruning.prune(driver, ended_before, limit))
+
+    async def cached(self, keys: Sequence[str], at: float) -> list[Cached]:
+        return await self._read(lambda reading: caching.find(driver_of(reading), keys, at))
+
+    async def prune_cache(self, kept_before: float, limit: int) -> int:
+        return await self._write(lambda driver: caching.forget(driver, kept_before, limit))
 
     # On the threads
 

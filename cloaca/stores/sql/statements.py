@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from cloaca.errors import LeaseLost
 from cloaca.ports import AttemptRow, Batch, EndRow, FailureRow, NewRun, PlanRow, Receipt, Submitted, TaskRow
-from cloaca.stores.sql import arrivals
+from cloaca.stores.sql import arrivals, caching
 from cloaca.stores.sql.releases import release
 
 
@@ -60,7 +60,11 @@ INSERT_NOTE = (
 )
 END_RUN = (
     "UPDATE cloaca_run SET status = ?, finished_at = ?, reason = ?, owner = NULL, cancel_requested = 0, "
-    "pausing = NULL, roused = 0, wake_at = NULL WHERE id = ?"
+    "pausing = NULL, closing = NULL, roused = 0, wake_at = NULL WHERE id = ?"
+)
+CLOSE_RUN = (
+    "UPDATE cloaca_run SET closing = ?, cancel_requested = 0, pausing = CASE WHEN ? = 'cancelled' THEN NULL "
+    "ELSE pausing END WHERE id = ?"
 )
 HEAR = "UPDATE cloaca_run SET pausing = 'heard' WHERE id = ? AND owner = ? AND pausing IS NOT NULL"
 
@@ -86,6 +90,11 @@ def write(driver: sqlite3.Connection, batch: Batch) -> Receipt:
         driver.executemany(INSERT_NOTE, [note._asdict() for note in batch.notes])
     if batch.absolved:
         driver.executemany(ABSOLVE, [(run,) for run in batch.absolved])
+    if batch.closings:
+        closings = [(row.closing, row.status, row.run) for row in batch.closings if row.run not in foreign]
+        driver.executemany(CLOSE_RUN, closings)
+    if batch.cached:
+        caching.keep(driver, [row for row in batch.cached if row.run not in foreign], batch.at)
     if batch.ends:
         _end(driver, [end for end in batch.ends if end.run not in foreign])
     arrivals.write(driver, batch, foreign)

@@ -118,6 +118,8 @@ class Run(Table, table=True):
     parent_task: str | None = None
     roused: bool = Field(default=False, sa_column_kwargs={"server_default": "0"})
     wake_at: float | None = None
+    epilogue: bool = Field(default=False, sa_column_kwargs={"server_default": "0"})
+    closing: str | None = Field(default=None, sa_column=Column(Text))
 
 
 class Task(Table, table=True):
@@ -192,6 +194,19 @@ class Signal(Table, table=True):
     payload: str = Field(sa_column=Column(Text, nullable=False))
     sent_at: float
     taken_by: str | None = None
+
+
+class Cache(Table, table=True):
+    """A result that other runs may reuse; ``origin`` is the run that it comes from, which may be gone."""
+
+    __tablename__ = "cloaca_cache"
+    __table_args__ = (Index("cloaca_cache_by_age", "created_at"),)
+
+    key: str = Field(primary_key=True)
+    output: str = Field(sa_column=Column(Text, nullable=False))
+    origin: int = Field(sa_column=_whole())
+    task: str
+    created_at: float
 
 
 class Note(Table, table=True):

@@ -4,6 +4,7 @@ A new store passes all of ``CHECKS``. They know the port, and nothing of any imp
 """
 
 from tests.stores.conformance import (
+    closing,
     controlling,
     owning,
     pruning,
@@ -18,6 +19,7 @@ from tests.stores.conformance.suite import CHECKS
 
 __all__ = [
     "CHECKS",
+    "closing",
     "controlling",
     "owning",
     "pruning",

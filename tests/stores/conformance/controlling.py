@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from cloaca.ports import Batch, RunRow, Store
+from cloaca.ports import TAKEN_OVER, Batch, RunRow, Store
 from tests.stores.conformance.suite import claimed, guarantee, history_of
 from tests.stores.rows import (
     AT,
@@ -295,7 +295,7 @@ async def a_fork_has_copies_of_the_tasks_that_it_reuses(store: Store) -> None:
     assert await store.history(1) == before
     history = await history_of(store, 5)
     assert (history.run.status, history.run.owner, history.run.created_at) == ("pending", None, AT + 9)
-    assert sorted(history.tasks) == [row._replace(run=5) for row in rows[:2]]
+    assert sorted(history.tasks) == [row._replace(run=5, session=TAKEN_OVER) for row in rows[:2]]
     assert (history.failures, history.attempts) == ([], [])
     assert history.notes == [note(5, at=AT + 9, kind="run_forked", detail="from run 1")]
     assert await store.plan("newer") == plan

@@ -1,0 +1,43 @@
+"""What may undo a task: rules and words for ``compensate``. Nothing is undone here."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cloaca.algebra.tasks import Task
+
+
+def check_undo(task: Task[Any, Any, Any, ..., Any], undo: object) -> None:
+    """Raise TypeError unless ``undo`` may be the compensation of ``task``."""
+    from cloaca.algebra.tasks import Task  # noqa: PLC0415 - tasks have compensations, and are compensations
+
+    who = f'Task "{task.name}": compensate({undo!r})'
+    if not isinstance(undo, Task):
+        advice = "decorate the function with @task" if inspect.isroutine(undo) else "what undoes a task is one task"
+        raise TypeError(f"{who}: {advice}")
+    if task.undo is not None and task.undo != undo:
+        raise TypeError(f'{who}: it has a compensation already, "{task.undo.name}"; a task has one')
+    if task.options.cache_s is not None:
+        raise TypeError(
+            f"{who}: the task is cached, but what a run takes from the cache another run has done, and this one can't "
+            "undo it: drop one of the two"
+        )
+    if reason := unfit(undo):
+        raise TypeError(f"{who}: {reason}")
+
+
+def unfit(task: Task[Any, Any, Any, ..., Any]) -> str | None:
+    """Return why a task can't run in a run's epilogue, None if it can."""
+    if task.guards:
+        return "it has a condition (.when), but it must run whenever it is due: decide in its body"
+    if task.rule != "none_failed":
+        return "it has a trigger rule (.on), but it has no predecessors"
+    if task.undo is not None:
+        return f'it has a compensation of its own, "{task.undo.name}", but what has been undone is not done again'
+    if task.handler is not None:
+        return f'it has a handler, "{task.handler.name}" (.rescue), but nothing waits for it: use retry='
+    if task.options.cache_s is not None:
+        return "it is cached, but it must run whenever it is due: drop cache="
+    return None
