@@ -3,11 +3,12 @@
 A skip is no event: that a task is skipped follows from the events before it, and ``evolve`` derives it.
 """
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from cloaca.machine.values import value
 
-@dataclass(frozen=True, slots=True)
+
+@value
 class RunAdopted:
     """A worker drives the run under this lease; attempts of an earlier one are void."""
 
@@ -15,7 +16,7 @@ class RunAdopted:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AttemptStarted:
     """An attempt runs."""
 
@@ -24,7 +25,7 @@ class AttemptStarted:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TaskSucceeded:
     """An attempt succeeded, so the task has. ``verdict`` is a gate's decision."""
 
@@ -34,7 +35,7 @@ class TaskSucceeded:
     verdict: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AttemptFailed:
     """An attempt failed; the next starts at ``retry_at`` or later."""
 
@@ -44,7 +45,7 @@ class AttemptFailed:
     retry_at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TaskFailed:
     """The last attempt failed, so the task has."""
 
@@ -53,56 +54,56 @@ class TaskFailed:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RunSucceeded:
     """Every task is final, none failed."""
 
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RunFailed:
     """Every task is final, at least one failed; or the run was abandoned."""
 
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RunCancelled:
     """The run was ended on demand; whatever was not final is cancelled."""
 
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PauseAsked:
     """The run was asked to pause: no attempt starts any more, those in flight go on to their ends."""
 
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PauseWithdrawn:
     """The run need not pause after all."""
 
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RunPaused:
     """No attempt of the run is in flight any more, and nobody drives it until it is resumed."""
 
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RunResumed:
     """A paused run waits for a worker again."""
 
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RunRetried:
     """The run waits for a worker again. ``nodes`` start anew, in topological order; what else succeeded is kept."""
 
