@@ -128,18 +128,13 @@ class RunState:
 def evolve(plan: Plan, state: RunState, event: Event) -> RunState:
     """Return the state after ``event``: the same object, changed."""
     match event:
-        case TaskSucceeded(node, verdict=verdict):
-            assert (plan.nodes[node].kind == "gate") == (verdict is not None), f"node {node}: verdict {verdict}"
-            _move(state, node, TaskStatus.SUCCEEDED)
-            state.in_flight -= 1
-            if verdict is not None:
-                state.verdicts[node] = verdict
-            _settled(plan, state, [node])
-        case AttemptStarted(node):
-            _move(state, node, TaskStatus.RUNNING)
+        case TaskSucceeded():
+            _succeed(plan, state, event)
+        case AttemptStarted():
+            _move(state, event.node, TaskStatus.RUNNING)
             state.in_flight += 1
-            state.ready.pop(node, None)
-            state.retry_at.pop(node, None)
+            state.ready.pop(event.node, None)
+            state.retry_at.pop(event.node, None)
         case AttemptFailed(node, attempt, retry_at=retry_at):
             _move(state, node, TaskStatus.WAITING)
             state.in_flight -= 1
@@ -162,6 +157,16 @@ def evolve(plan: Plan, state: RunState, event: Event) -> RunState:
         case _:
             _control(plan, state, event)
     return state
+
+
+def _succeed(plan: Plan, state: RunState, event: TaskSucceeded) -> None:
+    node, verdict = event.node, event.verdict
+    assert (plan.nodes[node].kind == "gate") == (verdict is not None), f"node {node}: verdict {verdict}"
+    _move(state, node, TaskStatus.SUCCEEDED)
+    state.in_flight -= 1
+    if verdict is not None:
+        state.verdicts[node] = verdict
+    _settled(plan, state, [node])
 
 
 def _control(plan: Plan, state: RunState, event: Control) -> None:
