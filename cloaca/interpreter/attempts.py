@@ -80,7 +80,13 @@ async def attempt(
     except BaseException as error:  # noqa: BLE001 - a user's reducer or validator may raise anything
         return raised(error, retryable=False)
     try:
-        value = await _value(node, _call(body, models, context, transaction, run_failure), executor)
+        call = _call(body, models, context, transaction, run_failure)
+        if body.options.timeout_s is not None:
+            value = await _limited(node, call, executor, body.options.timeout_s)
+        elif signature.is_async:
+            value = await call()
+        else:
+            value = await executor.submit(partial(_called, call))
         if isinstance(value, Exit):
             return raised(value.error, retryable=worth_retrying(value.error, node.retry.retries))
         return answer(signature, value, codec)
@@ -138,18 +144,6 @@ async def _flushing_async(call: Call, transaction: Transaction) -> object:
     if not isinstance(value, Failure):
         await transaction.session.flush()
     return value
-
-
-async def _value(node: PlanNode, call: Call, executor: Executor) -> object:
-    """Call the body where it belongs."""
-    body = node.body
-    assert body is not None
-    if body.options.timeout_s is not None:
-        return await _limited(node, call, executor, body.options.timeout_s)
-    if body.signature.is_async:
-        found: object = await call()
-        return found
-    return await executor.submit(partial(_called, call))
 
 
 class _Overrun(Exception):

@@ -381,23 +381,22 @@ class Drive:
         if running and running.shown:
             batch.settled.append((self.id, self.name_of(node)))
         self._give_back_slot(running, report, batch)
-        match report:
-            case Returned(payload, verdict):
-                events = self.command(Complete(node, attempt, lease, at, verdict))
-                if events:
-                    self.outputs.raw[node] = payload
-                    stored = payload if verdict is None else str(verdict).lower()
-                    name = self.name_of(node)
-                    batch.tasks.append(TaskRow(self.id, name, "succeeded", attempt, lease, started_at, at, stored))
-                    self.keep(batch, node, running, report)
-            case Raised():
-                if report.still_running is not None:
-                    self.outlives(node, report.still_running)
-                typed = report.error is not None
-                events = self.command(Fail(node, attempt, lease, at, report.retryable, self.worker.chance(), typed))
-                if events:
-                    self.messages[node] = report.message
-                    self.failed(batch, node, started_at, report, events[0])
+        if isinstance(report, Returned):
+            events = self.command(Complete(node, attempt, lease, at, report.verdict))
+            if events:
+                self.outputs.raw[node] = report.payload
+                stored = report.payload if report.verdict is None else str(report.verdict).lower()
+                name = self.name_of(node)
+                batch.tasks.append(TaskRow(self.id, name, "succeeded", attempt, lease, started_at, at, stored))
+                self.keep(batch, node, running, report)
+        else:
+            if report.still_running is not None:
+                self.outlives(node, report.still_running)
+            typed = report.error is not None
+            events = self.command(Fail(node, attempt, lease, at, report.retryable, self.worker.chance(), typed))
+            if events:
+                self.messages[node] = report.message
+                self.failed(batch, node, started_at, report, events[0])
         if events:
             self.follow(events, batch)
             if self.root.state.pausing:

@@ -70,21 +70,30 @@ class Slots(Generic[T]):
         self.clear()
 
     def _schedule(self) -> None:
-        if not self._scheduled and self._free > 0:
-            self._scheduled = True
+        """Have slots opened: at once if none is open, which saves a turn of the event loop; else see how many then."""
+        if self._scheduled or self._free <= 0:
+            return
+        self._scheduled = True
+        if self._free == self._limit:
+            self._open(1)
+        else:
             self._loop.call_soon(self._fill, context=self._context)
 
     def _fill(self) -> None:
         """Open slots: one, or as many again as are suspended now."""
         self._scheduled = False
         suspended = self._limit - self._free
-        for _ in range(min(self._waiting(), self._free, max(1, suspended))):
+        self._open(min(self._waiting(), self._free, max(1, suspended)))
+
+    def _open(self, count: int) -> None:
+        for _ in range(count):
             self._free -= 1
             task = self._loop.create_task(self._serve(), context=self._context.copy())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     async def _serve(self) -> None:
+        self._scheduled = False
         context, performed = copy_context(), 0
         current = asyncio.current_task()
         assert current is not None

@@ -3,11 +3,12 @@
 Nodes are indexes in the run's plan; ``at`` is in seconds since the epoch; a lease is the id of a worker's session.
 """
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from cloaca.machine.values import value
 
-@dataclass(frozen=True, slots=True)
+
+@value
 class Adopt:
     """A worker takes the run: the first, or the next after one that left or died."""
 
@@ -15,7 +16,7 @@ class Adopt:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Begin:
     """Start an attempt of a node that is ready, or whose retry delay is over; of a node that waits, its wait."""
 
@@ -24,7 +25,7 @@ class Begin:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Complete:
     """Report that an attempt succeeded, or that a wait is over. Exactly gates have a ``verdict``, their decision."""
 
@@ -35,7 +36,7 @@ class Complete:
     verdict: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Fail:
     """Report that an attempt failed, or that what a node has waited for will not come.
 
@@ -52,7 +53,7 @@ class Fail:
     typed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PutBack:
     """Break off an attempt that has left no trace of its own, to begin it again later under the same number.
 
@@ -65,14 +66,14 @@ class PutBack:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Cancel:
     """End the run now; what runs is told to stop, and its result is ignored. What has succeeded is undone first."""
 
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Abandon:
     """End the run as failed, because it has cost too many workers their lives. What has succeeded is undone first.
 
@@ -82,21 +83,21 @@ class Abandon:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Pause:
     """Start no more attempts; once none is in flight, the run is paused."""
 
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Resume:
     """Let a run go on that is paused, or was asked to pause."""
 
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Retry:
     """Let a run go on that has failed, was cancelled or is blocked, keeping what succeeded."""
 

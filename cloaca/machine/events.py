@@ -3,13 +3,13 @@
 A skip is no event: that a task is skipped follows from the events before it, and ``evolve`` derives it.
 """
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from cloaca.machine.statuses import RunStatus
+from cloaca.machine.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RunAdopted:
     """A worker drives the run under this lease; attempts of an earlier one are void."""
 
@@ -17,7 +17,7 @@ class RunAdopted:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AttemptStarted:
     """An attempt runs."""
 
@@ -26,7 +26,7 @@ class AttemptStarted:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class WaitBegun:
     """A node waits; it is over at ``until`` at the latest, None for whenever that may be. No attempt is in flight."""
 
@@ -36,7 +36,7 @@ class WaitBegun:
     until: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TaskSucceeded:
     """An attempt succeeded, so the task has. ``verdict`` is a gate's decision.
 
@@ -50,7 +50,7 @@ class TaskSucceeded:
     reused: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AttemptFailed:
     """An attempt failed; the next starts at ``retry_at`` or later."""
 
@@ -60,7 +60,7 @@ class AttemptFailed:
     retry_at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AttemptPutBack:
     """An attempt was broken off without a trace; it may start again, under the same number."""
 
@@ -69,7 +69,7 @@ class AttemptPutBack:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TaskFailed:
     """The last attempt failed, so the task has; with ``typed`` the body has answered with a ``Failure``."""
 
@@ -79,7 +79,7 @@ class TaskFailed:
     typed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OutcomeReached:
     """It is known how the run ends, but not all is done: its epilogue is due. What was not final is cancelled."""
 
@@ -87,14 +87,14 @@ class OutcomeReached:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RunSucceeded:
     """Every task is final, none failed but those that were rescued, and the epilogue is done."""
 
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RunFailed:
     """Every task is final, at least one failed and was not rescued; or the run was abandoned.
 
@@ -104,42 +104,42 @@ class RunFailed:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RunCancelled:
     """The run was ended on demand; whatever was not final is cancelled. The epilogue is done, or was abandoned."""
 
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PauseAsked:
     """The run was asked to pause: no attempt starts any more, those in flight go on to their ends."""
 
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PauseWithdrawn:
     """The run need not pause after all."""
 
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RunPaused:
     """No attempt of the run is in flight any more, and nobody drives it until it is resumed."""
 
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RunResumed:
     """A paused run waits for a worker again."""
 
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RunRetried:
     """The run waits for a worker again. ``nodes`` start anew, in topological order; what else succeeded is kept."""
 

@@ -157,22 +157,13 @@ class RunState:
 def evolve(plan: Plan, state: RunState, event: Event) -> RunState:
     """Return the state after ``event``: the same object, changed."""
     match event:
-        case TaskSucceeded(node, at=at, verdict=verdict, reused=reused):
-            assert plan.nodes[node].decides == (verdict is not None), f"node {node}: verdict {verdict}"
-            _move(state, node, TaskStatus.SUCCEEDED)
-            _concluded(state, node)
-            if verdict is not None:
-                state.verdicts[node] = verdict
-            if (rescued := plan.nodes[node].rescues) is not None:
-                state.failed.remove(rescued)
-            if node in plan.undos and not reused:
-                state.completed[node] = at
-            _finished(plan, state, node)
-        case AttemptStarted(node):
-            _move(state, node, TaskStatus.RUNNING)
+        case TaskSucceeded():
+            _succeed(plan, state, event)
+        case AttemptStarted():
+            _move(state, event.node, TaskStatus.RUNNING)
             state.in_flight += 1
-            state.ready.pop(node, None)
-            state.retry_at.pop(node, None)
+            state.ready.pop(event.node, None)
+            state.retry_at.pop(event.node, None)
         case AttemptPutBack(node):
             _offer_again(state, node)
             state.in_flight -= 1
@@ -203,6 +194,20 @@ def evolve(plan: Plan, state: RunState, event: Event) -> RunState:
         case _:
             _control(plan, state, event)
     return state
+
+
+def _succeed(plan: Plan, state: RunState, event: TaskSucceeded) -> None:
+    node, verdict = event.node, event.verdict
+    assert plan.nodes[node].decides == (verdict is not None), f"node {node}: verdict {verdict}"
+    _move(state, node, TaskStatus.SUCCEEDED)
+    _concluded(state, node)
+    if verdict is not None:
+        state.verdicts[node] = verdict
+    if (rescued := plan.nodes[node].rescues) is not None:
+        state.failed.remove(rescued)
+    if node in plan.undos and not event.reused:
+        state.completed[node] = event.at
+    _finished(plan, state, node)
 
 
 def _control(plan: Plan, state: RunState, event: Control) -> None:

@@ -82,11 +82,15 @@ class RunHandle(Generic[Out, Errors, Context]):
             TimeoutError: ``timeout`` (seconds or a timedelta) is over; the run goes on.
             WrongOutput: the model given as ``Workflow(..., output=)`` refuses the values of this run.
         """
-        limit = None if timeout is None else in_seconds(timeout)
-        found: Drive | History | None = None if limit is None else await self._engine.history(self._run)
-        if not isinstance(found, History) or found.run.status not in FINAL:
-            async with asyncio.timeout(limit):
-                found = await self._concluded()
+        found: Drive | History
+        if timeout is None:
+            found = await self._concluded()
+        else:
+            limit = in_seconds(timeout)
+            found = await self._engine.history(self._run)
+            if found.run.status not in FINAL:
+                async with asyncio.timeout(limit):
+                    found = await self._concluded()
         try:
             if isinstance(found, Drive):
                 return Success(histories.output(self._plan, found.outputs, self._engine.codec))
@@ -343,7 +347,14 @@ class RunHandle(Generic[Out, Errors, Context]):
             self._drive = None  # it was retried meanwhile
 
     async def _ended(self) -> Drive | None:
-        """Wait for the end; return the drive if this process drove the run to it."""
+        """Wait for the end; return the drive if this process drove the run to it.
+
+        As long as it does, nobody else needs to be heard.
+        """
+        self._engine.check_open()
+        drive = self._live() or self._drive
+        if drive is not None and await drive.wait():
+            return drive
         with vigil(self._engine, self._run) as watch:
             return await self._watched(watch)
 

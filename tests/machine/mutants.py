@@ -133,7 +133,7 @@ MUTANTS = [
     Mutant("handler's own rule counts", _JUDGE, "if node.rescues is not None:", "if False:"),
     Mutant("rescued task counts as failed", _STANDING, " or rescued(plan, pred, state)", ""),
     Mutant("failed handler rescues", states.rescued, "is TaskStatus.SUCCEEDED", "in FINAL_TASK"),
-    Mutant("rescued run fails", states.evolve, "state.failed.remove(rescued)", "pass"),
+    Mutant("rescued run fails", states._succeed, "state.failed.remove(rescued)", "pass"),
     Mutant("typed error forgotten", states.evolve, "if typed:", "if False:"),
     Mutant("typed error kept", _ANEW, "state.typed.discard(node)", "pass"),
     Mutant("typed error not told", decisions._failure, "command.typed", "False"),
@@ -219,7 +219,7 @@ EPILOGUE_MUTANTS = [
         "if node < plan.length:\n                state.failed.append(node)",
         "state.completed[node] = 0.0\n            if node < plan.length:\n                state.failed.append(node)",
     ),
-    Mutant("another run's work undone", states.evolve, " and not reused", ""),
+    Mutant("another run's work undone", states._succeed, " and not event.reused", ""),
     Mutant(
         "failed compensation stops the others",
         states._finished,

@@ -12,6 +12,7 @@ from cloaca.ports import Batch, QueueRow
 from cloaca.stores.sql.postgres import PostgresStore
 from cloaca.stores.sql.postgres_links import Link, Row, array
 from cloaca.stores.sql.postgres_ownership import CLAIM
+from cloaca.stores.sql.postgres_queries import ATTEMPTS, FAILURES, NOTES, TASKS
 from cloaca.stores.sql.postgres_slots import GRANT, SET_BACK
 from tests.stores.asynchronous import asynchronous
 from tests.stores.rows import (
@@ -111,11 +112,28 @@ async def test_of_many_runs_that_wait_the_first_are_found_in_the_order_of_an_ind
     assert "Seq Scan on cloaca_run" not in plan
 
 
+@asynchronous
+async def test_in_a_table_that_nobody_has_counted_the_rows_of_many_runs_are_found_one_by_one(
+    postgres: str, schema: str
+) -> None:
+    store = PostgresStore(postgres, schema=schema)
+    await store.open()
+    for table in ("task", "failure", "attempt", "note"):
+        await store._ask(
+            lambda link, table=table: link.ask(f"ALTER TABLE {{schema}}.cloaca_{table} SET (autovacuum_enabled = off)")  # type: ignore[misc]  # binds it
+        )
+    for statement in FILL[1:5]:
+        await store._ask(lambda link, statement=statement: link.ask(statement, ENDED))  # type: ignore[misc]  # as above
+    plans = [await plan_of(store, statement, [range(1, 257)]) for statement in (TASKS, FAILURES, ATTEMPTS, NOTES)]
+    await store.close()
+    assert [plan for plan in plans if SCANS.search(plan)] == []
+
+
 async def plan_of(store: PostgresStore, statement: str, values: Sequence[Any]) -> str:
     """Return PostgreSQL's plan for a statement, which is not executed."""
     if statement.startswith("SELECT pg_"):
         return ""
-    sent = [array(value) if isinstance(value, list | tuple) else value for value in values]
+    sent = [array(value) if isinstance(value, list | tuple | range) else value for value in values]
 
     async def explain(link: Link) -> str:
         rows = await link.connection.fetch("EXPLAIN " + link.names.of(statement), *sent)
