@@ -223,7 +223,7 @@ async def undo_double(item: Item) -> None:
 def test_a_task_inside_a_fan_out_has_no_compensation() -> None:
     inner = double.with_options(cache=None).compensate(undo_double)
     with pytest.raises(ContractError, match="can't have a compensation") as refused:
-        Workflow("w", each(inner, over="items", into="all"), input=Items)
+        Workflow("w", each(inner, over="items", into="all"), input=Items)  # type: ignore[cloaca-workflow-input]
     assert [violation.code for violation in refused.value.violations] == ["workflow-input"]
 
 
