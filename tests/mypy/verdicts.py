@@ -31,6 +31,8 @@ MODULES: Final = ("parts", "program")
 # What a structure that is lost may still be: wrong at an operator, or at a decorator.
 EARLY: Final = ("graph-cycle", "shared-task", "task-name", "task-model")
 _CLOSING: Final[CodeType] = Workflow.__init__.__code__
+# What a fan-out can't have inside is refused before anything else is checked, if it is seen.
+_UNFIT_INSIDE = re.compile("no run of its own to wait in|can't have a compensation")
 _INSIDE: Final = re.compile(r'(Tasks? "[^" ]+/|The condition .+? of task "[^" ]+/|The output .+? of ")')
 _LINE: Final = re.compile(
     r"(?P<path>[^:]+)\.py:(?P<line>\d+)(?::\d+)?: (?P<kind>error|note): (?P<text>.*?)(?:  \[(?P<code>[\w-]+)\])?$"
@@ -281,7 +283,8 @@ def _half_seen(
     Without ``more`` it is what mypy lacks, with it what it has in excess.
     """
     # What raises early does so inside of the function, if not in the statement itself.
-    sealed = {place for place, why in unseen.items() if why == "sealed" and place not in ran.early}
+    early = {place for place, found in ran.found.items() if any(_UNFIT_INSIDE.search(f.text) for f in found)}
+    sealed = {place for place, why in unseen.items() if why == "sealed" and place not in ran.early | early}
     groups = [({place}, ran.declared) for place, why in unseen.items() if why == "declared"]
     for places, found in [*groups, (sealed, ran.found)]:
         here, there = (
