@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
+from unittest import SkipTest
 from urllib.parse import urlsplit
 
 from cloaca.ports import Store
@@ -40,6 +41,18 @@ class Backend(Protocol):
         """Do an operation at once, between two steps of the simulation."""
         ...
 
+    def transaction(self, *, is_async: bool) -> Any:
+        """Return the store's own transaction for an attempt."""
+        ...
+
+    def make_tables(self) -> None:
+        """Make the users' tables: those of ``SQLModel.metadata``."""
+        ...
+
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
+        """Return all that is in the users' tables."""
+        ...
+
     def close(self) -> None:
         """Let go of everything."""
         ...
@@ -62,6 +75,31 @@ class InMemory:
             except StopIteration as end:
                 found: T = end.value
                 return found
+
+    def transaction(self, *, is_async: bool) -> Any:
+        return self.store.transaction(is_async=is_async)
+
+    def make_tables(self) -> None:
+        with self._connected() as connection:
+            _users_tables().create_all(connection)
+            connection.commit()
+
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
+        from sqlalchemy import select  # noqa: PLC0415 - only who needs SQL loads it
+
+        with self._connected() as connection:
+            return {
+                name: [dict(row._mapping) for row in connection.execute(select(table))]
+                for name, table in _users_tables().tables.items()
+            }
+
+    def _connected(self) -> Any:
+        from cloaca.stores.sql.memory_bodies import MemoryBodies  # noqa: PLC0415 - the same
+
+        assert isinstance(self.store, MemoryStore)
+        self.store.transaction(is_async=False)
+        assert isinstance(self.store._bodies, MemoryBodies)
+        return self.store._bodies.engine(is_async=False).connect()
 
     def close(self) -> None:
         """Nothing to let go of."""
@@ -90,6 +128,19 @@ class InDatabase:
     def now(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE_S)
 
+    def transaction(self, *, is_async: bool) -> Any:
+        raise self._without_sessions()
+
+    def make_tables(self) -> None:
+        raise self._without_sessions()
+
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
+        raise self._without_sessions()
+
+    def _without_sessions(self) -> SkipTest:
+        """A body holds the database's lock while it waits for the simulation's next step, which waits for the lock."""
+        return SkipTest("tasks with a session are simulated on the driver step alone")
+
     def close(self) -> None:
         try:
             self.now(self.store.close())
@@ -98,6 +149,12 @@ class InDatabase:
             self._thread.join()
             self._loop.close()
             self._clean_up()
+
+
+def _users_tables() -> Any:
+    from sqlmodel import SQLModel  # noqa: PLC0415 - only who needs SQL loads it
+
+    return SQLModel.metadata
 
 
 async def _command(server: str, statement: str) -> None:

@@ -21,11 +21,13 @@ from hypothesis import strategies as st
 from cloaca.algebra.tasks import Task
 from cloaca.testing import replays, searches
 from cloaca.testing.backends import backend_for
+from cloaca.testing.bodies import staged
 from cloaca.testing.deviations import Scenario
 from cloaca.testing.efforts import DATABASES, EFFORT
+from cloaca.testing.observing import Invariant
 from cloaca.testing.rules import differs
 from cloaca.testing.searches import Faults
-from cloaca.testing.simulations import AnyWorkflow, BrokenPromise, Invariant, Simulation
+from cloaca.testing.simulations import AnyWorkflow, BrokenPromise, Simulation
 from cloaca.testing.worlds import World
 
 T = TypeVar("T")
@@ -66,7 +68,8 @@ def workflow_test(
         raise ValueError(f"workflow_test(workers={workers!r}): the fewest and the most, as in (1, 3)")
 
     def decorate(check: Callable[..., T]) -> Callable[..., None]:
-        trial = Trial(workflow, faults or Faults(), fakes or {}, reset, invariants, scenarios, sweep, workers)
+        ready = staged(workflow, fakes or {})
+        trial = Trial(ready, faults or Faults(), reset, invariants, scenarios, sweep, workers)
         return _decorated(check, trial, input, examples)
 
     return decorate
@@ -78,7 +81,6 @@ class Trial:
 
     workflow: AnyWorkflow
     faults: Faults
-    fakes: Fakes
     reset: Callable[[], object] | None
     invariants: Sequence[Invariant]
     scenarios: int | None
@@ -136,7 +138,7 @@ class Trial:
             return self.undisturbed[bodies]
         if bodies not in self.undisturbed:
             self.undisturbed[bodies], simulation = self._world(input, bodies)
-            simulation.forget_effects()
+            simulation.performance.forget_effects()
         return self._checked(input, scenario, check, self.undisturbed[bodies])
 
     def _checked(self, input: Any, scenario: Scenario, check: Check, undisturbed: World | None) -> World:
@@ -153,7 +155,7 @@ class Trial:
             error.add_note(f'  replay      @replay("{replays.blob_of(simulation.payload, scenario)}")')
             raise
         finally:
-            simulation.forget_effects()
+            simulation.performance.forget_effects()
         return world
 
     def _world(self, input: Any, scenario: Scenario) -> tuple[World, Simulation]:
@@ -161,9 +163,7 @@ class Trial:
             self.reset()
         EFFORT.executions += 1
         backend = backend_for(EFFORT.driver)
-        simulation = Simulation(
-            self.workflow, input, scenario, fakes=self.fakes, invariants=self.invariants, backend=backend
-        )
+        simulation = Simulation(self.workflow, input, scenario, invariants=self.invariants, backend=backend)
         world = simulation.run()
         return world, simulation
 

@@ -1,0 +1,80 @@
+"""Leases in a simulation: until when each session's lasts, as far as the store was told, and what waiting does to them.
+
+While nothing but heartbeats happens, time is skipped: the leases of the living last as much longer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cloaca.ports import Batch
+from cloaca.testing.loops import NothingLeft
+from cloaca.testing.scenes import Scene
+from cloaca.testing.worlds import START
+
+
+class Leases:
+    """Until when the lease of each session lasts, in seconds since the epoch."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self.ends: dict[int, float] = {}
+        self._seen: set[int] = set()  # over, and a living worker has looked since
+
+    def __contains__(self, session: int) -> bool:
+        return session in self.ends
+
+    def looked(self, session: int, at: float, renew_until: float | None) -> None:
+        """A worker has looked for the dead, and has maybe renewed its own lease."""
+        if renew_until is not None and session in self.ends:
+            self.ends[session] = renew_until
+        self._seen.update(other for other, end in self.ends.items() if end < at and other != session)
+
+    def follow(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> None:
+        """Know what an operation of the store has done to the leases."""
+        match name:
+            case "open_session":
+                self.ends[result] = args[2]
+            case "close_session":
+                self.ends.pop(args[0], None)
+            case "transact" if args[0].renew_until is not None:
+                self.ends[args[0].session] = args[0].renew_until
+            case "reap":
+                spared = kwargs.get("sparing")
+                self.ends = {s: end for s, end in self.ends.items() if end >= args[0] or s == spared}
+
+    def extend(self, session: int, until: float) -> None:
+        """Have a lease last until then."""
+        scene = self._scene
+        self.ends[session] = until
+        scene.backend.now(scene.backend.store.transact(Batch(session, scene.clock.now(), renew_until=until)))
+
+    def end(self, session: int) -> None:
+        """Have a session taken for dead now."""
+        scene = self._scene
+        self.extend(session, scene.clock.now() - 1)
+        scene.backend.now(scene.backend.store.reap(scene.clock.now()))
+        self.ends.pop(session)
+
+    def skip(self, until: float | None, living: Mapping[int, Any]) -> float:
+        """Nothing but heartbeats happens until a time: return when something else does.
+
+        The leases of ``living`` workers, by session, last as much longer. Raises NothingLeft if nothing ever happens:
+        a lease that is over already, though a living worker has looked since, will never be noticed.
+        """
+        scene = self._scene
+        others = {session: end for session, end in self.ends.items() if session not in living}
+        expiries = {s: end - START.timestamp() - scene.clock.jumped_s + 0.001 for s, end in others.items()}
+        if living and any(end <= scene.loop.now for s, end in expiries.items() if s not in self._seen):
+            return scene.loop.now  # somebody will notice at the next look
+        later = [end for end in expiries.values() if end > scene.loop.now]
+        due = min([*later, *([] if until is None else [until])], default=None)
+        if due is None:
+            raise NothingLeft
+        late = due - scene.loop.now
+        for session, worker in living.items():
+            if late > 0 and session in self.ends:
+                self.extend(session, self.ends[session] + late)
+                worker.commits.renew_at += late
+        return due
