@@ -127,7 +127,8 @@ def _injection(task: AnyTask, fake: Callable[..., Any] | None) -> Callable[[dict
 
     def prepared(given: dict[str, Any]) -> TaskContext:
         context: TaskContext = given.pop(CONTEXT)
-        given.pop(dropped, None)
+        if dropped is not None:
+            given.pop(dropped, None)
         if injected is not None:
             given[injected] = context
         return context

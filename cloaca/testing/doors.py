@@ -6,14 +6,14 @@ It knows operations by name and batches; what a commit means, whoever watches it
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final, Protocol
 
 from cloaca.errors import LeaseLost, StoreError, StoreUnavailable
 from cloaca.ports import Batch, Receipt, Transaction
 from cloaca.testing.crews import Crew
-from cloaca.testing.deviations import CLAIM, SUBMIT, Deviation
+from cloaca.testing.deviations import CLAIM, SUBMIT, Deviation, Kind
 from cloaca.testing.leases import Leases
 from cloaca.testing.loops import NeverRests
 from cloaca.testing.processes import Process
@@ -22,8 +22,10 @@ from cloaca.testing.threads import wait_for
 
 READS: Final = frozenset({"poll", "history", "run", "plan", "runs", "queues", "open", "close"})
 NEWS: Final = frozenset({"submit", "reap", "close_session", "block"})  # after which there may be work for others
-FAULTS: Final = ("crash_before_commit", "crash_after_commit", "store_error", "lost_answer")
+FAULTS: Final[tuple[Kind, ...]] = ("crash_before_commit", "crash_after_commit", "store_error", "lost_answer")
 MOST_REFUSED: Final = 10  # commits, after which nobody will get any further
+
+Faults = Mapping[Kind, Deviation]
 
 
 class Witness(Protocol):
@@ -53,6 +55,8 @@ class Entrance:
                 self._leases.looked(args[0], args[2], kwargs.get("renew_until"))
             return await call(*args, **kwargs)
         batch = args[0] if name == "transact" else None
+        if batch is None or batch.touched() or batch.held is not None:
+            self._leases.written()
         due = {each.kind: each for label in _labels(name, batch) for each in self._reached(label)}
         if due:
             await self._before(process, due)
@@ -80,7 +84,7 @@ class Entrance:
                 self.scene.loop.halt(NeverRests())
             raise
 
-    async def _before(self, process: Process, due: dict[str, Deviation]) -> None:
+    async def _before(self, process: Process, due: Faults) -> None:
         if crash := due.get("crash_before_commit"):
             self.crew.kill(process, f"before the commit of {crash.at}", crash.seconds)
             await self.scene.loop.create_future()
@@ -88,7 +92,7 @@ class Entrance:
             self.scene.log(process, f"*** the store can't be written, at {error.at}")
             raise StoreUnavailable("simulated: the store can't be written")
 
-    async def _after(self, process: Process, due: dict[str, Deviation]) -> None:
+    async def _after(self, process: Process, due: Faults) -> None:
         if crash := due.get("crash_after_commit"):
             self.crew.kill(process, f"after the commit of {crash.at}", crash.seconds)
             await self.scene.loop.create_future()

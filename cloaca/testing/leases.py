@@ -21,12 +21,19 @@ class Leases:
         self._scene = scene
         self.ends: dict[int, float] = {}
         self._seen: set[int] = set()  # over, and a living worker has looked since
+        self._looked: dict[int, int] = {}  # at which step each session has looked for work
+        self._written = 0  # at which step something was written, or could not be
 
     def __contains__(self, session: int) -> bool:
         return session in self.ends
 
+    def written(self) -> None:
+        """Something was written, or could not be: whoever looks for work may find some."""
+        self._written = self._scene.loop.steps
+
     def looked(self, session: int, at: float, renew_until: float | None) -> None:
-        """A worker has looked for the dead, and has maybe renewed its own lease."""
+        """A worker has looked for work, and for the dead, and has maybe renewed its own lease."""
+        self._looked[session] = self._scene.loop.steps
         if renew_until is not None and session in self.ends:
             self.ends[session] = renew_until
         self._seen.update(other for other, end in self.ends.items() if end < at and other != session)
@@ -66,8 +73,10 @@ class Leases:
         scene = self._scene
         others = {session: end for session, end in self.ends.items() if session not in living}
         expiries = {s: end - START.timestamp() - scene.clock.jumped_s + 0.001 for s, end in others.items()}
-        if living and any(end <= scene.loop.now for s, end in expiries.items() if s not in self._seen):
-            return scene.loop.now  # somebody will notice at the next look
+        unseen = any(end <= scene.loop.now for s, end in expiries.items() if s not in self._seen)
+        unaware = any(self._looked.get(session, 0) <= self._written for session in living)
+        if living and not scene.ended and (unseen or unaware):
+            return scene.loop.now  # somebody may find something at the next look
         later = [end for end in expiries.values() if end > scene.loop.now]
         due = min([*later, *([] if until is None else [until])], default=None)
         if due is None:

@@ -14,7 +14,7 @@ from cloaca.machine.statuses import FINAL_RUN
 from cloaca.ports import Batch, History, RunRow
 from cloaca.testing.leases import Leases
 from cloaca.testing.processes import Process
-from cloaca.testing.rules import RULES
+from cloaca.testing.rules import broken
 from cloaca.testing.scenes import Scene
 from cloaca.testing.worlds import START, World
 
@@ -48,6 +48,8 @@ class Observer:
             scene.loop.progress()
             scene.log(process, f"commits {', '.join(told)}")
             self._hold_invariants()
+        if any(end.run == scene.run_id and end.run not in disowned for end in batch.ends):
+            scene.ended, scene.loop.patience = True, 0  # what is still to come is not the housekeepers' doing
 
     def _tasks(self, batch: Batch, disowned: frozenset[int]) -> list[str]:
         world, told = self._scene.world, []
@@ -57,10 +59,9 @@ class Observer:
             if row.run in disowned or row.run != self._scene.run_id:
                 continue
             stored = known.get(row.name)
-            if history is not None and history.run.owner not in (batch.session, None):
-                self._wrong(
-                    f'another-owner: session {batch.session} commits "{row.name}" of {history.run.owner}\'s run'
-                )
+            owner = None if history is None else history.run.owner
+            if owner not in (batch.session, None):
+                self._wrong(f'not-its-run: "{row.name}" was committed by session {batch.session}, not {owner}')
             if stored is None or (stored.attempt, stored.session) != (row.attempt, row.session):
                 self._wrong(f'committed-twice: "{row.name}" is stored as {stored}, and again as {row}')
             elif row.name in world.sequence and not batch.replay:
@@ -124,10 +125,8 @@ class Observer:
                 self._wrong(f'durable-first: "{task}" began before "{pred}" was committed')
         if count := len(self._runs()) - 1:
             self._wrong(f"one-run: one submission has made {count + 1} runs")
-        for name, rule in RULES.items():
-            if problem := rule(scene.workflow.plan, history, world):
-                self._wrong(f"{name}: {problem}")
-                return  # what follows from it says nothing new
+        if problem := broken(scene.workflow.plan, history, world):
+            self._wrong(problem)
 
     def look(self, history: History | None = None) -> None:
         """Put what is stored into the world."""

@@ -63,7 +63,8 @@ def _fitted(task: AnyTask, fake: Callable[..., Any]) -> Callable[..., Any]:
 
     def given(keywords: dict[str, Any]) -> dict[str, Any]:
         context = keywords.pop(wanted, None) if wanted else None
-        keywords.pop(dropped, None)
+        if dropped is not None:
+            keywords.pop(dropped, None)
         return {**keywords, injected: context} if injected else keywords
 
     if task.signature.is_async:

@@ -52,7 +52,7 @@ class Simulation:
         self.world = World(input, scenario)
         self.codec = JsonCodec(16 * MEBIBYTE)
         self.payload = _payload(workflow, input, self.codec)
-        loop = VirtualLoop(chance, lambda until: self.crew.skip(until))
+        loop = VirtualLoop(chance, self._skip)
         self.scene = Scene(
             workflow, scenario, self.world, loop, SimulatedClock(loop), backend or InMemory(), self.codec, chance
         )
@@ -100,6 +100,9 @@ class Simulation:
         loop.patience = 1 + workers
         self.crew.begin(workers)
         await loop.create_future()  # until nobody has anything to do any more
+
+    def _skip(self, until: float | None) -> float:
+        return self.crew.skip(until)
 
     def _door(self, process: Process) -> Store:
         return cast("Store", Door(self.entrance, process))
