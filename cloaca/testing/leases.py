@@ -75,7 +75,7 @@ class Leases:
         expiries = {s: end - START.timestamp() - scene.clock.jumped_s + 0.001 for s, end in others.items()}
         unseen = any(end <= scene.loop.now for s, end in expiries.items() if s not in self._seen)
         unaware = any(self._looked.get(session, 0) <= self._written for session in living)
-        if living and not scene.ended and (unseen or unaware):
+        if living and scene.ended_at is None and (unseen or unaware):
             return scene.loop.now  # somebody may find something at the next look
         later = [end for end in expiries.values() if end > scene.loop.now]
         due = min([*later, *([] if until is None else [until])], default=None)

@@ -12,7 +12,8 @@ import contextvars
 import inspect
 import warnings
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from heapq import heappop, heappush
 from random import Random
 from typing import Any, NoReturn, TypeVar, cast
@@ -135,7 +136,7 @@ class VirtualLoop:
         self._timers.clear()
         self._runnable.clear()
         tasks, self._tasks = list(self._tasks), set()
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), self.entered():
             warnings.simplefilter("ignore", RuntimeWarning)  # of coroutines that were made and never began
             for task in tasks:
                 _bury(task)
@@ -150,14 +151,20 @@ class VirtualLoop:
 
     def run_until_complete(self, work: Coroutine[Any, Any, T]) -> T:
         """Run ``work`` to its end and return what it returns. Raises NothingLeft if it waits for what never comes."""
-        before = asyncio._get_running_loop()
-        asyncio._set_running_loop(None)  # a test may itself be asynchronous
-        asyncio._set_running_loop(self._as_loop)
-        try:
+        with self.entered():
             task: asyncio.Task[T] = self.create_task(work)
             while not task.done():
                 self._step()
             return task.result()
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Be the running loop, whichever is: a test may itself be asynchronous."""
+        before = asyncio._get_running_loop()
+        asyncio._set_running_loop(None)
+        asyncio._set_running_loop(self._as_loop)
+        try:
+            yield
         finally:
             asyncio._set_running_loop(before)
 

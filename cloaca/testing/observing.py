@@ -44,12 +44,15 @@ class Observer:
         told += [f"run {end.status}" for end in batch.ends if end.run not in disowned]
         if disowned:
             scene.log(process, "is told that the run is another's")
+        if any(end.run == scene.run_id and end.run not in disowned for end in batch.ends):
+            scene.ended_at, scene.loop.patience = (
+                scene.loop.now,
+                0,
+            )  # no housekeeper has more to do
         if told:
             scene.loop.progress()
             scene.log(process, f"commits {', '.join(told)}")
             self._hold_invariants()
-        if any(end.run == scene.run_id and end.run not in disowned for end in batch.ends):
-            scene.ended, scene.loop.patience = True, 0  # what is still to come is not the housekeepers' doing
 
     def _tasks(self, batch: Batch, disowned: frozenset[int]) -> list[str]:
         world, told = self._scene.world, []
@@ -134,7 +137,7 @@ class Observer:
         history = history or self.history()
         assert history is not None  # something of it was committed
         world.status = history.run.status
-        world.now = START + timedelta(seconds=scene.loop.now)
+        world.now = START + timedelta(seconds=scene.loop.now if scene.ended_at is None else scene.ended_at)
         world.context = histories.outputs_of(plan, history).context(plan.context)
         world.failures = histories.task_failures(plan, history, scene.codec)
         world.statuses = {info.name: info.status for info in histories.task_infos(plan, history)}

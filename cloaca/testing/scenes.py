@@ -34,7 +34,7 @@ class SimulatedClock:
 
 @dataclass(slots=True, eq=False)
 class Scene:
-    """One simulation, for its parts: its run has ``ended``; it is ``over``, and nothing happens any more."""
+    """One simulation, for its parts: when its run has ended; ``over`` once nothing happens any more."""
 
     workflow: Workflow[Any, Any, Any, Any]
     scenario: Scenario
@@ -45,7 +45,7 @@ class Scene:
     codec: JsonCodec
     chance: Random | None
     run_id: int = 1
-    ended: bool = False
+    ended_at: float | None = None
     over: bool = False
     due: dict[tuple[str, int], list[Deviation]] = field(default_factory=dict)
 

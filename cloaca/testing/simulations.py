@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any, Final, TypeAlias, cast
 
+from cloaca.algebra.queues import Queue
 from cloaca.codecs import MEBIBYTE, JsonCodec
 from cloaca.contract.workflows import Workflow
 from cloaca.errors import ContractError, StoreUnavailable, Violation
-from cloaca.ports import NewRun, PlanRow, Store
+from cloaca.ports import NewRun, PlanRow, QueueRow, Store
 from cloaca.testing import effects
 from cloaca.testing.backends import Backend, InMemory
 from cloaca.testing.bodies import STAGE, Fakes, staged, takes_session
@@ -46,8 +47,10 @@ class Simulation:
         scenario: Scenario,
         *,
         invariants: Sequence[Invariant] = (),
+        queues: Sequence[Queue] = (),
         backend: Backend | None = None,
     ) -> None:
+        self._queues = [QueueRow(each.name, each.concurrency, each.starts, each.window_s) for each in queues]
         chance = None if scenario.seed is None else Random(f"{scenario.seed} cloaca")
         self.world = World(input, scenario)
         self.codec = JsonCodec(16 * MEBIBYTE)
@@ -70,6 +73,8 @@ class Simulation:
         try:
             if takes_session(self.scene.workflow):
                 backend.make_tables()
+            if self._queues:
+                backend.now(backend.store.declare(self._queues))
             contextvars.copy_context().run(self._run)
             self.observer.conclude(acknowledged=self._acknowledged)
             if takes_session(self.scene.workflow):
@@ -91,7 +96,8 @@ class Simulation:
                 self.world.violations.append("ends: the workers never come to rest")
             finally:
                 self.scene.over = True
-                self.crew.bury()
+                with loop.entered():
+                    self.crew.bury()
                 loop.close()
 
     async def _main(self) -> None:
@@ -153,6 +159,7 @@ def simulate(
     *,
     fakes: Fakes | None = None,
     invariants: Sequence[Invariant] = (),
+    queues: Sequence[Queue] = (),
 ) -> World:
     """Run a workflow once in a simulated world, and return what it has come to.
 
@@ -162,15 +169,43 @@ def simulate(
         scenario: what goes wrong, and how many workers there are; by default nothing, and one.
         fakes: by task, or by name, a plain function in its place. It has the task's signature, ``ctx`` optional.
         invariants: called with the world after every commit; they say what is wrong by raising.
+        queues: the limits of its tasks' queues, which have none otherwise.
 
     Raises:
         BrokenPromise: the execution breaks what the engine promises, whatever goes wrong.
     """
-    simulation = Simulation(staged(workflow, fakes or {}), input, scenario or Scenario(), invariants=invariants)
+    ready = staged(workflow, fakes or {})
+    simulation = Simulation(ready, input, scenario or Scenario(), invariants=invariants, queues=queues)
     world = simulation.run()
     if world.violations:
         raise BrokenPromise(world)
     return world
+
+
+class Simulator:
+    """``simulate``, with a memory: ``worlds`` are what its calls have come to, broken promises too."""
+
+    def __init__(self) -> None:
+        self.worlds: list[World] = []
+
+    def __call__(
+        self,
+        workflow: AnyWorkflow,
+        input: Any = None,
+        scenario: Scenario | None = None,
+        *,
+        fakes: Fakes | None = None,
+        invariants: Sequence[Invariant] = (),
+        queues: Sequence[Queue] = (),
+    ) -> World:
+        """Simulate."""
+        try:
+            world = simulate(workflow, input, scenario, fakes=fakes, invariants=invariants, queues=queues)
+        except BrokenPromise as broken:
+            self.worlds.append(broken.world)
+            raise
+        self.worlds.append(world)
+        return world
 
 
 class BrokenPromise(AssertionError):

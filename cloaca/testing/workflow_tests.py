@@ -18,7 +18,9 @@ import hypothesis
 from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 
+from cloaca.algebra.queues import Queue
 from cloaca.algebra.tasks import Task
+from cloaca.contract.workflows import Workflow
 from cloaca.testing import replays, searches
 from cloaca.testing.backends import backend_for
 from cloaca.testing.bodies import staged
@@ -44,6 +46,7 @@ def workflow_test(
     fakes: Fakes | None = None,
     reset: Callable[[], object] | None = None,
     invariants: Sequence[Invariant] = (),
+    queues: Sequence[Queue] = (),
     examples: int | None = None,
     scenarios: int | None = None,
     sweep: bool | None = None,
@@ -61,15 +64,25 @@ def workflow_test(
         fakes: by task, or by name, a plain function in its place.
         reset: called before each execution: what bodies have changed is as before.
         invariants: called with the world so far after every commit.
+        queues: the limits of its tasks' queues, which have none otherwise.
         examples, scenarios, sweep: how much is tried, where it is not as ``Effort`` says.
         workers: the fewest and the most workers that share the store.
     """
+    if not isinstance(workflow, Workflow):
+        raise TypeError(f"workflow_test({workflow!r:.80}): give the workflow, as in @workflow_test(orders)")
     if not 1 <= workers[0] <= workers[1]:
         raise ValueError(f"workflow_test(workers={workers!r}): the fewest and the most, as in (1, 3)")
+    if input is not None and not isinstance(input, st.SearchStrategy):
+        raise TypeError(f"workflow_test(input={input!r:.80}): give a Hypothesis strategy, as in st.just(...)")
+    if faults is not None and not isinstance(faults, Faults):
+        raise TypeError(f"workflow_test(faults={faults!r:.80}): give Faults(...) or Faults.none")
+    for name, count in (("examples", examples), ("scenarios", scenarios)):
+        if count is not None and (type(count) is not int or count < (name == "examples")):
+            raise ValueError(f"workflow_test({name}={count!r}): a whole number")
 
     def decorate(check: Callable[..., T]) -> Callable[..., None]:
         ready = staged(workflow, fakes or {})
-        trial = Trial(ready, faults or Faults(), reset, invariants, scenarios, sweep, workers)
+        trial = Trial(ready, faults or Faults(), reset, invariants, queues, scenarios, sweep, workers)
         return _decorated(check, trial, input, examples)
 
     return decorate
@@ -83,6 +96,7 @@ class Trial:
     faults: Faults
     reset: Callable[[], object] | None
     invariants: Sequence[Invariant]
+    queues: Sequence[Queue]
     scenarios: int | None
     sweep: bool | None
     workers: tuple[int, int]
@@ -163,7 +177,9 @@ class Trial:
             self.reset()
         EFFORT.executions += 1
         backend = backend_for(EFFORT.driver)
-        simulation = Simulation(self.workflow, input, scenario, invariants=self.invariants, backend=backend)
+        simulation = Simulation(
+            self.workflow, input, scenario, invariants=self.invariants, queues=self.queues, backend=backend
+        )
         world = simulation.run()
         return world, simulation
 
@@ -191,7 +207,10 @@ def _with_timeouts(workflow: AnyWorkflow) -> Iterator[str]:
 def _decorated(
     check: Callable[..., Any], trial: Trial, input: st.SearchStrategy[Any] | None, examples: int | None
 ) -> Callable[..., None]:
-    name, *fixtures = inspect.signature(check).parameters.values()
+    parameters = list(inspect.signature(check).parameters.values())
+    if not parameters:
+        raise TypeError(f"workflow_test: {check.__name__} takes the finished World, as in def test_orders(w: World)")
+    name, *fixtures = parameters
 
     @functools.wraps(check)
     def test(**given: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Final
 
 from cloaca.interpreter import histories
@@ -36,3 +37,9 @@ PLANTED: Final = (
     Mutant("a wake-up is lost", Slots.offer, "self._schedule()", "pass"),
     Mutant("a run of another is driven on", Worker._session_lost, "drive.drop()", "pass"),
 )  # fmt: skip
+
+
+def planted(name: str) -> AbstractContextManager[None]:
+    """Plant the bug of this name."""
+    [found] = [mutant for mutant in PLANTED if mutant.name == name]
+    return found.planted()
