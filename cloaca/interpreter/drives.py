@@ -68,6 +68,7 @@ class Owner(Protocol):
     session: int
     commits: GroupCommit
     queues: Queues
+    closing: bool
 
     def now(self) -> float:
         """Return seconds since the epoch."""

@@ -597,7 +597,7 @@ class Worker:
     async def _attempt(self, drive: Drive, node: int, number: int) -> None:
         plan_node, running = drive.plan.nodes[node], drive.running[node]
         assert plan_node.body is not None
-        takes_context = plan_node.body.signature.context is not None
+        takes_context = plan_node.body.signature.context is not None or plan_node.body.function in SUBSTITUTES
         context = self._context(drive, node, number, running) if takes_context else None
         executor = self.executor if running.ticket is None else self.queues.holding(running.ticket, self.executor)
         try:

@@ -13,11 +13,11 @@ import tempfile
 import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar, cast
 from unittest import SkipTest
 from urllib.parse import urlsplit
 
-from cloaca.ports import Store
+from cloaca.ports import Batch, Receipt, Store
 from cloaca.runner.databases import open_store
 from cloaca.stores.memory import MemoryStore
 
@@ -43,6 +43,14 @@ class Backend(Protocol):
 
     def transaction(self, *, is_async: bool) -> Any:
         """Return the store's own transaction for an attempt."""
+        ...
+
+    async def commit(self, transaction: Any, batch: Batch) -> Receipt:
+        """Commit such a transaction, and return in the very step in which that is done."""
+        ...
+
+    def disconnect(self, transaction: Any) -> None:
+        """Undo a transaction whose process is gone, in the middle of a commit or not, as a database does."""
         ...
 
     def make_tables(self) -> None:
@@ -78,6 +86,16 @@ class InMemory:
 
     def transaction(self, *, is_async: bool) -> Any:
         return self.store.transaction(is_async=is_async)
+
+    async def commit(self, transaction: Any, batch: Batch) -> Receipt:
+        await asyncio.sleep(0)
+        if transaction._connection is None:
+            return cast("Receipt", await transaction.commit(batch))
+        return cast("Receipt", transaction._commit(batch))
+
+    def disconnect(self, transaction: Any) -> None:
+        transaction._committing, transaction._over = None, False  # nobody waits for them any more
+        self.now(transaction.end())
 
     def make_tables(self) -> None:
         with self._connected() as connection:
@@ -129,6 +147,12 @@ class InDatabase:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE_S)
 
     def transaction(self, *, is_async: bool) -> Any:
+        raise self._without_sessions()
+
+    async def commit(self, transaction: Any, batch: Batch) -> Receipt:
+        raise self._without_sessions()
+
+    def disconnect(self, transaction: Any) -> None:
         raise self._without_sessions()
 
     def make_tables(self) -> None:

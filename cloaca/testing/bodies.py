@@ -17,7 +17,7 @@ from cloaca.algebra.context import TaskContext
 from cloaca.algebra.tasks import Task
 from cloaca.contract.plans import Plan, PlanNode
 from cloaca.contract.workflows import Workflow
-from cloaca.interpreter.attempts import function_of
+from cloaca.interpreter.attempts import SUBSTITUTES, SUBSTITUTES_CONTEXT, function_of
 from cloaca.testing.threads import sleep
 
 CONTEXT = "cloaca_context"  # the wrapped body's own keyword: it wants to know the attempt, whatever the task asks for
@@ -43,6 +43,10 @@ class Stage(Protocol):
 
     def ends(self, context: TaskContext) -> None:
         """A body has returned."""
+        ...
+
+    def left(self, context: TaskContext) -> None:
+        """A body is over, however it ended."""
         ...
 
 
@@ -129,8 +133,9 @@ def _injection(task: AnyTask, fake: Callable[..., Any] | None) -> Callable[[dict
         context: TaskContext = given.pop(CONTEXT)
         if dropped is not None:
             given.pop(dropped, None)
-        if injected is not None:
-            given[injected] = context
+        wanted = SUBSTITUTES_CONTEXT if fake is None and task.function in SUBSTITUTES else injected
+        if wanted is not None:
+            given[wanted] = context
         return context
 
     return prepared
@@ -142,12 +147,15 @@ def _sync_body(task: AnyTask, fake: Callable[..., Any] | None) -> Callable[..., 
     def body(*models: Any, **given: Any) -> Any:
         context, stage = prepared(given), STAGE.get()
         course = stage.begins(task, context)
-        if course.before_s:
-            sleep(course.before_s)
-        value = (fake or function_of(task))(*models, **given)
-        if course.after_s:
-            sleep(course.after_s)
-        return _returned(stage, context, value, course)
+        try:
+            if course.before_s:
+                sleep(course.before_s)
+            value = (fake or function_of(task))(*models, **given)
+            if course.after_s:
+                sleep(course.after_s)
+            return _returned(stage, context, value, course)
+        finally:
+            stage.left(context)
 
     return body
 
@@ -158,12 +166,15 @@ def _async_body(task: AnyTask, fake: Callable[..., Any] | None) -> Callable[...,
     async def body(*models: Any, **given: Any) -> Any:
         context, stage = prepared(given), STAGE.get()
         course = stage.begins(task, context)
-        if course.before_s:
-            await asyncio.sleep(course.before_s)
-        value = await (fake or function_of(task))(*models, **given)
-        if course.after_s:
-            await asyncio.sleep(course.after_s)
-        return _returned(stage, context, value, course)
+        try:
+            if course.before_s:
+                await asyncio.sleep(course.before_s)
+            value = await (fake or function_of(task))(*models, **given)
+            if course.after_s:
+                await asyncio.sleep(course.after_s)
+            return _returned(stage, context, value, course)
+        finally:
+            stage.left(context)
 
     return body
 

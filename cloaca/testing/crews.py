@@ -5,7 +5,7 @@ A worker is production's, with simulated ports. What it does with them is no bus
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from cloaca.interpreter.workers import Settings, Worker
@@ -74,14 +74,16 @@ class Crew:
         self._scene.log(process, "*** leaves in order")
         await self.workers[process].close()
         self._scene.log(process, "has left")
+        if self.workers[process].session in self._leases:
+            self._scene.world.violations.append(f"left: {process.name} has left in order, but its lease lasts on")
         self._gone(process, downtime_s)
 
     def _gone(self, process: Process, downtime_s: float) -> None:
         loop = self._scene.loop
         process.alive = False
         self.watchers.pop(process, None)
-        for transaction in self.transactions.pop(process, ()):  # a database undoes what nobody is connected to
-            loop.in_process(loop.main, lambda ended=transaction: loop.create_task(ended.end()))
+        for transaction in self.transactions.pop(process, ()):
+            self._scene.backend.disconnect(transaction)
         loop.in_process(loop.main, self.start, process.name, delay=downtime_s)
 
     def take_for_dead(self, process: Process) -> None:
@@ -92,6 +94,13 @@ class Crew:
             self._leases.end(session)
             for other, wake in list(self.watchers.items()):
                 self._scene.loop.in_process(other, wake)
+
+    def mourn(self, sessions: Collection[int]) -> None:
+        """Sessions were taken for dead: no worker may be that lives, was never silent, and whose clock went right."""
+        for process, worker in self.workers.items():
+            was_well = process.alive and not process.frozen_until and not self._scene.clock.jumped_s
+            if was_well and worker.session in sessions:
+                self._scene.world.violations.append(f"lease-kept: {process.name} lives, but was taken for dead")
 
     def wake_others(self, process: Process) -> None:
         """Tell the other workers that something is to be done, as stores do."""
@@ -107,6 +116,9 @@ class Crew:
 
     def bury(self) -> None:
         """End the bodies that still run, when nothing happens any more."""
+        for transactions in self.transactions.values():
+            for transaction in transactions:
+                self._scene.backend.disconnect(transaction)
         for threads in self._threads:
             threads.bury()
 

@@ -23,7 +23,6 @@ from cloaca.testing.threads import wait_for
 READS: Final = frozenset({"poll", "history", "run", "plan", "runs", "queues", "open", "close"})
 NEWS: Final = frozenset({"submit", "reap", "close_session", "block"})  # after which there may be work for others
 FAULTS: Final[tuple[Kind, ...]] = ("crash_before_commit", "crash_after_commit", "store_error", "lost_answer")
-MOST_REFUSED: Final = 10  # commits, after which nobody will get any further
 
 Faults = Mapping[Kind, Deviation]
 
@@ -46,7 +45,6 @@ class Entrance:
     def __init__(self, scene: Scene, leases: Leases, witness: Witness) -> None:
         self.scene, self._leases, self._witness = scene, leases, witness
         self.crew: Crew
-        self._refused = 0
 
     async def operate(self, process: Process, name: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Do one operation on the store for a process, and whatever is to go wrong there."""
@@ -54,14 +52,17 @@ class Entrance:
             if name == "poll":
                 self._leases.looked(args[0], args[2], kwargs.get("renew_until"))
             return await call(*args, **kwargs)
-        batch = args[0] if name == "transact" else None
+        batch = args[0] if name in ("transact", "commit") else None
         if batch is None or batch.touched() or batch.held is not None:
             self._leases.written()
         due = {each.kind: each for label in _labels(name, batch) for each in self._reached(label)}
         if due:
             await self._before(process, due)
         result = await self._done(name, call, args, kwargs)
+        before = set(self._leases.ends)
         self._leases.follow(name, args, kwargs, result)
+        if name == "reap":
+            self.crew.mourn(before - self._leases.ends.keys())
         if batch is None:
             self._witness.tell(process, name, result)
         else:
@@ -78,8 +79,7 @@ class Entrance:
         except (LeaseLost, StoreUnavailable):
             raise
         except StoreError as error:
-            self._refused += 1
-            if self._refused > MOST_REFUSED:
+            if name == "transact":  # else it is the body's fault
                 self.scene.world.violations.append(f"refused: the store refuses what a worker writes: {error}")
                 self.scene.loop.halt(NeverRests())
             raise
@@ -153,7 +153,8 @@ class SimulatedTransaction:
         return self._inner.call(body)
 
     async def commit(self, batch: Batch) -> Receipt:
-        receipt: Receipt = await self._entrance.operate(self._process, "transact", self._inner.commit, batch)
+        commit = partial(self._entrance.scene.backend.commit, self._inner)
+        receipt: Receipt = await self._entrance.operate(self._process, "commit", commit, batch)
         return receipt
 
     async def end(self) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 
 from cloaca.ports import Batch
 from cloaca.testing.loops import NothingLeft
-from cloaca.testing.scenes import Scene
+from cloaca.testing.scenes import LEASE_S, Scene
 from cloaca.testing.worlds import START
+
+FRESH_S = LEASE_S * 3 / 5  # what is left, at least, of the lease of a worker that renews it as it should
 
 
 class Leases:
@@ -45,7 +47,7 @@ class Leases:
                 self.ends[result] = args[2]
             case "close_session":
                 self.ends.pop(args[0], None)
-            case "transact" if args[0].renew_until is not None:
+            case "transact" | "commit" if args[0].renew_until is not None:
                 self.ends[args[0].session] = args[0].renew_until
             case "reap":
                 spared = kwargs.get("sparing")
@@ -56,6 +58,10 @@ class Leases:
         scene = self._scene
         self.ends[session] = until
         scene.backend.now(scene.backend.store.transact(Batch(session, scene.clock.now(), renew_until=until)))
+
+    def _may_renew(self, now: float) -> bool:
+        """Whether a lease that runs short may still be renewed: one that is over is another's business."""
+        return any(now <= end < now + FRESH_S for end in self.ends.values())
 
     def end(self, session: int) -> None:
         """Have a session taken for dead now."""
@@ -74,6 +80,9 @@ class Leases:
         others = {session: end for session, end in self.ends.items() if session not in living}
         expiries = {s: end - START.timestamp() - scene.clock.jumped_s + 0.001 for s, end in others.items()}
         unseen = any(end <= scene.loop.now for s, end in expiries.items() if s not in self._seen)
+        now = scene.clock.now()
+        if any(self.ends.get(session, now) - now < FRESH_S for session in living) and self._may_renew(now):
+            return scene.loop.now  # the living renew their leases: not before that is seen are they spared to do it
         unaware = any(self._looked.get(session, 0) <= self._written for session in living)
         if living and scene.ended_at is None and (unseen or unaware):
             return scene.loop.now  # somebody may find something at the next look

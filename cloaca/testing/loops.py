@@ -95,6 +95,11 @@ class VirtualLoop:
         return call
 
     def call_soon_threadsafe(self, callback: Callback, *args: Any, context: contextvars.Context | None = None) -> Call:
+        if (
+            getattr(callback, "__name__", "") == "_set_state"
+        ):  # a future of threads tells one of ours: it belongs to nobody
+            context = contextvars.copy_context()
+            context.run(PROCESS.set, self.main)
         return self.call_soon(callback, *args, context=context)
 
     def call_later(

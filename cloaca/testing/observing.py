@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
+from cloaca.errors import IncompatibleRun
 from cloaca.interpreter import histories
 from cloaca.machine.statuses import FINAL_RUN
 from cloaca.ports import Batch, History, RunRow
@@ -122,7 +123,11 @@ class Observer:
             lost = "lost-run: the run was submitted, but it is not in the store"
             self._wrong(lost if acknowledged else "no-run: the run could never be submitted")
             return
-        self.look(history)
+        try:
+            self.look(history)
+        except IncompatibleRun as error:
+            self._wrong(f"in-order: {error}")
+            return
         for task, pred in self._early:
             if pred in world.sequence:
                 self._wrong(f'durable-first: "{task}" began before "{pred}" was committed')

@@ -41,6 +41,8 @@ def ends_complete(plan: Plan, history: History, world: World, state: RunState) -
     left = [plan.nodes[node].task for node in (*state.ready, *state.retry_at)]
     if history.run.status == "succeeded" and (left or state.unfinished):
         return f"the run has succeeded, but {', '.join(left) or 'some tasks'} never ran"
+    if history.run.status == "succeeded" and state.failed:
+        return f'the run has succeeded, but "{plan.nodes[next(iter(state.failed))].task}" has failed'
     if history.run.status == "failed" and not state.failed and history.run.reason is None:
         return "the run has failed, but none of its tasks has"
     return None
@@ -60,11 +62,24 @@ def attempts_count(plan: Plan, history: History, world: World, state: RunState) 
     return None
 
 
+def retry_policy(plan: Plan, history: History, world: World, state: RunState) -> str | None:
+    """The delay before each retry is what the policy says, up to its jitter."""
+    for row in history.failures:
+        node = plan.nodes[plan.by_name[row.name]] if row.name in plan.by_name else None
+        if node is None or row.retry_at is None:
+            continue
+        least, most = (node.retry.delay_s(row.attempt, chance) for chance in (0.0, 1.0))
+        if not least - 0.001 <= row.retry_at - row.at <= most + 0.001:
+            return f'retry {row.attempt} of "{row.name}" is due after {row.retry_at - row.at:g} s, not {least:g} s'
+    return None
+
+
 RULES: Mapping[str, Rule] = {
     "ends": ends,
     "in-order": in_order,
     "ends-complete": ends_complete,
     "attempts-count": attempts_count,
+    "retry-policy": retry_policy,
 }
 
 

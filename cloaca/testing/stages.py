@@ -6,6 +6,8 @@ It knows bodies and their effects; what they are a part of, it leaves to the wor
 from __future__ import annotations
 
 import contextvars
+from collections import Counter
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from cloaca.algebra.context import TaskContext
@@ -14,7 +16,7 @@ from cloaca.testing import effects
 from cloaca.testing.bodies import Course
 from cloaca.testing.crews import Crew
 from cloaca.testing.observing import Observer
-from cloaca.testing.processes import PROCESS
+from cloaca.testing.processes import PROCESS, Process
 from cloaca.testing.scenes import LEASE_S, Scene
 
 HANG_S: Final = 60.0  # of a body without a timeout
@@ -30,13 +32,28 @@ class ProcessKilled(BaseException):
     """The process of a body is killed: nothing that comes after in it ever happens."""
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A body that runs: in which process, under which session."""
+
+    process: Process
+    session: int
+    task: str
+    is_async: bool
+
+    @property
+    def place(self) -> tuple[Process, int, str]:
+        return (self.process, self.session, self.task)
+
+
 class Performance:
     """The bodies of one simulation. It is their stage, and sees their effects."""
 
     def __init__(self, scene: Scene, crew: Crew, observer: Observer) -> None:
         self._scene, self._crew, self._observer = scene, crew, observer
         self._remembered: dict[effects.World, object] = {}
-        self._body: contextvars.ContextVar[str] = contextvars.ContextVar("cloaca_simulated_body")
+        self._attempt: contextvars.ContextVar[Attempt] = contextvars.ContextVar("cloaca_simulated_attempt")
+        self._running: Counter[tuple[Process, int, str]] = Counter()
         self._slow = bool(scene.scenario.of_kinds({"leave", "lose_lease"}))  # so that something can happen meanwhile
 
     def begins(self, task: AnyTask, context: TaskContext) -> Course:
@@ -46,8 +63,12 @@ class Performance:
             raise ProcessKilled
         nth = scene.world.begun[name]
         scene.world.begun[name] += 1
-        self._body.set(name)
+        attempt = Attempt(process, self._crew.workers[process].session, name, task.signature.is_async)
+        self._attempt.set(attempt)
         self._observer.begins(process, name, context.attempt)
+        self._running[attempt.place] += 1
+        if self._running[attempt.place] > 1:
+            scene.world.violations.append(f'one-attempt: "{name}" began while an earlier attempt of it still ran')
         for jump in scene.taken("clock_jump", name, nth):
             scene.log(process, f"*** every clock jumps by {jump.seconds:g} s")
             scene.clock.jumped_s += jump.seconds
@@ -77,15 +98,22 @@ class Performance:
         if process.alive and self._scene.taken("zombie", context.task, nth):
             self._crew.freeze(process, LEASE_S * 2)
 
+    def left(self, context: TaskContext) -> None:
+        """A body is over, however it ended."""
+        self._running[self._attempt.get().place] -= 1
+
     def effect(self, world: effects.World) -> None:
         """An effect is about to happen: here a process may be killed between two effects of one body."""
         self._remembered.setdefault(world, world.remembered())
         scene, process = self._scene, PROCESS.get(None)
         if scene.over or (process is not None and not process.alive):
             raise ProcessKilled
-        if process is None:
+        attempt = self._attempt.get(None)
+        if process is None or attempt is None:
             return
-        name = self._body.get("")
+        name = attempt.task
+        if attempt.is_async and attempt.session != self._crew.workers[process].session:
+            scene.world.violations.append(f'stopped: "{name}" goes on, though its worker knows that the lease is lost')
         nth = scene.world.effects[name]
         scene.world.effects[name] += 1
         for crash in scene.taken("crash_in_body", name, nth):

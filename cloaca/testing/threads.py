@@ -12,14 +12,14 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar, cast
 
-import greenlet
+import greenlet  # type: ignore[import-untyped]  # it brings no types
 
 from cloaca.interpreter.answers import Exit
 
 T = TypeVar("T")
 
 
-class SimulatedThread(greenlet.greenlet):
+class SimulatedThread(greenlet.greenlet):  # type: ignore[misc]  # the same
     """One body on its thread."""
 
     def __init__(self, run: Callable[[], None]) -> None:

@@ -65,7 +65,9 @@ def workflow_test(
         reset: called before each execution: what bodies have changed is as before.
         invariants: called with the world so far after every commit.
         queues: the limits of its tasks' queues, which have none otherwise.
-        examples, scenarios, sweep: how much is tried, where it is not as ``Effort`` says.
+        examples: inputs to try, where not as many as ``--cloaca-examples`` says.
+        scenarios: scenarios of several deviations for each input, where not as many as ``--cloaca-scenarios`` says.
+        sweep: whether every single deviation is tried once, where not as ``--cloaca-sweep`` says.
         workers: the fewest and the most workers that share the store.
     """
     if not isinstance(workflow, Workflow):
@@ -112,12 +114,13 @@ class Trial:
                 self.execute(input, scenario, check)
             return
         undisturbed = self.execute(input, Scenario(), check)
-        for scenario in self._scenarios(undisturbed, chance):
+        for scenario in self.scenarios_of(undisturbed, chance):
             if self._fails(input, scenario, check):
                 self.corpus.append(searches.smallest(scenario, lambda each: self._fails(input, each, check)))
                 self.execute(input, self.corpus[-1], check)
 
-    def _scenarios(self, undisturbed: World, chance: Random) -> Iterator[Scenario]:
+    def scenarios_of(self, undisturbed: World, chance: Random) -> Iterator[Scenario]:
+        """Yield the scenarios to try, given an execution that nothing disturbed: first every single deviation."""
         if self.faults == Faults.none:
             return
         timeouts = frozenset(_with_timeouts(self.workflow))
@@ -151,13 +154,15 @@ class Trial:
             self.undisturbed[bodies] = self._checked(input, scenario, check, None)
             return self.undisturbed[bodies]
         if bodies not in self.undisturbed:
-            self.undisturbed[bodies], simulation = self._world(input, bodies)
+            simulation = self._simulation(input, bodies)
+            self.undisturbed[bodies] = self._ran(simulation)
             simulation.performance.forget_effects()
         return self._checked(input, scenario, check, self.undisturbed[bodies])
 
     def _checked(self, input: Any, scenario: Scenario, check: Check, undisturbed: World | None) -> World:
-        world, simulation = self._world(input, scenario)
+        simulation = self._simulation(input, scenario)
         try:
+            world = self._ran(simulation)
             if world.violations:
                 raise BrokenPromise(world)
             if undisturbed is not None and (difference := differs(world, undisturbed)):
@@ -165,23 +170,24 @@ class Trial:
             check(world)
         except Exception as error:
             if not isinstance(error, BrokenPromise):
-                error.add_note(report(world))
+                error.add_note(report(simulation.world))
             error.add_note(f'  replay      @replay("{replays.blob_of(simulation.payload, scenario)}")')
             raise
         finally:
             simulation.performance.forget_effects()
         return world
 
-    def _world(self, input: Any, scenario: Scenario) -> tuple[World, Simulation]:
+    def _simulation(self, input: Any, scenario: Scenario) -> Simulation:
+        backend = backend_for(EFFORT.driver)
+        return Simulation(
+            self.workflow, input, scenario, invariants=self.invariants, queues=self.queues, backend=backend
+        )
+
+    def _ran(self, simulation: Simulation) -> World:
         if self.reset is not None:
             self.reset()
         EFFORT.executions += 1
-        backend = backend_for(EFFORT.driver)
-        simulation = Simulation(
-            self.workflow, input, scenario, invariants=self.invariants, queues=self.queues, backend=backend
-        )
-        world = simulation.run()
-        return world, simulation
+        return simulation.run()
 
     def replayed(self, blob: str, check: Check) -> None:
         """Run what a failing test has printed."""

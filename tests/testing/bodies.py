@@ -166,3 +166,17 @@ def _plain(body: Any, written: type[BaseModel]) -> Any:
     call.__name__ = call.__qualname__ = body.__name__
     call.__annotations__ = {"start": Start, "return": written}
     return call
+
+
+@task(timeout=5, retry=Retry(attempts=3, delay=1))
+def slow(start: Start) -> A:
+    return A(a=start.n)
+
+
+@task(timeout=5, retry=Retry(attempts=3, delay=1))
+async def slow_too(start: Start) -> B:
+    await asyncio.sleep(2)
+    return B(b=start.n)
+
+
+timed = Workflow("timed", slow & slow_too, input=Start)

@@ -81,6 +81,19 @@ def test_what_a_session_writes_is_there_once(deviation: Deviation, workers: int,
     assert names(world) == ["also", "left", "right"]
 
 
+def test_a_worker_that_leaves_does_not_begin_again_what_the_database_failed() -> None:
+    """It has closed its threads by then: the attempt is another worker's, and no failure."""
+    for task in ("left", "right"):
+        world = simulate(books, START, Scenario(leave(task), store_error(task), seed=1))
+        assert (world.status, names(world)) == ("succeeded", ["also", "left", "right"])
+
+
+def test_a_worker_that_is_killed_gives_the_database_back() -> None:
+    for deviation in (crash_before_commit("also"), crash_before_commit("left"), leave("right")):
+        for other in (lose_lease("also"), zombie("right"), zombie("left")):
+            assert simulate(books, START, Scenario(deviation, other, workers=2)).status == "succeeded"
+
+
 def test_what_a_session_writes_is_undone_with_its_attempt() -> None:
     world = simulate(books, START, Scenario(exhaust("left")))
     assert names(world) == ["also", "right"]

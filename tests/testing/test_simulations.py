@@ -101,7 +101,9 @@ CASES = [
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
-@pytest.mark.parametrize(("deviation", "status", "attempts", "charged", "line"), CASES, ids=lambda c: f"{c}"[:60])
+@pytest.mark.parametrize(
+    ("deviation", "status", "attempts", "charged", "line"), CASES, ids=[f"{case[0]}" for case in CASES]
+)
 def test_each_deviation_comes_about(  # noqa: PLR0917 - a row of the table
     deviation: Deviation, status: str, attempts: int, charged: int, line: str, workers: int
 ) -> None:
