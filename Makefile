@@ -14,13 +14,14 @@ INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test torture bench docs lint types mypy pyright pins clean
+.PHONY: help demo test torture bench mutants docs lint types mypy pyright pins clean
 
 help:
 	@echo 'make demo    run the demonstration, $(DEMO)'
 	@echo 'make test    lint, mypy and every test'
 	@echo 'make torture kill, stop, cut off and starve real processes for ten minutes, MINUTES=n for others'
 	@echo 'make bench   measure the engine'
+	@echo 'make mutants plant bugs in the engine, and count how soon simulations find them'
 	@echo 'make docs    build the documentation into site/'
 	@echo 'make lint    style and import contracts'
 	@echo 'make types   mypy --strict, and pyright on the examples'
@@ -50,6 +51,9 @@ lint: $(INSTALLED)
 	$(BIN)/lint-imports --no-logo
 
 types: mypy pyright
+
+mutants: $(INSTALLED)
+	$(BIN)/python -m tests.testing
 
 mypy: $(INSTALLED)
 	$(BIN)/mypy

@@ -35,6 +35,7 @@ from cloaca.ports import Codec, Executor, Transaction
 Call = Callable[[], Any]
 
 SUBSTITUTES: dict[Callable[..., Any], Callable[..., Any]] = {}  # of functions: tests put fakes in their places
+SUBSTITUTES_CONTEXT = "ctx"  # under which each of them takes the context, whether the task asks for it or not
 LEAVE_S = 1.0  # how long an async body that timed out or was cancelled may take to clean up
 
 
@@ -122,7 +123,8 @@ def _call(
 ) -> Call:
     """Return the call of a body with its inputs and what is injected; one with a session then writes what it holds."""
     signature = body.signature
-    injected: dict[str, object] = {signature.context: context} if signature.context and context else {}
+    wanted = SUBSTITUTES_CONTEXT if body.function in SUBSTITUTES else signature.context
+    injected: dict[str, object] = {wanted: context} if wanted and context else {}
     if signature.run_failure is not None:
         injected[signature.run_failure] = run_failure
     if signature.session is None or transaction is None:

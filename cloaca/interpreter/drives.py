@@ -140,6 +140,11 @@ class Owner(Protocol):
         """The queues of the worker."""
         ...
 
+    @property
+    def closing(self) -> bool:
+        """Whether the worker is leaving."""
+        ...
+
     def now(self) -> float:
         """Return seconds since the epoch."""
         ...

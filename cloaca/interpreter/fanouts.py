@@ -201,6 +201,11 @@ class FanOut:
         """The most attempts at a time."""
         return self.drive.worker.concurrency
 
+    @property
+    def closing(self) -> bool:
+        """Whether the worker is leaving."""
+        return self.drive.worker.closing
+
     def now(self) -> float:
         """Return seconds since the epoch."""
         return self.drive.worker.now()

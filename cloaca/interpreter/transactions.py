@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Protocol
 
 from cloaca.errors import LeaseLost, SessionMisused, StoreError, StoreUnavailable
-from cloaca.interpreter.answers import Raised, Report, Returned, raised, worth_retrying
+from cloaca.interpreter.answers import Raised, Report, Returned, Withdrawn, raised, worth_retrying
 from cloaca.interpreter.drives import Drive
 from cloaca.interpreter.group_commit import FIRST_PAUSE_S
 from cloaca.ports import Store, TaskRow, Transaction
@@ -49,7 +49,8 @@ async def in_transaction(drive: Drive, node: int, number: int, store: Store, per
     """Make an attempt, and commit its end; return a report that is still to be committed, None if nothing is.
 
     If the database fails it, the body is called again under the same number, as after a crash: nothing of it was kept.
-    After a few times, while other commits work, that is the body's fault. Raises as ``attempts.attempt``.
+    After a few times, while other commits work, that is the body's fault. Raises as ``attempts.attempt``, and Withdrawn
+    rather than call the body again for a worker that leaves.
     """
     for times in range(1, MOST_TRIES + 1):
         transaction = store.transaction(is_async=_is_async(drive, node))
@@ -67,6 +68,8 @@ async def in_transaction(drive: Drive, node: int, number: int, store: Store, per
                 await _until_it_can_be_written(drive)
                 if drive.dropped or drive.state.over:
                     return None
+                if drive.worker.closing:  # it begins nothing any more, nor begins again
+                    raise Withdrawn
             case _:
                 return None
     raise AssertionError  # the last time is never told to try again

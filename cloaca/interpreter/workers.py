@@ -781,7 +781,7 @@ class Worker:
         running.cache_key = self._cache.key(plan_node, drive.outputs)
         if running.cache_key is not None and (found := await self._cache.find(plan_node, running.cache_key)):
             return Returned(found.output, origin=found.run)
-        takes_context = plan_node.body.signature.context is not None
+        takes_context = plan_node.body.signature.context is not None or plan_node.body.function in SUBSTITUTES
         context = self._context(drive, node, number, running) if takes_context else None
         executor = self.executor if running.ticket is None else self.queues.holding(running.ticket, self.executor)
         try:

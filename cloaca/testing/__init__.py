@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from cloaca.testing.overrides import override
     from cloaca.testing.replays import replay
     from cloaca.testing.searches import Faults
-    from cloaca.testing.simulations import BrokenPromise, SimulatedFault, simulate
+    from cloaca.testing.simulations import BrokenPromise, simulate
+    from cloaca.testing.stages import SimulatedFault
     from cloaca.testing.strategies import graphs, scenarios
     from cloaca.testing.workflow_tests import workflow_test
     from cloaca.testing.worlds import World
@@ -58,9 +59,9 @@ _HOMES = {
     "searches": ("Faults",),
     "simulations": (
         "BrokenPromise",
-        "SimulatedFault",
         "simulate",
     ),
+    "stages": ("SimulatedFault",),
     "strategies": ("graphs", "scenarios"),
     "workflow_tests": ("workflow_test",),
     "worlds": ("World",),

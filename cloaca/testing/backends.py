@@ -13,10 +13,11 @@ import tempfile
 import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar, cast
+from unittest import SkipTest
 from urllib.parse import urlsplit
 
-from cloaca.ports import Store
+from cloaca.ports import Batch, Receipt, Store
 from cloaca.runner.databases import open_store
 from cloaca.stores.memory import MemoryStore
 
@@ -38,6 +39,26 @@ class Backend(Protocol):
 
     def now(self, work: Coroutine[Any, Any, T]) -> T:
         """Do an operation at once, between two steps of the simulation."""
+        ...
+
+    def transaction(self, *, is_async: bool) -> Any:
+        """Return the store's own transaction for an attempt."""
+        ...
+
+    async def commit(self, transaction: Any, batch: Batch) -> Receipt:
+        """Commit such a transaction, and return in the very step in which that is done."""
+        ...
+
+    def disconnect(self, transaction: Any) -> None:
+        """Undo a transaction whose process is gone, in the middle of a commit or not, as a database does."""
+        ...
+
+    def make_tables(self) -> None:
+        """Make the users' tables: those of ``SQLModel.metadata``."""
+        ...
+
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
+        """Return all that is in the users' tables."""
         ...
 
     def close(self) -> None:
@@ -62,6 +83,41 @@ class InMemory:
             except StopIteration as end:
                 found: T = end.value
                 return found
+
+    def transaction(self, *, is_async: bool) -> Any:
+        return self.store.transaction(is_async=is_async)
+
+    async def commit(self, transaction: Any, batch: Batch) -> Receipt:
+        await asyncio.sleep(0)
+        if transaction._connection is None:
+            return cast("Receipt", await transaction.commit(batch))
+        return cast("Receipt", transaction._commit(batch))
+
+    def disconnect(self, transaction: Any) -> None:
+        transaction._committing, transaction._over = None, False  # nobody waits for them any more
+        self.now(transaction.end())
+
+    def make_tables(self) -> None:
+        with self._connected() as connection:
+            _users_tables().create_all(connection)
+            connection.commit()
+
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
+        from sqlalchemy import select  # noqa: PLC0415 - only who needs SQL loads it
+
+        with self._connected() as connection:
+            return {
+                name: [dict(row._mapping) for row in connection.execute(select(table))]
+                for name, table in _users_tables().tables.items()
+            }
+
+    def _connected(self) -> Any:
+        from cloaca.stores.sql.memory_bodies import MemoryBodies  # noqa: PLC0415 - the same
+
+        assert isinstance(self.store, MemoryStore)
+        self.store.transaction(is_async=False)
+        assert isinstance(self.store._bodies, MemoryBodies)
+        return self.store._bodies.engine(is_async=False).connect()
 
     def close(self) -> None:
         """Nothing to let go of."""
@@ -90,6 +146,25 @@ class InDatabase:
     def now(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE_S)
 
+    def transaction(self, *, is_async: bool) -> Any:
+        raise self._without_sessions()
+
+    async def commit(self, transaction: Any, batch: Batch) -> Receipt:
+        raise self._without_sessions()
+
+    def disconnect(self, transaction: Any) -> None:
+        raise self._without_sessions()
+
+    def make_tables(self) -> None:
+        raise self._without_sessions()
+
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
+        raise self._without_sessions()
+
+    def _without_sessions(self) -> SkipTest:
+        """A body holds the database's lock while it waits for the simulation's next step, which waits for the lock."""
+        return SkipTest("tasks with a session are simulated on the driver step alone")
+
     def close(self) -> None:
         try:
             self.now(self.store.close())
@@ -98,6 +173,12 @@ class InDatabase:
             self._thread.join()
             self._loop.close()
             self._clean_up()
+
+
+def _users_tables() -> Any:
+    from sqlmodel import SQLModel  # noqa: PLC0415 - only who needs SQL loads it
+
+    return SQLModel.metadata
 
 
 async def _command(server: str, statement: str) -> None:

@@ -1,7 +1,7 @@
 """Bodies in a simulation: each task's function, or its fake, wrapped so that a stage is told when it begins and ends.
 
-It changes a workflow's plan and nothing else: what reads it is the interpreter as it is. A body that takes virtual time
-on a "thread" says so by ``Later``, which the simulated executor understands.
+It changes a workflow's plan and nothing else: what reads it is the interpreter as it is. Which stage is told, the
+context says in which a body runs, so that a workflow is wrapped once for many simulations.
 """
 
 from __future__ import annotations
@@ -9,18 +9,21 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, Protocol
+from contextvars import ContextVar
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol, cast
 
 from cloaca.algebra.context import TaskContext
 from cloaca.algebra.tasks import Task
+from cloaca.algebra.waits import Subflow
 from cloaca.contract.plans import FanOut, Plan, PlanNode
 from cloaca.contract.workflows import Workflow
-from cloaca.interpreter.answers import Exit
-from cloaca.interpreter.attempts import function_of
+from cloaca.interpreter.attempts import SUBSTITUTES, SUBSTITUTES_CONTEXT, function_of
+from cloaca.testing.threads import sleep
 
 CONTEXT = "cloaca_context"  # the wrapped body's own keyword: it wants to know the attempt, whatever the task asks for
 Fakes = Mapping[Any, Callable[..., Any]]
+AnyTask = Task[Any, Any, Any, ..., Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +46,35 @@ class Stage(Protocol):
         """A body has returned."""
         ...
 
-
-class Later(BaseException):
-    """A body on a thread that takes ``seconds``, and is then what ``then`` does."""
-
-    def __init__(self, seconds: float, then: Callable[[], object]) -> None:
-        self.seconds, self.then = seconds, then
+    def left(self, context: TaskContext) -> None:
+        """A body is over, however it ended."""
+        ...
 
 
-def staged(workflow: Workflow[Any, Any, Any, Any], stage: Stage, fakes: Fakes) -> Workflow[Any, Any, Any, Any]:
+STAGE: ContextVar[Stage] = ContextVar("cloaca_stage")
+
+
+def staged(workflow: Workflow[Any, Any, Any, Any], fakes: Fakes) -> Workflow[Any, Any, Any, Any]:
     """Return the workflow with wrapped bodies. Raises ValueError for a fake of a task that it does not have."""
     known: set[object] = set()
-    plan = _staged(workflow.plan, stage, _by_function(fakes), known)
+    made = _staged_workflow(workflow, _by_function(fakes), known)
     for task in fakes:
         if _key(task) not in known:
             raise ValueError(f'fakes={{{task!r}: ...}}: workflow "{workflow.name}" has no such task')
-    other = object.__new__(Workflow)
-    vars(other).update(vars(workflow), plan=plan)
+    return made
+
+
+def _staged_workflow(
+    workflow: Workflow[Any, Any, Any, Any], fakes: Mapping[object, Callable[..., Any]], known: set[object]
+) -> Workflow[Any, Any, Any, Any]:
+    other: Workflow[Any, Any, Any, Any] = object.__new__(Workflow)
+    vars(other).update(vars(workflow), plan=_staged(workflow.plan, fakes, known))
     return other
+
+
+def takes_session(workflow: Workflow[Any, Any, Any, Any]) -> bool:
+    """Whether a task of the workflow writes tables of its own."""
+    return any(node.body is not None and node.body.signature.session is not None for node in workflow.plan.nodes)
 
 
 def _by_function(fakes: Fakes) -> dict[object, Callable[..., Any]]:
@@ -76,33 +90,33 @@ def _key(task: object) -> object:
     return task.function if isinstance(task, Task) else task
 
 
-def _staged(plan: Plan, stage: Stage, fakes: Mapping[object, Callable[..., Any]], known: set[object]) -> Plan:
-    nodes = tuple([_node(node, stage, fakes, known) for node in plan.nodes])
-    return replace(plan, nodes=nodes)
+def _staged(plan: Plan, fakes: Mapping[object, Callable[..., Any]], known: set[object]) -> Plan:
+    return replace(plan, nodes=tuple([_node(node, fakes, known) for node in plan.nodes]))
 
 
-def _node(node: PlanNode, stage: Stage, fakes: Mapping[object, Callable[..., Any]], known: set[object]) -> PlanNode:
+def _node(node: PlanNode, fakes: Mapping[object, Callable[..., Any]], known: set[object]) -> PlanNode:
     changes: dict[str, Any] = {}
     for each in fields(node):
         value = getattr(node, each.name)
         if isinstance(value, Plan):  # a plan within a plan
-            changes[each.name] = _staged(value, stage, fakes, known)
+            changes[each.name] = _staged(value, fakes, known)
         elif isinstance(value, FanOut):
-            changes[each.name] = replace(value, plan=_staged(value.plan, stage, fakes, known))
-        elif isinstance(value, Workflow):
-            changes[each.name] = value
+            changes[each.name] = replace(value, plan=_staged(value.plan, fakes, known))
+        elif isinstance(value, Subflow):
+            changes[each.name] = value._changed(
+                workflow=_staged_workflow(cast("Workflow[Any, Any, Any, Any]", value.workflow), fakes, known)
+            )
     if node.body is not None:
         known.update((node.task, node.body.function))
-        fake = fakes.get(node.task) or fakes.get(node.body.function) or function_of(node.body)
-        changes["body"] = _wrapped(node.body, fake, stage)
-    return replace(node, **changes) if changes and is_dataclass(node) else node
+        fake = fakes.get(node.task) or fakes.get(node.body.function)
+        changes["body"] = _wrapped(node.body, fake)
+    return replace(node, **changes) if changes else node
 
 
-def _wrapped(task: Task[Any, Any, Any, ..., Any], function: Callable[..., Any], stage: Stage) -> Any:
+def _wrapped(task: AnyTask, fake: Callable[..., Any] | None) -> Any:
     signature = task.signature
-    injected = injected_name(task, function)
-    is_async = inspect.iscoroutinefunction(function)
-    body = _async_body(task, function, injected, stage) if is_async else _sync_body(task, function, injected, stage)
+    is_async = signature.is_async if fake is None else inspect.iscoroutinefunction(fake)
+    body = _async_body(task, fake) if is_async else _sync_body(task, fake)
     options = replace(task.options, executor=None)  # there are no processes beside the simulated ones
     changed = task._changed(function=body, options=options)
     # What is cached under this name is the function's; the wrapper has the same models, and asks for the context.
@@ -110,48 +124,70 @@ def _wrapped(task: Task[Any, Any, Any, ..., Any], function: Callable[..., Any], 
     return changed
 
 
-def injected_name(task: Task[Any, Any, Any, ..., Any], function: Callable[..., Any]) -> str | None:
-    """Return the name under which a function takes the context, None if it does not."""
-    if function is function_of(task):
-        return task.signature.context
-    parameters = inspect.signature(function).parameters.values()
-    names = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
+def injected_name(task: AnyTask, fake: Callable[..., Any]) -> str | None:
+    """Return the name under which a fake takes the context, None if it does not."""
+    names = keywords_of(fake)
     wanted = task.signature.context or "ctx"
     return wanted if wanted in names else next((name for name in names if name == "ctx"), None)
 
 
-def _sync_body(task: Any, function: Callable[..., Any], injected: str | None, stage: Stage) -> Callable[..., Any]:
-    def body(*models: Any, **given: Any) -> Any:
+def keywords_of(fake: Callable[..., Any]) -> list[str]:
+    """Return the names of the parameters that a fake takes by keyword alone."""
+    return [each.name for each in inspect.signature(fake).parameters.values() if each.kind is each.KEYWORD_ONLY]
+
+
+def _injection(task: AnyTask, fake: Callable[..., Any] | None) -> Callable[[dict[str, Any]], TaskContext]:
+    """Return what makes of the given keywords those of the body: the context only if it asks for it."""
+    signature = task.signature
+    injected = signature.context if fake is None else injected_name(task, fake)
+    dropped = signature.session if fake is not None and signature.session not in keywords_of(fake) else None
+
+    def prepared(given: dict[str, Any]) -> TaskContext:
         context: TaskContext = given.pop(CONTEXT)
-        if injected is not None:
-            given[injected] = context
+        if dropped is not None:
+            given.pop(dropped, None)
+        wanted = SUBSTITUTES_CONTEXT if fake is None and task.function in SUBSTITUTES else injected
+        if wanted is not None:
+            given[wanted] = context
+        return context
+
+    return prepared
+
+
+def _sync_body(task: AnyTask, fake: Callable[..., Any] | None) -> Callable[..., Any]:
+    prepared = _injection(task, fake)
+
+    def body(*models: Any, **given: Any) -> Any:
+        context, stage = prepared(given), STAGE.get()
         course = stage.begins(task, context)
-
-        def called() -> Any:
-            value = function(*models, **given)
+        try:
+            if course.before_s:
+                sleep(course.before_s)
+            value = (fake or function_of(task))(*models, **given)
             if course.after_s:
-                raise Later(course.after_s, lambda: _returned(stage, context, value, course))
+                sleep(course.after_s)
             return _returned(stage, context, value, course)
-
-        if course.before_s:
-            raise Later(course.before_s, called)
-        return called()
+        finally:
+            stage.left(context)
 
     return body
 
 
-def _async_body(task: Any, function: Callable[..., Any], injected: str | None, stage: Stage) -> Callable[..., Any]:
+def _async_body(task: AnyTask, fake: Callable[..., Any] | None) -> Callable[..., Any]:
+    prepared = _injection(task, fake)
+
     async def body(*models: Any, **given: Any) -> Any:
-        context: TaskContext = given.pop(CONTEXT)
-        if injected is not None:
-            given[injected] = context
+        context, stage = prepared(given), STAGE.get()
         course = stage.begins(task, context)
-        if course.before_s:
-            await asyncio.sleep(course.before_s)
-        value = await function(*models, **given)
-        if course.after_s:
-            await asyncio.sleep(course.after_s)
-        return _returned(stage, context, value, course)
+        try:
+            if course.before_s:
+                await asyncio.sleep(course.before_s)
+            value = await (fake or function_of(task))(*models, **given)
+            if course.after_s:
+                await asyncio.sleep(course.after_s)
+            return _returned(stage, context, value, course)
+        finally:
+            stage.left(context)
 
     return body
 
@@ -162,44 +198,6 @@ def _returned(stage: Stage, context: TaskContext, value: Any, course: Course) ->
     if course.error is not None:
         raise course.error
     return value
-
-
-class SimulatedThreads:
-    """The executor of a simulated process: a body runs in one instant, at once or after the time that it takes."""
-
-    def __init__(self) -> None:
-        self._closed = False
-
-    def submit(self, call: Callable[[], object]) -> asyncio.Future[object]:
-        if self._closed:
-            raise RuntimeError("the executor is closed")
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[object] = loop.create_future()
-        loop.call_soon(self._run, future, call)
-        return future
-
-    def _run(self, future: asyncio.Future[object], call: Callable[[], object]) -> None:
-        """Run a body, whether somebody still waits for it or not: a thread can't be stopped."""
-        try:
-            result = call()
-        except Later as later:
-            self._again(future, later)
-            return
-        except BaseException as error:  # noqa: BLE001 - a user's body may raise anything
-            result = Exit(error)
-        if isinstance(result, Exit) and isinstance(result.error, Later):
-            self._again(future, result.error)
-        elif not future.done():
-            future.set_result(result)
-
-    def _again(self, future: asyncio.Future[object], later: Later) -> None:
-        asyncio.get_running_loop().call_later(later.seconds, self._run, future, later.then)
-
-    def abandon(self, future: asyncio.Future[object]) -> None:
-        """Nothing is to be done: there is always room for another body."""
-
-    def close(self) -> None:
-        self._closed = True
 
 
 class NoProcesses:

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 _NAMES = frozenset(
     {
         "gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length", "pattern", "strip_whitespace", "to_lower",
-        "to_upper", "max_digits", "decimal_places", "strict", "allow_inf_nan",
+        "to_upper", "max_digits", "decimal_places", "strict", "allow_inf_nan", "uuid_version",
     }
 )  # fmt: skip
 
@@ -38,6 +38,7 @@ class Constraints:
     strict: bool = False
     allow_inf_nan: bool = False
     zone: Any = field(default=None)
+    uuid_version: int | None = None
     checks: bool = False
 
 

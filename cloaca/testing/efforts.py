@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import asdict, dataclass
+from typing import Any, Final
 
 
 @dataclass(slots=True)
@@ -32,3 +32,8 @@ class Effort:
 EFFORT: Final = Effort()
 DRIVERS: Final = ("step", "loop", "sqlite", "postgres")
 DATABASES: Final = frozenset({"sqlite", "postgres"})
+
+
+def vars_of(effort: Effort) -> dict[str, Any]:
+    """Return its values by name."""
+    return asdict(effort)

@@ -21,14 +21,35 @@ from cloaca.testing.values import DEEPEST, Builder
 M = TypeVar("M", bound=BaseModel)
 Strategy = st.SearchStrategy[Any]
 
-_REGISTERED: Final[dict[object, Strategy]] = {}
+_REGISTERED: Final[dict[object, Strategy]] = {}  # for the whole process, as are the strategies of ``from_type``
 
 
-def register(type: object, strategy: Strategy) -> None:
-    """Draw every ``type``, wherever it occurs, from a strategy of yours: for rules across fields, or types of yours."""
+class Registration:
+    """What ``register`` returns: leave it as a context manager, and what was known before is known again."""
+
+    def __init__(self, type: object, before: Strategy | None) -> None:
+        self._type, self._before = type, before
+
+    def __enter__(self) -> None:
+        """It is registered already."""
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is None:
+            _REGISTERED.pop(self._type, None)
+        else:
+            _REGISTERED[self._type] = self._before
+
+
+def register(type: object, strategy: Strategy) -> Registration:
+    """Draw every ``type``, wherever it occurs, from a strategy of yours: for rules across fields, or types of yours.
+
+    It holds for the whole process, or, as ``with register(...):``, for a block.
+    """
     if not isinstance(strategy, st.SearchStrategy):
         raise TypeError(f"register({type!r}, {strategy!r}): give a Hypothesis strategy")
+    before = _REGISTERED.get(type)
     _REGISTERED[type] = strategy
+    return Registration(type, before)
 
 
 def inputs(of: Workflow[Any, Any, Any, Any] | type[BaseModel], /, **fields: Strategy) -> Strategy:

@@ -12,33 +12,16 @@ import contextvars
 import inspect
 import warnings
 from collections import deque
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from heapq import heappop, heappush
 from random import Random
 from typing import Any, NoReturn, TypeVar, cast
 
+from cloaca.testing.processes import PROCESS, Call, Callback, Process
+
 T = TypeVar("T")
-Callback = Callable[..., object]
 
-
-@dataclass(eq=False)
-class Process:
-    """A simulated process: ``alive`` until it is killed, at rest until ``frozen_until``.
-
-    ``ready`` are its callbacks that may run, in their order: within a process they run as asyncio promises.
-    """
-
-    name: str
-    alive: bool = True
-    frozen_until: float = 0.0
-    ready: deque[asyncio.Handle] = field(default_factory=deque)
-
-    def __repr__(self) -> str:
-        return f"<process {self.name}>"
-
-
-PROCESS: contextvars.ContextVar[Process] = contextvars.ContextVar("cloaca_simulated_process")
 HOUSEKEEPING = "Worker._tick"  # the coroutine whose timers only look after leases, and for work that was announced
 
 
@@ -65,15 +48,14 @@ class VirtualLoop:
         self.patience = 8  # rounds of housekeeping after which nothing new is to be expected of them
         self._chance, self._skip = chance, skip
         self._runnable: deque[Process] = deque()  # one entry for each callback that is ready, in their order
-        self._timers: list[tuple[float, int, asyncio.TimerHandle, Process, bool]] = []
+        self._timers: list[tuple[float, int, Call]] = []
         self._count = 0
         self._closed = False
         self._quiet = 0  # housekeeping timers that have fired since anything else happened
         self._tasks: set[asyncio.Task[Any]] = set()  # so that a killed process is never collected while we run
-
-    @property
-    def _as_loop(self) -> asyncio.AbstractEventLoop:
-        return cast("asyncio.AbstractEventLoop", self)
+        self._as_loop = cast("asyncio.AbstractEventLoop", self)
+        self._halted: BaseException | None = None
+        self._in_vain = 0
 
     # What asyncio asks of a loop
 
@@ -103,35 +85,37 @@ class VirtualLoop:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def call_soon(self, callback: Callback, *args: Any, context: contextvars.Context | None = None) -> asyncio.Handle:
-        context = contextvars.copy_context() if context is None else context
-        handle = asyncio.Handle(callback, args, self._as_loop, context)
-        self._make_ready(context.get(PROCESS, self.main), handle)
-        return handle
+    def call_soon(self, callback: Callback, *args: Any, context: contextvars.Context | None = None) -> Call:
+        if context is None:
+            context = contextvars.copy_context()
+        process = context.get(PROCESS, self.main)
+        call = Call(callback, args, context, process)
+        process.ready.append(call)
+        self._runnable.append(process)
+        return call
 
-    def call_soon_threadsafe(
-        self, callback: Callback, *args: Any, context: contextvars.Context | None = None
-    ) -> asyncio.Handle:
+    def call_soon_threadsafe(self, callback: Callback, *args: Any, context: contextvars.Context | None = None) -> Call:
+        if (
+            getattr(callback, "__name__", "") == "_set_state"
+        ):  # a future of threads tells one of ours: it belongs to nobody
+            context = contextvars.copy_context()
+            context.run(PROCESS.set, self.main)
         return self.call_soon(callback, *args, context=context)
 
     def call_later(
         self, delay: float, callback: Callback, *args: Any, context: contextvars.Context | None = None
-    ) -> asyncio.TimerHandle:
+    ) -> Call:
         return self.call_at(self.now + max(0.0, delay), callback, *args, context=context)
 
-    def call_at(
-        self, when: float, callback: Callback, *args: Any, context: contextvars.Context | None = None
-    ) -> asyncio.TimerHandle:
-        context = contextvars.copy_context() if context is None else context
-        handle = asyncio.TimerHandle(when, callback, args, self._as_loop, context)
-        self._count += 1
+    def call_at(self, when: float, callback: Callback, *args: Any, context: contextvars.Context | None = None) -> Call:
+        if context is None:
+            context = contextvars.copy_context()
+        call = Call(callback, args, context, context.get(PROCESS, self.main))
         is_sleep = getattr(callback, "__name__", "") == "_set_result_unless_cancelled"
-        process, housekeeping = context.get(PROCESS, self.main), is_sleep and self._is_housekeeping()
-        heappush(self._timers, (when, self._count, handle, process, housekeeping))
-        return handle
-
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """A cancelled timer stays where it is, and is passed over."""
+        call.housekeeping = is_sleep and self._is_housekeeping()
+        self._count += 1
+        heappush(self._timers, (when, self._count, call))
+        return call
 
     def run_in_executor(self, executor: Any, func: Callback, *args: Any) -> asyncio.Future[Any]:
         """Call at once: a simulated process has no threads."""
@@ -157,7 +141,7 @@ class VirtualLoop:
         self._timers.clear()
         self._runnable.clear()
         tasks, self._tasks = list(self._tasks), set()
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), self.entered():
             warnings.simplefilter("ignore", RuntimeWarning)  # of coroutines that were made and never began
             for task in tasks:
                 _bury(task)
@@ -172,14 +156,20 @@ class VirtualLoop:
 
     def run_until_complete(self, work: Coroutine[Any, Any, T]) -> T:
         """Run ``work`` to its end and return what it returns. Raises NothingLeft if it waits for what never comes."""
-        before = asyncio._get_running_loop()
-        asyncio._set_running_loop(None)  # a test may itself be asynchronous
-        asyncio._set_running_loop(self._as_loop)
-        try:
+        with self.entered():
             task: asyncio.Task[T] = self.create_task(work)
             while not task.done():
                 self._step()
             return task.result()
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Be the running loop, whichever is: a test may itself be asynchronous."""
+        before = asyncio._get_running_loop()
+        asyncio._set_running_loop(None)
+        asyncio._set_running_loop(self._as_loop)
+        try:
+            yield
         finally:
             asyncio._set_running_loop(before)
 
@@ -192,19 +182,34 @@ class VirtualLoop:
         else:
             self.call_soon(callback, *args, context=context)
 
+    def halt(self, error: BaseException) -> None:
+        """Stop before the next step: ``run_until_complete`` raises ``error``."""
+        self._halted = self._halted or error
+
+    def progress(self) -> None:
+        """Something has come of it all: the workers don't run in circles."""
+        self._in_vain = self.steps
+
     def _step(self) -> None:
         """Run one callback, after moving time to the next timer if there is none."""
         process = self._next()
         while process is None:
             self._advance()
             process = self._next()
-        handle = process.ready.popleft()
-        if handle.cancelled():
+        call = process.ready.popleft()
+        if call.callback is None:
             return
         self.steps += 1
-        if self.steps > MOST_STEPS:
+        if self.steps - self._in_vain > MOST_STEPS:
             raise NeverRests
-        handle._run()
+        try:
+            call.context.run(call.callback, *call.args)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException:  # noqa: BLE001 - asyncio would log it; nobody looks at what a killed process leaves
+            pass
+        if self._halted is not None:
+            raise self._halted
 
     def _next(self) -> Process | None:
         """Return whose callback is next, None if nobody can go on now."""
@@ -220,44 +225,43 @@ class VirtualLoop:
             runnable.append(process)
         return None
 
-    def _make_ready(self, process: Process, handle: asyncio.Handle) -> None:
-        process.ready.append(handle)
-        self._runnable.append(process)
-
     def _advance(self) -> None:
         """Move time on to the next timer, or to when a frozen process goes on; make ready what is due then."""
         until = self._due()
         self.now = max(self.now, until)
-        housekeeping = True
-        while self._timers and self._timers[0][0] <= self.now:
-            _, _, handle, process, is_housekeeping = heappop(self._timers)
-            if handle.cancelled() or not process.alive:
+        housekeeping, timers = True, self._timers
+        while timers and timers[0][0] <= self.now:
+            call = heappop(timers)[2]
+            if call.callback is None or not call.process.alive:
                 continue
-            housekeeping = housekeeping and is_housekeeping
-            self._make_ready(process, handle)
+            housekeeping = housekeeping and call.housekeeping
+            call.process.ready.append(call)
+            self._runnable.append(call.process)
         self._quiet = self._quiet + 1 if housekeeping else 0
 
     def _due(self) -> float:
         """Return when the next thing happens."""
-        while self._timers and (self._timers[0][2].cancelled() or not self._timers[0][3].alive):
-            heappop(self._timers)
+        timers = self._timers
+        while timers and (timers[0][2].callback is None or not timers[0][2].process.alive):
+            heappop(timers)
         thaws = [process.frozen_until for process in set(self._runnable) if process.alive]
         if self._quiet > self.patience and self._skip is not None:
             self._pass_over(thaws)
-        if not self._timers and not thaws:
+        if not timers and not thaws:
             raise NothingLeft
-        return min([*thaws, *(timer[0] for timer in self._timers[:1])])
+        return min([*thaws, *(timer[0] for timer in timers[:1])])
 
     def _pass_over(self, thaws: list[float]) -> None:
         """Nothing but housekeeping has happened for a while: move on to the first other event at once."""
         assert self._skip is not None
-        others = [timer[0] for timer in self._timers if not timer[4] and not timer[2].cancelled() and timer[3].alive]
+        living = [timer for timer in self._timers if timer[2].callback is not None and timer[2].process.alive]
+        others = [when for when, _, call in living if not call.housekeeping]
         until = self._skip(min([*others, *thaws], default=None))
         late = until - self.now
         if late <= 0:
             return
-        shifted = [(when + late if tick else when, *rest, tick) for when, *rest, tick in self._timers]
-        self._timers = sorted(shifted)  # type: ignore[arg-type]
+        shifted = [(when + late if call.housekeeping else when, count, call) for when, count, call in living]
+        self._timers = sorted(shifted)  # by time, then in the order in which they were set
         self._quiet = 0
 
     def _is_housekeeping(self) -> bool:
@@ -278,4 +282,4 @@ def _bury(task: asyncio.Task[Any]) -> None:
 
 
 STUBBORN = 10  # clauses that await, one within the other
-MOST_STEPS = 300_000
+MOST_STEPS = 200_000  # without progress

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from cloaca.algebra.tasks import Task
-from cloaca.interpreter.attempts import SUBSTITUTES
-from cloaca.testing.bodies import injected_name
+from cloaca.interpreter.attempts import SUBSTITUTES, SUBSTITUTES_CONTEXT
+from cloaca.testing.bodies import injected_name, keywords_of
+from cloaca.testing.threads import on_a_thread, wait_until_done
 
 AnyTask = Task[Any, Any, Any, ..., Any]
 
@@ -57,10 +58,13 @@ def _fitted(task: AnyTask, fake: Callable[..., Any]) -> Callable[..., Any]:
     """Return a fake that is called as the task's own function is."""
     if isinstance(fake, Task) or not callable(fake):
         raise TypeError(f'override: the fake of "{task.name}" is a plain function, but it is {fake!r}')
-    injected, wanted = injected_name(task, fake), task.signature.context
+    injected = injected_name(task, fake)
+    dropped = task.signature.session if task.signature.session not in keywords_of(fake) else None
 
     def given(keywords: dict[str, Any]) -> dict[str, Any]:
-        context = keywords.pop(wanted, None) if wanted else None
+        context = keywords.pop(SUBSTITUTES_CONTEXT)
+        if dropped is not None:
+            keywords.pop(dropped, None)
         return {**keywords, injected: context} if injected else keywords
 
     if task.signature.is_async:
@@ -75,6 +79,8 @@ def _fitted(task: AnyTask, fake: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(fake)
     def now(*models: Any, **keywords: Any) -> Any:
         value = fake(*models, **given(keywords))
-        return asyncio.run(value) if inspect.iscoroutine(value) else value
+        if not inspect.iscoroutine(value):
+            return value
+        return wait_until_done(value) if on_a_thread() else asyncio.run(value)
 
     return now

@@ -5,11 +5,16 @@ pytest loads it into every session in which cloaca is installed, so it loads not
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cloaca.testing.efforts import DRIVERS, EFFORT
+if TYPE_CHECKING:
+    from cloaca.testing.ledgers import Ledger
+    from cloaca.testing.simulations import Simulator
+
+from cloaca.testing.efforts import DRIVERS, EFFORT, Effort, vars_of
 
 COUNT = "cloaca_executions"
 
@@ -32,7 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--cloaca-driver",
         choices=DRIVERS,
-        help="what the workers run on (default: step, memory)",
+        help="what the workers run on: the store in memory (step, the default, and loop), or a real database",
     )
 
 
@@ -53,6 +58,12 @@ def pytest_configure(config: pytest.Config) -> None:
         EFFORT.sweep = bool(sweep)
 
 
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave no option behind: another session may run in this process."""
+    for name, value in vars_of(Effort()).items():
+        setattr(EFFORT, name, value)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A worker of pytest-xdist hands over its count."""
     output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
@@ -70,3 +81,24 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many executions there were."""
     if EFFORT.executions:
         terminalreporter.write_line(f"cloaca: {EFFORT.executions:,} simulated executions")
+
+
+@pytest.fixture
+def ledger() -> Iterator[Ledger]:
+    """A ledger of this test's own."""
+    from cloaca.testing.ledgers import Ledger  # noqa: PLC0415 - pytest loads this file into every session
+
+    made = Ledger()
+    yield made
+    made.clear()
+
+
+@pytest.fixture
+def simulation(request: pytest.FixtureRequest) -> Iterator[Simulator]:
+    """``simulate``; if the test fails, the report has the trace of the last execution."""
+    from cloaca.testing.simulations import Simulator  # noqa: PLC0415 - the same
+
+    made = Simulator()
+    yield made
+    if made.worlds:
+        request.node.add_report_section("teardown", "cloaca", made.worlds[-1].trace)

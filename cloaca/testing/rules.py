@@ -10,26 +10,23 @@ from collections.abc import Callable, Mapping
 from cloaca.contract.plans import Plan
 from cloaca.errors import IncompatibleRun
 from cloaca.interpreter.histories import restored
+from cloaca.machine.states import RunState
 from cloaca.machine.statuses import FINAL_RUN, TaskStatus
 from cloaca.ports import History
 from cloaca.testing.worlds import World
 
-Rule = Callable[[Plan, History, World], str | None]
+Rule = Callable[[Plan, History, World, RunState], str | None]
 
 
-def ends(plan: Plan, history: History, world: World) -> str | None:
+def ends(plan: Plan, history: History, world: World, state: RunState) -> str | None:
     """The run ends."""
     if history.run.status in FINAL_RUN:
         return None
     return f"the run never ends: it is {history.run.status}, and nobody has anything to do any more"
 
 
-def in_order(plan: Plan, history: History, world: World) -> str | None:
+def in_order(plan: Plan, history: History, world: World, state: RunState) -> str | None:
     """No task before its predecessors: each is committed after all of them, or they are skipped."""
-    try:
-        state = restored(plan, history)
-    except IncompatibleRun as error:
-        return str(error)
     place = {name: index for index, name in enumerate(world.sequence)}
     for node in plan.nodes:
         for pred in node.preds if node.name in place else ():
@@ -39,18 +36,19 @@ def in_order(plan: Plan, history: History, world: World) -> str | None:
     return None
 
 
-def ends_complete(plan: Plan, history: History, world: World) -> str | None:
+def ends_complete(plan: Plan, history: History, world: World, state: RunState) -> str | None:
     """A run that has succeeded has nothing left to do, one that has failed has a task that failed."""
-    state = restored(plan, history)
     left = [plan.nodes[node].task for node in (*state.ready, *state.retry_at)]
     if history.run.status == "succeeded" and (left or state.unfinished):
         return f"the run has succeeded, but {', '.join(left) or 'some tasks'} never ran"
+    if history.run.status == "succeeded" and state.failed:
+        return f'the run has succeeded, but "{plan.nodes[next(iter(state.failed))].task}" has failed'
     if history.run.status == "failed" and not state.failed and history.run.reason is None:
         return "the run has failed, but none of its tasks has"
     return None
 
 
-def attempts_count(plan: Plan, history: History, world: World) -> str | None:
+def attempts_count(plan: Plan, history: History, world: World, state: RunState) -> str | None:
     """Attempts are counted from 1, without a gap, and no more of them fail than the retry policy allows."""
     failed: dict[str, list[int]] = {}
     for row in history.failures:
@@ -64,12 +62,35 @@ def attempts_count(plan: Plan, history: History, world: World) -> str | None:
     return None
 
 
+def retry_policy(plan: Plan, history: History, world: World, state: RunState) -> str | None:
+    """The delay before each retry is what the policy says, up to its jitter."""
+    for row in history.failures:
+        node = plan.nodes[plan.by_name[row.name]] if row.name in plan.by_name else None
+        if node is None or row.retry_at is None:
+            continue
+        least, most = (node.retry.delay_s(row.attempt, chance) for chance in (0.0, 1.0))
+        if not least - 0.001 <= row.retry_at - row.at <= most + 0.001:
+            return f'retry {row.attempt} of "{row.name}" is due after {row.retry_at - row.at:g} s, not {least:g} s'
+    return None
+
+
 RULES: Mapping[str, Rule] = {
     "ends": ends,
     "in-order": in_order,
     "ends-complete": ends_complete,
     "attempts-count": attempts_count,
+    "retry-policy": retry_policy,
 }
+
+
+def broken(plan: Plan, history: History, world: World) -> str | None:
+    """Return the first rule that an execution breaks, and how; None if it breaks none."""
+    try:
+        state = restored(plan, history)
+    except IncompatibleRun as error:
+        return f"in-order: {error}"
+    found = ((name, rule(plan, history, world, state)) for name, rule in RULES.items())
+    return next((f"{name}: {problem}" for name, problem in found if problem), None)
 
 
 def differs(world: World, undisturbed: World) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import ipaddress
 import pathlib
+import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
@@ -27,14 +28,23 @@ _DAYS: Final = (dt.date(1970, 1, 1), dt.date(2100, 1, 1))
 def _text(wanted: Constraints) -> Strategy:
     most = wanted.max_length if wanted.max_length is not None else wanted.min_length + 12
     if wanted.pattern is not None:
-        strategy: Strategy = st.from_regex(wanted.pattern)
-        strategy = strategy.filter(lambda text: wanted.min_length <= len(text) and "\0" not in text)
-        strategy = strategy.filter(_utf8)
-        return strategy.filter(lambda text: wanted.max_length is None or len(text) <= wanted.max_length)
-    strategy = st.text(TEXT, min_size=wanted.min_length, max_size=max(most, wanted.min_length))
+        strategy: Strategy = st.from_regex(wanted.pattern).filter(lambda text: "\0" not in text and _utf8(text))
+        strategy = strategy.filter(lambda text: wanted.min_length <= len(text))
+        strategy = strategy.filter(lambda text: wanted.max_length is None or len(text) <= wanted.max_length)
+    else:
+        strategy = st.text(TEXT, min_size=wanted.min_length, max_size=max(most, wanted.min_length))
     if wanted.strip_whitespace:
         strategy = strategy.filter(lambda text: len(text.strip()) >= wanted.min_length)
+    if wanted.to_upper or wanted.to_lower:
+        changed = str.upper if wanted.to_upper else str.lower
+        strategy = strategy.filter(lambda text: _still_fits(changed(text), wanted))
     return strategy
+
+
+def _still_fits(text: str, wanted: Constraints) -> bool:
+    """Whether text fits after its case was changed, which makes a ``ß`` two letters."""
+    fits = wanted.min_length <= len(text) and (wanted.max_length is None or len(text) <= wanted.max_length)
+    return fits and (wanted.pattern is None or re.search(wanted.pattern, text) is not None)
 
 
 def _utf8(text: str) -> bool:
@@ -158,6 +168,17 @@ def _bytes(wanted: Constraints) -> Strategy:
     return st.lists(ascii_only, min_size=wanted.min_length, max_size=max(most, wanted.min_length)).map(bytes)
 
 
+def _uuids(wanted: Constraints) -> Strategy:
+    version = wanted.uuid_version
+    return st.uuids() if version is None else st.uuids().map(lambda drawn: _of_version(drawn, version))
+
+
+def _of_version(drawn: uuid.UUID, version: int) -> uuid.UUID:
+    """Return it with its version and variant set, as RFC 9562 places them: Python 3.11 knows versions up to 5."""
+    number = drawn.int & ~(0xF << 76) & ~(0b11 << 62)
+    return uuid.UUID(int=number | version << 76 | 0b10 << 62)
+
+
 def _fixed(strategy: Strategy) -> Callable[[Constraints], Strategy]:
     return lambda _: strategy
 
@@ -188,7 +209,7 @@ SCALARS: Final[Mapping[type, Callable[[Constraints], Strategy]]] = {
     dt.date: _days(*_DAYS),
     dt.time: _fixed(st.times()),
     dt.timedelta: _durations,
-    uuid.UUID: _fixed(st.uuids()),
+    uuid.UUID: _uuids,
     ipaddress.IPv4Address: _fixed(st.ip_addresses(v=4)),
     ipaddress.IPv6Address: _fixed(st.ip_addresses(v=6)),
     ipaddress.IPv4Network: _fixed(st.ip_addresses(v=4).map(ipaddress.IPv4Network)),

@@ -169,5 +169,5 @@ def _simpler(deviation: Deviation) -> Iterator[Deviation]:
         yield d.moved(deviation, times=deviation.times - 1)
     if deviation.kind == "exhaust":
         yield d.fail(deviation.at)
-    if deviation.kind == "zombie" and deviation.at != SUBMIT:
+    if deviation.kind in ("zombie", "lose_lease") and deviation.at != SUBMIT:
         yield d.crash_before_commit(deviation.at, deviation.nth)

@@ -18,14 +18,18 @@ import hypothesis
 from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 
+from cloaca.algebra.queues import Queue
 from cloaca.algebra.tasks import Task
+from cloaca.contract.workflows import Workflow
 from cloaca.testing import replays, searches
 from cloaca.testing.backends import backend_for
+from cloaca.testing.bodies import staged
 from cloaca.testing.deviations import Scenario
 from cloaca.testing.efforts import DATABASES, EFFORT
+from cloaca.testing.observing import Invariant
 from cloaca.testing.rules import differs
 from cloaca.testing.searches import Faults
-from cloaca.testing.simulations import AnyWorkflow, BrokenPromise, Invariant, Simulation
+from cloaca.testing.simulations import AnyWorkflow, BrokenPromise, Simulation
 from cloaca.testing.worlds import World
 
 T = TypeVar("T")
@@ -42,6 +46,7 @@ def workflow_test(
     fakes: Fakes | None = None,
     reset: Callable[[], object] | None = None,
     invariants: Sequence[Invariant] = (),
+    queues: Sequence[Queue] = (),
     examples: int | None = None,
     scenarios: int | None = None,
     sweep: bool | None = None,
@@ -59,14 +64,27 @@ def workflow_test(
         fakes: by task, or by name, a plain function in its place.
         reset: called before each execution: what bodies have changed is as before.
         invariants: called with the world so far after every commit.
-        examples, scenarios, sweep: how much is tried, where it is not as ``Effort`` says.
+        queues: the limits of its tasks' queues, which have none otherwise.
+        examples: inputs to try, where not as many as ``--cloaca-examples`` says.
+        scenarios: scenarios of several deviations for each input, where not as many as ``--cloaca-scenarios`` says.
+        sweep: whether every single deviation is tried once, where not as ``--cloaca-sweep`` says.
         workers: the fewest and the most workers that share the store.
     """
+    if not isinstance(workflow, Workflow):
+        raise TypeError(f"workflow_test({workflow!r:.80}): give the workflow, as in @workflow_test(orders)")
     if not 1 <= workers[0] <= workers[1]:
         raise ValueError(f"workflow_test(workers={workers!r}): the fewest and the most, as in (1, 3)")
+    if input is not None and not isinstance(input, st.SearchStrategy):
+        raise TypeError(f"workflow_test(input={input!r:.80}): give a Hypothesis strategy, as in st.just(...)")
+    if faults is not None and not isinstance(faults, Faults):
+        raise TypeError(f"workflow_test(faults={faults!r:.80}): give Faults(...) or Faults.none")
+    for name, count in (("examples", examples), ("scenarios", scenarios)):
+        if count is not None and (type(count) is not int or count < (name == "examples")):
+            raise ValueError(f"workflow_test({name}={count!r}): a whole number")
 
     def decorate(check: Callable[..., T]) -> Callable[..., None]:
-        trial = Trial(workflow, faults or Faults(), fakes or {}, reset, invariants, scenarios, sweep, workers)
+        ready = staged(workflow, fakes or {})
+        trial = Trial(ready, faults or Faults(), reset, invariants, queues, scenarios, sweep, workers)
         return _decorated(check, trial, input, examples)
 
     return decorate
@@ -78,9 +96,9 @@ class Trial:
 
     workflow: AnyWorkflow
     faults: Faults
-    fakes: Fakes
     reset: Callable[[], object] | None
     invariants: Sequence[Invariant]
+    queues: Sequence[Queue]
     scenarios: int | None
     sweep: bool | None
     workers: tuple[int, int]
@@ -96,12 +114,13 @@ class Trial:
                 self.execute(input, scenario, check)
             return
         undisturbed = self.execute(input, Scenario(), check)
-        for scenario in self._scenarios(undisturbed, chance):
+        for scenario in self.scenarios_of(undisturbed, chance):
             if self._fails(input, scenario, check):
                 self.corpus.append(searches.smallest(scenario, lambda each: self._fails(input, each, check)))
                 self.execute(input, self.corpus[-1], check)
 
-    def _scenarios(self, undisturbed: World, chance: Random) -> Iterator[Scenario]:
+    def scenarios_of(self, undisturbed: World, chance: Random) -> Iterator[Scenario]:
+        """Yield the scenarios to try, given an execution that nothing disturbed: first every single deviation."""
         if self.faults == Faults.none:
             return
         timeouts = frozenset(_with_timeouts(self.workflow))
@@ -135,13 +154,15 @@ class Trial:
             self.undisturbed[bodies] = self._checked(input, scenario, check, None)
             return self.undisturbed[bodies]
         if bodies not in self.undisturbed:
-            self.undisturbed[bodies], simulation = self._world(input, bodies)
-            simulation.forget_effects()
+            simulation = self._simulation(input, bodies)
+            self.undisturbed[bodies] = self._ran(simulation)
+            simulation.performance.forget_effects()
         return self._checked(input, scenario, check, self.undisturbed[bodies])
 
     def _checked(self, input: Any, scenario: Scenario, check: Check, undisturbed: World | None) -> World:
-        world, simulation = self._world(input, scenario)
+        simulation = self._simulation(input, scenario)
         try:
+            world = self._ran(simulation)
             if world.violations:
                 raise BrokenPromise(world)
             if undisturbed is not None and (difference := differs(world, undisturbed)):
@@ -149,23 +170,24 @@ class Trial:
             check(world)
         except Exception as error:
             if not isinstance(error, BrokenPromise):
-                error.add_note(report(world))
+                error.add_note(report(simulation.world))
             error.add_note(f'  replay      @replay("{replays.blob_of(simulation.payload, scenario)}")')
             raise
         finally:
-            simulation.forget_effects()
+            simulation.performance.forget_effects()
         return world
 
-    def _world(self, input: Any, scenario: Scenario) -> tuple[World, Simulation]:
+    def _simulation(self, input: Any, scenario: Scenario) -> Simulation:
+        backend = backend_for(EFFORT.driver)
+        return Simulation(
+            self.workflow, input, scenario, invariants=self.invariants, queues=self.queues, backend=backend
+        )
+
+    def _ran(self, simulation: Simulation) -> World:
         if self.reset is not None:
             self.reset()
         EFFORT.executions += 1
-        backend = backend_for(EFFORT.driver)
-        simulation = Simulation(
-            self.workflow, input, scenario, fakes=self.fakes, invariants=self.invariants, backend=backend
-        )
-        world = simulation.run()
-        return world, simulation
+        return simulation.run()
 
     def replayed(self, blob: str, check: Check) -> None:
         """Run what a failing test has printed."""
@@ -191,7 +213,10 @@ def _with_timeouts(workflow: AnyWorkflow) -> Iterator[str]:
 def _decorated(
     check: Callable[..., Any], trial: Trial, input: st.SearchStrategy[Any] | None, examples: int | None
 ) -> Callable[..., None]:
-    name, *fixtures = inspect.signature(check).parameters.values()
+    parameters = list(inspect.signature(check).parameters.values())
+    if not parameters:
+        raise TypeError(f"workflow_test: {check.__name__} takes the finished World, as in def test_orders(w: World)")
+    name, *fixtures = parameters
 
     @functools.wraps(check)
     def test(**given: Any) -> None:

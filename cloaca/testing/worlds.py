@@ -32,9 +32,10 @@ class World:
         outcome: ``Success(output)`` or ``Failure(RunFailure)``; None as long as the run has not ended.
         context: every field that the input and the tasks have written.
         status: the run's status.
-        now: virtual time.
+        now: virtual time; once the run has ended, when it did.
         statuses: the status of each task at the end, by name.
         failures: every failed attempt, in order.
+        tables: what tasks with a session have written by the end: the rows of each table, by name.
     """
 
     input: Any
@@ -45,6 +46,7 @@ class World:
     now: datetime = START
     statuses: Mapping[str, str] = field(default_factory=dict)
     failures: tuple[TaskFailure, ...] = ()
+    tables: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
     lines: list[Line] = field(default_factory=list)
     begun: Counter[str] = field(default_factory=Counter)
     committed: Counter[str] = field(default_factory=Counter)

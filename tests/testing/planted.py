@@ -1,38 +1,161 @@
-"""Planted bugs of the engine: each a small mistake in production code, for the kit to find."""
+"""Planted bugs of the engine: each a small mistake in production code, for the kit to find.
+
+A bug is sought on the workflow that has what it takes. Nobody tells the search where.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Final, cast
 
-from cloaca.interpreter import histories
+from cloaca import Queue, Workflow
+from cloaca.interpreter import histories, transactions
 from cloaca.interpreter.drives import Drive
 from cloaca.interpreter.group_commit import GroupCommit
+from cloaca.interpreter.queues import Queues
 from cloaca.interpreter.slots import Slots
 from cloaca.interpreter.workers import Worker
-from cloaca.machine import states
+from cloaca.machine import decisions, states
 from cloaca.stores.memory import MemoryStore
+from cloaca.testing.bodies import staged
+from cloaca.testing.deviations import Scenario
+from cloaca.testing.efforts import EFFORT
+from cloaca.testing.searches import Faults
+from cloaca.testing.workflow_tests import Trial
+from cloaca.testing.worlds import World
 from tests.machine.mutants import Mutant
+from tests.testing.bodies import Start, books, queued, timed
+from tests.testing.shop import LEDGER, Order, shop
+
+NARROW: Final = (Queue("narrow", concurrency=1),)
+Case = tuple[Workflow[Any, Any, Any, Any], Callable[[Random], object], Callable[[World], object]]
+
+
+def money(world: World) -> None:
+    """The shop's own property."""
+    assert LEDGER.count("card") <= 1, "charged twice"
+    assert world.status != "succeeded" or LEDGER.balance() == 0, "money is missing"
+
+
+def lines(world: World) -> None:
+    """The books' own property: a line for each task that has succeeded."""
+    rows = sorted(row["name"] for row in world.tables["kit_line"])
+    assert rows == sorted(name for name in ("left", "right", "also") if world.commits(name)), f"the lines are {rows}"
+
+
+def nothing(world: World) -> None:
+    """What every execution must show is enough."""
+
+
+def orders(chance: Random) -> Order:
+    return Order(order_id=chance.randint(1, 9), amount=chance.randint(1, 100), gift=chance.random() < 0.5)
+
+
+def starts(chance: Random) -> Start:
+    return Start(n=chance.randint(0, 9))
+
+
+SHOP: Final[Case] = (shop, orders, money)
+BOOKS: Final[Case] = (books, starts, lines)
+QUEUED: Final[Case] = (queued, starts, nothing)
+TIMED: Final[Case] = (timed, starts, nothing)
+
+
+@dataclass(frozen=True)
+class Bug:
+    """A mistake, in one or several places, and the workflow on which it is sought."""
+
+    name: str
+    mutants: tuple[Mutant, ...]
+    case: Case = SHOP
+
+    @contextmanager
+    def planted(self) -> Iterator[None]:
+        """Make the mistake, for the time of a ``with`` block."""
+        with ExitStack() as stack:
+            for mutant in self.mutants:
+                stack.enter_context(mutant.planted())
+            yield
+
+
+def bug(name: str, *places: Any, case: Case = SHOP) -> Bug:
+    """Return a bug of places, three values each: a function, what is right in it, what is wrong."""
+    triples = [places[start : start + 3] for start in range(0, len(places), 3)]
+    return Bug(name, tuple(Mutant(name, *triple) for triple in triples), case)
+
 
 # ruff: noqa: E501 - a line for each
+_HOPELESS = cast("property", vars(Drive)["is_hopeless"]).fget
+
 PLANTED: Final = (
-    Mutant("a dead session's commits count", MemoryStore._fence, "if session not in self.sessions:", "if False:"),
-    Mutant("any session may write into any run", MemoryStore._owns, "return run in self._owned.get(session, ())", "return True"),
-    Mutant("a dead worker's lease never ends", Worker._polled, "if not poll.expired or", "if True or"),
-    Mutant("runs of the dead stay theirs", MemoryStore.reap, "sum(self._give_back(session, at, crash=1) for session in dead)", "len(dead)"),
-    Mutant("runs of those who leave stay theirs", MemoryStore.close_session, "self._give_back(session, at)", "pass"),
-    Mutant("a run can be claimed twice", MemoryStore._put, "self._waiting.discard(row.id)", "pass"),
-    Mutant("attempts are forgotten at a crash", histories.restored, "for row in history.failures:", "for row in ():"),
-    Mutant("outputs are forgotten at a crash", Drive.__init__, 'if row.status == "succeeded":', "if False:"),
-    Mutant("retry delays are forgotten at a crash", histories._replay, "failure.at, failure.retry_at", "failure.at, 0.0"),
-    Mutant("a retry is offered before its failure is durable", Drive.committed, "for event in events:\n        if isinstance(event, AttemptFailed):", "for event in ():\n        if isinstance(event, AttemptFailed):"),
-    Mutant("what follows starts before it is durable", GroupCommit.then, "self._after.append(committed)", "committed()"),
-    Mutant("a join is counted twice", states._settled, "state.open[succ] -= 1", "state.open[succ] -= 1 + (len(plan.nodes[succ].preds) > 2)"),
-    Mutant("a skip is not propagated", states._settled, "if state.open[succ] == 0 and _resolve(plan.nodes[succ], state):", "if state.open[succ] == 0 and _resolve(plan.nodes[succ], state) and False:"),
-    Mutant("the lease is not renewed", GroupCommit._address, "if batch.at >= self.renew_at:", "if False:"),
-    Mutant("a doubt about claims is forgotten", GroupCommit._address, "self.held() if self.doubtful else None", "None"),
-    Mutant("a lost claim is no doubt", Worker._claim, "commits.doubtful = True", "pass"),
-    Mutant("a commit that failed is dropped", GroupCommit._commit, "await asyncio.sleep(pause)", "return None"),
-    Mutant("one submission, two runs", MemoryStore._insert, "if run.key is not None and (older", "if False and (older"),
-    Mutant("a wake-up is lost", Slots.offer, "self._schedule()", "pass"),
-    Mutant("a run of another is driven on", Worker._session_lost, "drive.drop()", "pass"),
+    # Leases
+    bug("fencing removed", MemoryStore._fence, "if session not in self.sessions:", "if False:"),
+    bug("fencing removed, of runs as well", MemoryStore._fence, "if session not in self.sessions:", "if False:", MemoryStore._owns, "return run in self._owned.get(session, ())", "return True"),
+    bug("a dead worker's lease never ends", Worker._polled, "if not poll.expired or", "if True or"),
+    bug("runs of the dead stay theirs", MemoryStore.reap, "sum(self._give_back(session, at, crash=1) for session in dead)", "len(dead)"),
+    bug("runs of those who leave stay theirs", MemoryStore.close_session, "self._give_back(session, at)", "pass"),
+    bug("a run can be claimed twice", MemoryStore._put, "self._waiting.discard(row.id)", "pass"),
+    bug("the lease is never renewed", Worker._asked, "renew_until = at + lease_s if at >= commits.renew_at else None", "renew_until = None", GroupCommit._address, "if batch.at >= self.renew_at:", "if False:"),
+    bug("a lease lost is nobody's business", Worker._session_lost, "self.spawn(self._again(0.0 if isinstance(error, LeaseLost) else FIRST_PAUSE_S))", "pass"),
+    bug("a run of another is driven on", Worker._session_lost, "for drive in list(self.drives.values()):\n        drive.drop()\n    self.drives.clear()", "pass"),
+    bug("crashes are never taken back", Worker._session_lost, "self._lapsed.extend(self.drives)", "pass", _HOPELESS, "FATAL_CRASHES", "1"),
+    # Recovery
+    bug("attempts are forgotten at a crash", histories.restored, "for row in history.failures:", "for row in ():"),
+    bug("outputs are forgotten at a crash", histories.outputs_of, 'if row.status == "succeeded" else None', "if False else None"),
+    bug("retry delays are forgotten at a crash", histories._replay, "failure.at, failure.retry_at", "failure.at, 0.0"),
+    bug("what is done is done again at a crash", histories.restored, "_replay(plan, state, node, done.get(node.name)", "_replay(plan, state, node, None if len(done) == 2 else done.get(node.name)"),
+    # Durable first
+    bug("a retry is offered before its failure is durable", Drive.committed, "for event in events:\n        if isinstance(event, AttemptFailed):", "for event in ():\n        if isinstance(event, AttemptFailed):"),
+    bug("what follows starts before it is durable", GroupCommit.then, "self._after.append(committed)", "committed()"),
+    bug("a commit that failed is dropped", GroupCommit._commit, "await asyncio.sleep(pause)", "return None"),
+    bug("an answer that was lost is no replay", GroupCommit._failed, "batch.replay = True", "pass"),
+    bug("a doubt about claims is forgotten", GroupCommit._address, "self.held() if self.doubtful else None", "None"),
+    bug("a lost claim is no doubt", Worker._claim, "commits.doubtful = True", "pass"),
+    bug("one submission, two runs", MemoryStore._insert, "if run.key is not None and (older", "if False and (older"),
+    # The machine
+    bug("a join is counted twice", states._settled, "state.open[succ] -= 1", "state.open[succ] -= 1 + (len(plan.nodes[succ].preds) > 2)"),
+    bug("a join does not wait", states._settled, "state.open[succ] == 0 and", "True and"),
+    bug("a skip is not propagated", states._settled, "if state.open[succ] == 0 and _resolve(plan, plan.nodes[succ], state):", "if state.open[succ] == 0 and _resolve(plan, plan.nodes[succ], state) and False:"),
+    bug("one attempt too many", decisions._failure, "tried < ", "tried <= "),
+    bug("a failed run succeeds", decisions.conclusion, "if state.failed", "if len(state.failed) > 1"),
+    bug("the delay is not awaited", Worker.offer_at, "max(0.0, due - self.now())", "0.0", Worker._due, "if self.now() < due:", "if False:", decisions._beginning, " and state.retry_at[command.node] <= command.at", ""),
+    bug("a retry delay ignores its policy", decisions._failure, "delay_s(tried,", "delay_s(tried + 1,"),
+    # Attempts
+    bug("a wake-up is lost", Slots.offer, "self._schedule()", "pass"),
+    bug("a slot is never given back", Queues._give_back, "if not self._commits.closed:", "if False:", case=QUEUED),
+    bug("a retry starts beside a body that still runs", Drive.held_up, "if body is None or body.done():", "if True:", case=TIMED),
+    bug("a body goes on after its lease is lost", Drive.stop_attempts, "running.task.cancel()", "pass"),
+    bug("a worker that leaves takes its attempts along", Worker._see_out, "while running := self._attempts():", "while False:", Worker._release, "self._leave_session()", "asyncio.sleep(0)"),
+    bug("a transaction that failed is not tried again", transactions.in_transaction, "case _Try.AGAIN:", "case _Try.NO_MORE:", case=BOOKS),
+    bug("a transaction's end is told before it is durable", transactions._tried, "receipt = await transaction.commit(done.batch)", "drive.completed(done, report); receipt = await transaction.commit(done.batch)", case=BOOKS),
 )  # fmt: skip
+
+
+def planted(name: str) -> AbstractContextManager[None]:
+    """Plant the bug of this name."""
+    [found] = [each for each in PLANTED if each.name == name]
+    return found.planted()
+
+
+def detection(bug: Bug, seed: int, most: int = 3000) -> tuple[int, str] | None:
+    """Return after how many executions a bug is found, and by what; None if ``most`` are not enough."""
+    workflow, draw, check = bug.case
+    trial = Trial(
+        staged(workflow, {}), Faults(), LEDGER.clear, (), NARROW if bug.case is QUEUED else (), 20, True, (1, 3)
+    )
+    chance = Random(seed)
+    before = EFFORT.executions
+    with bug.planted():
+        while EFFORT.executions - before < most:
+            trial.undisturbed.clear()
+            try:
+                input = draw(chance)
+                undisturbed = trial.execute(input, Scenario(), check)
+                for scenario in trial.scenarios_of(undisturbed, chance):
+                    trial.execute(input, scenario, check)
+            except Exception as error:  # noqa: BLE001 - whatever a bug breaks counts
+                return EFFORT.executions - before, str(error).splitlines()[0]
+    return None

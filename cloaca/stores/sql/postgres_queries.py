@@ -38,8 +38,8 @@ def _of_runs(table: str, row: type[T], order: str) -> str:
     As long as nobody has counted a new table, PostgreSQL would rather look through all of it for some hundred runs.
     """
     return (
-        f"SELECT {', '.join(columns(row))} FROM unnest(?::int8[]) AS wanted(id), "
-        f"LATERAL (SELECT * FROM {{schema}}.{table} WHERE run_id = wanted.id OFFSET 0) AS found ORDER BY {order}"
+        f"SELECT {', '.join(columns(row))} FROM unnest(?::int8[]) AS wanted(run), "
+        f"LATERAL (SELECT * FROM {{schema}}.{table} WHERE run_id = wanted.run OFFSET 0) AS found ORDER BY {order}"
     )
 
 

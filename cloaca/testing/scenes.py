@@ -1,0 +1,63 @@
+"""What the parts of one simulation share: the scenario, the world that comes of it, virtual time and the store.
+
+It knows what is there, not what happens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Final
+
+from cloaca.codecs import JsonCodec
+from cloaca.contract.workflows import Workflow
+from cloaca.testing.backends import Backend
+from cloaca.testing.deviations import FAILURES, Deviation, Scenario
+from cloaca.testing.loops import VirtualLoop
+from cloaca.testing.processes import Process
+from cloaca.testing.worlds import START, World
+
+LEASE_S: Final = 30.0
+CLIENT: Final = "client"
+
+
+@dataclass(slots=True)
+class SimulatedClock:
+    """The clock of all simulated processes: virtual time, and how far it was made to jump."""
+
+    loop: VirtualLoop
+    jumped_s: float = 0.0
+
+    def now(self) -> float:
+        return START.timestamp() + self.loop.now + self.jumped_s
+
+
+@dataclass(slots=True, eq=False)
+class Scene:
+    """One simulation, for its parts: when its run has ended; ``over`` once nothing happens any more."""
+
+    workflow: Workflow[Any, Any, Any, Any]
+    scenario: Scenario
+    world: World
+    loop: VirtualLoop
+    clock: SimulatedClock
+    backend: Backend
+    codec: JsonCodec
+    chance: Random | None
+    run_id: int = 1
+    ended_at: float | None = None
+    over: bool = False
+    due: dict[tuple[str, int], list[Deviation]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for each in self.scenario.deviations:
+            if each.kind not in FAILURES:
+                self.due.setdefault((each.kind, each.nth), []).append(each)
+
+    def taken(self, kind: str, at: str, nth: int) -> list[Deviation]:
+        """Return what is to go wrong at a place, the ``nth`` time it is reached."""
+        return [each for each in self.due.get((kind, nth), ()) if each.at == at] if self.due else []
+
+    def log(self, who: Process, what: str) -> None:
+        """Write a line of the trace."""
+        self.world.log(self.loop.now, who.name, what)
