@@ -96,8 +96,9 @@ async def fork(engine: Engine, run: int, plan: Plan, row: PlanRow, before: str) 
         tasks = reused(plan, history, before)
         at, input = engine.clock.now(), history.run.input
         new = NewRun(
-            next(engine.ids), row.workflow, row.version, row.digest, input, None, None, at, history.run.priority
-        )
+            next(engine.ids), row.workflow, row.version, row.digest, input, None, None, at, history.run.priority,
+            scheduled_for=history.run.scheduled_for,
+        )  # fmt: skip
         made = await engine.store.fork(row, new, origin=run, tasks=tasks, detail=f"from run {run}, before {before}")
         if made is not None:  # else one of these tasks is gone just now: somebody has retried that run
             engine.wake()

@@ -30,6 +30,7 @@ from cloaca.ports import (
     TaskRow,
     Transaction,
 )
+from cloaca.stores.memory_schedules import MemorySchedules
 from cloaca.stores.memory_slots import MemorySlots
 
 if TYPE_CHECKING:
@@ -38,10 +39,11 @@ if TYPE_CHECKING:
 FINAL = frozenset({"succeeded", "failed", "cancelled"})
 
 
-class MemoryStore:
+class MemoryStore(MemorySchedules):
     """Rows in dictionaries. Each method yields to the event loop once, as a database would, and is then one step."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.sessions: dict[int, float] = {}
         self.last_session = 0
         self.plans: dict[str, PlanRow] = {}
@@ -155,6 +157,8 @@ class MemoryStore:
             cancelling=sorted(row.id for row in owned if row.cancel_requested),
             pausing=frozenset(row.id for row in owned if row.pausing is not None),
             lapse_s=min((until - at for other, until in self.sessions.items() if other != session), default=None),
+            firings=self._waits(session, workflows),
+            due_s=min((due_at - at for due_at, _ in self._due(workflows)), default=None),
         )
 
     async def declare(self, queues: Sequence[QueueRow]) -> list[QueueRow]:
@@ -172,14 +176,18 @@ class MemoryStore:
 
     async def cancel(self, run: int, at: float) -> str | None:
         await asyncio.sleep(0)
+        self._stop(run, at)
+        row = self.rows.get(run)
+        return row.status if row else None
+
+    def _stop(self, run: int, at: float) -> None:
         row = self.rows.get(run)
         if row is None or row.status in FINAL:
-            return row.status if row else None
+            return
         if row.owner is None:
             self._end(EndRow(run, "cancelled", at, None))
-            return "cancelled"
-        self._put(row._replace(cancel_requested=True))
-        return row.status
+        else:
+            self._put(row._replace(cancel_requested=True))
 
     async def pause(self, run: int, at: float) -> RunRow | None:
         await asyncio.sleep(0)
@@ -266,6 +274,7 @@ class MemoryStore:
         for _, run in old:
             self._delete(run)
         if not old:
+            self._forget_skipped(ended_before)
             kept = {row.plan for row in self.rows.values()}
             self.plans = {digest: plan for digest, plan in self.plans.items() if digest in kept}
         return len(old)
@@ -326,6 +335,7 @@ class MemoryStore:
             self._waiting.add(row.id)
         else:
             self._waiting.discard(row.id)
+        self._follow(row)
         self.rows[row.id] = row
 
     def _insert(self, run: NewRun) -> Submitted:
@@ -343,6 +353,7 @@ class MemoryStore:
             RunRow(
                 run.id, run.workflow, run.version, run.plan, status, run.input, run.key, run.owner, 0,
                 run.created_at, started_at, None, None, cancel_requested=False, priority=run.priority,
+                schedule=run.schedule, scheduled_for=run.scheduled_for,
             )
         )  # fmt: skip
         return Submitted(run.id, created=True, agrees=True)
@@ -356,6 +367,8 @@ class MemoryStore:
                 self._owned[row.owner].discard(run)
             if row.key is not None:
                 del self.keys[row.workflow, row.key]
+            if row.schedule is not None:
+                self._active[row.schedule].discard(run)
 
     def _write(self, batch: Batch, foreign: frozenset[int]) -> None:
         for run in batch.absolved:
@@ -396,6 +409,8 @@ class MemoryStore:
             del self.keys[row.workflow, row.key]
         for rows in (self.tasks, self.failures, self.notes):
             rows.pop(run, None)
+        if row.schedule is not None:
+            self._forget_firing_of(row)
         self._hide(lambda attempt: attempt.run == run)
 
     def _end(self, end: EndRow) -> None:

@@ -15,6 +15,7 @@ from cloaca.stores.sql.postgres_links import Link, transaction
 from cloaca.stores.sql.postgres_news import ABOUT
 from cloaca.stores.sql.postgres_queries import RUN_COLUMNS, histories
 from cloaca.stores.sql.postgres_starts import ids
+from cloaca.stores.sql.schedule_looks import POSTGRES_LOOK
 from cloaca.stores.sql.statements import lost
 from cloaca.stores.sql.tables import QUEUED, SUSPECT
 
@@ -62,7 +63,8 @@ FOUND = (
     f"EXISTS (SELECT 1 FROM {_waiting(SUSPECT, 'LIMIT 1')}), "
     "(SELECT min(expires_at) - {now} FROM {schema}.cloaca_session WHERE id <> ?), "
     "(SELECT string_agg(id::text, ' ') FROM {schema}.cloaca_run WHERE owner = ? AND cancel_requested), "
-    "(SELECT string_agg(id::text, ' ') FROM {schema}.cloaca_run WHERE owner = ? AND pausing IS NOT NULL)"
+    "(SELECT string_agg(id::text, ' ') FROM {schema}.cloaca_run WHERE owner = ? AND pausing IS NOT NULL), "
+    f"{POSTGRES_LOOK}"
 )
 POLL = f"SELECT {FOUND}"
 RENEWING_POLL = f"UPDATE {{schema}}.cloaca_session SET expires_at = {{now}} + ? WHERE id = ? RETURNING {FOUND}"
@@ -131,16 +133,16 @@ async def claim(
 async def poll(link: Link, session: int, workflows: Sequence[str], lease_s: float | None) -> Poll:
     """Look for work; renew the lease of the session for so many seconds if asked. Raises LeaseLost."""
     wanted = list(workflows)
-    values = (wanted, wanted, session, session, session)
+    values = (wanted, wanted, session, session, session, session, wanted, wanted)
     if lease_s is None:
         rows = await link.ask(POLL, *values)
     else:
         rows = await link.ask(RENEWING_POLL, lease_s, session, *values)
     if not rows:
         lost(session)
-    [(claimable, waits, lapse_s, cancelling, pausing)] = rows
+    [(claimable, waits, lapse_s, cancelling, pausing, firings, due_s)] = rows
     expired = lapse_s is not None and lapse_s < 0
-    return Poll(claimable, waits, expired, sorted(ids(cancelling)), ids(pausing), lapse_s)
+    return Poll(claimable, waits, expired, sorted(ids(cancelling)), ids(pausing), lapse_s, firings, due_s)
 
 
 async def cancel(link: Link, run: int, at: float) -> str | None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Select, select
 
 from cloaca.ports import AttemptRow, FailureRow, History, NoteRow, PlanRow, Poll, RunRow, TaskRow
+from cloaca.stores.sql.schedule_looks import LOOK as SCHEDULED
 from cloaca.stores.sql.statements import columns, lost
 from cloaca.stores.sql.tables import QUEUED, SUSPECT, Table
 
@@ -63,7 +65,7 @@ FOUND = (
     "(SELECT json_group_array(id) FROM cloaca_run INDEXED BY cloaca_run_cancelling "
     "WHERE owner = ? AND cancel_requested), "
     "(SELECT json_group_array(id) FROM cloaca_run INDEXED BY cloaca_run_pausing "
-    "WHERE owner = ? AND pausing IS NOT NULL)"
+    f"WHERE owner = ? AND pausing IS NOT NULL), {SCHEDULED}"
 )
 LOOK = f"SELECT {FOUND}"
 RENEWING_LOOK = f"UPDATE cloaca_session SET expires_at = ? WHERE id = ? RETURNING {FOUND}"
@@ -84,19 +86,20 @@ def waiting(driver: sqlite3.Connection, workflows: Sequence[str], limit: int, *,
 
 
 def look(
-    driver: sqlite3.Connection, session: int, workflows: Sequence[str], renew_until: float | None
+    driver: sqlite3.Connection, session: int, workflows: Sequence[str], at: float, renew_until: float | None
 ) -> tuple[Poll, list[Lease]]:
     """Return what there is to do, by one statement, and every session; renew the lease if asked. Raises LeaseLost."""
     wanted = json.dumps(list(workflows))
-    values = (wanted, wanted, session, session)
+    values = (wanted, wanted, session, session, session, wanted, wanted)
     if renew_until is None:
         rows = driver.execute(LOOK, values).fetchall()
     else:  # a statement outside of transactions: a commit of its own, once all rows are fetched
         rows = driver.execute(RENEWING_LOOK, (renew_until, session, *values)).fetchall()
     if not rows:
         lost(session)
-    [(runs, suspects, leases, cancelling, pausing)] = rows
+    [(runs, suspects, leases, cancelling, pausing, firings, due_at)] = rows
     poll = Poll(bool(runs), bool(suspects), False, sorted(json.loads(cancelling)), frozenset(json.loads(pausing)))
+    poll = replace(poll, firings=bool(firings), due_s=None if due_at is None else due_at - at)
     return poll, [Lease._make(lease) for lease in json.loads(leases)]
 
 

@@ -36,13 +36,14 @@ from cloaca.stores.sql import controls, log_index, ownership, pruning, queries, 
 from cloaca.stores.sql.connections import driver_of, engine_of, keep_log, opened, transaction
 from cloaca.stores.sql.failures import translated
 from cloaca.stores.sql.locks import LockFile
+from cloaca.stores.sql.schedules import SqliteSchedules
 from cloaca.stores.sql.sqlite_bodies import Bodies
 from cloaca.stores.sql.sqlite_watching import Watcher
 
 T = TypeVar("T")
 
 
-class SqliteStore:
+class SqliteStore(SqliteSchedules):
     """A store on the SQLite file ``path``, relative to the directory that is current now."""
 
     def __init__(self, path: str | Path) -> None:
@@ -143,7 +144,7 @@ class SqliteStore:
         self, session: int, workflows: Sequence[str], at: float, *, renew_until: float | None = None
     ) -> Poll:
         def look(driver: sqlite3.Connection) -> Poll:
-            poll, leases = queries.look(driver, session, workflows, renew_until)
+            poll, leases = queries.look(driver, session, workflows, at, renew_until)
             self._peers = [lease for lease in leases if lease.session != session]
             lapse_s = min((lease.until - at for lease in self._peers), default=None)
             return replace(poll, expired=bool(self._dead(self._peers, at)), lapse_s=lapse_s)

@@ -3,7 +3,28 @@
 A new store passes all of ``CHECKS``. They know the port, and nothing of any implementation.
 """
 
-from tests.stores.conformance import controlling, owning, pruning, queueing, reading, starting, transacting, writing
+from tests.stores.conformance import (
+    controlling,
+    owning,
+    pruning,
+    queueing,
+    reading,
+    scheduling,
+    starting,
+    transacting,
+    writing,
+)
 from tests.stores.conformance.suite import CHECKS
 
-__all__ = ["CHECKS", "controlling", "owning", "pruning", "queueing", "reading", "starting", "transacting", "writing"]
+__all__ = [
+    "CHECKS",
+    "controlling",
+    "owning",
+    "pruning",
+    "queueing",
+    "reading",
+    "scheduling",
+    "starting",
+    "transacting",
+    "writing",
+]
