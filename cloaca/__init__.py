@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cloaca.algebra.queues import Queue
     from cloaca.algebra.retries import Retry
     from cloaca.algebra.tasks import Task, task
+    from cloaca.algebra.triggers import Trigger
     from cloaca.contract.workflows import Workflow, WorkflowBuilder
     from cloaca.errors import (
         CloacaError,
@@ -47,8 +48,10 @@ if TYPE_CHECKING:
         Violation,
         WrongOutput,
     )
+    from cloaca.interpreter.firings import Firing, Schedule, ScheduleStatistics
     from cloaca.interpreter.histories import RunEvent, RunInfo, TaskInfo, Waiting
     from cloaca.runner import BlockingRunHandle, BlockingRunner, RunHandle, Runner, run
+    from cloaca.runner.triggers import TriggerInfo
 
 _HOMES = {
     "algebra.context": ("TaskContext",),
@@ -58,6 +61,7 @@ _HOMES = {
     "algebra.queues": ("Queue",),
     "algebra.retries": ("Retry",),
     "algebra.tasks": ("Task", "task"),
+    "algebra.triggers": ("Trigger",),
     "contract.workflows": ("Workflow", "WorkflowBuilder"),
     "errors": (
         "CloacaError",
@@ -90,7 +94,9 @@ _HOMES = {
         "Violation",
         "WrongOutput",
     ),
+    "interpreter.firings": ("Firing", "Schedule", "ScheduleStatistics"),
     "interpreter.histories": ("RunEvent", "RunInfo", "TaskInfo", "Waiting"),
+    "runner.triggers": ("TriggerInfo",),
     "runner": ("BlockingRunHandle", "BlockingRunner", "RunHandle", "Runner", "run"),
 }
 _HOME = {name: f"cloaca.{module}" for module, names in _HOMES.items() for name in names}
@@ -102,6 +108,7 @@ __all__ = [
     "ContractError",
     "CorruptDatabase",
     "DatabaseTooNew",
+    "Firing",
     "ForeignDatabase",
     "Graph",
     "IncompatibleRun",
@@ -125,7 +132,9 @@ __all__ = [
     "RunNotFound",
     "Runner",
     "RunnerClosed",
+    "Schedule",
     "ScheduleConflict",
+    "ScheduleStatistics",
     "SessionMisused",
     "StoreError",
     "StoreUnavailable",
@@ -134,6 +143,8 @@ __all__ = [
     "TaskFailure",
     "TaskInfo",
     "TaskNotImportable",
+    "Trigger",
+    "TriggerInfo",
     "UnknownQueue",
     "UnknownSchedule",
     "UnknownTask",

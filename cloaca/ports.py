@@ -247,7 +247,7 @@ class FiringCount(NamedTuple):
 
     state: str
     status: str | None
-    count: int
+    number: int
     late: int
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cloaca.testing.ledgers import Ledger
     from cloaca.testing.overrides import override
     from cloaca.testing.replays import replay
+    from cloaca.testing.schedules import Cron, simulate_schedules
     from cloaca.testing.searches import Faults
     from cloaca.testing.simulations import BrokenPromise, SimulatedFault, simulate
     from cloaca.testing.strategies import graphs, scenarios
@@ -55,6 +56,7 @@ _HOMES = {
     "ledgers": ("Ledger",),
     "overrides": ("override",),
     "replays": ("replay",),
+    "schedules": ("Cron", "simulate_schedules"),
     "searches": ("Faults",),
     "simulations": (
         "BrokenPromise",
@@ -69,6 +71,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "BrokenPromise",
+    "Cron",
     "Deviation",
     "Faults",
     "Ledger",
@@ -90,6 +93,7 @@ __all__ = [
     "replay",
     "scenarios",
     "simulate",
+    "simulate_schedules",
     "store_error",
     "time_out",
     "workflow_test",

@@ -38,7 +38,7 @@ Invariant = Callable[[World], object]
 
 LEASE_S: Final = 30.0
 HANG_S: Final = 60.0  # of a body without a timeout
-READS: Final = frozenset({"poll", "history", "run", "plan", "runs", "queues", "open", "close"})
+READS: Final = frozenset({"poll", "history", "run", "plan", "runs", "queues", "open", "close", "due"})
 DURATIONS: Final = (0.0, 0.0, 0.001, 0.1, 2.0)  # of bodies, by chance, in seconds
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from cloaca.algebra.outcomes import TaskFailure
+from cloaca.interpreter.firings import Firing
 from cloaca.testing.deviations import Scenario, TaskOrName, name_of
 
 START = datetime(2030, 1, 1, tzinfo=UTC)  # when every simulation begins
@@ -35,6 +36,7 @@ class World:
         now: virtual time.
         statuses: the status of each task at the end, by name.
         failures: every failed attempt, in order.
+        ledger: the firings of each schedule, by name.
     """
 
     input: Any
@@ -45,6 +47,7 @@ class World:
     now: datetime = START
     statuses: Mapping[str, str] = field(default_factory=dict)
     failures: tuple[TaskFailure, ...] = ()
+    ledger: Mapping[str, tuple[Firing, ...]] = field(default_factory=dict)
     lines: list[Line] = field(default_factory=list)
     begun: Counter[str] = field(default_factory=Counter)
     committed: Counter[str] = field(default_factory=Counter)
@@ -61,6 +64,10 @@ class World:
     def commits(self, task: TaskOrName) -> int:
         """Return how often a success of a task was committed: never more than once, or the engine is broken."""
         return self.committed[name_of(task)]
+
+    def firings(self, name: str) -> list[Firing]:
+        """Return the firings of a schedule, by nominal instant. Raises KeyError for one that is unknown."""
+        return list(self.ledger[name])
 
     @property
     def elapsed(self) -> timedelta:
