@@ -85,7 +85,7 @@ class Asking:
     async def _ask(self) -> None:
         self.polled_at = self.now()
         poll = self.trigger.poll
-        if inspect.iscoroutinefunction(poll):
+        if inspect.iscoroutinefunction(poll) or inspect.iscoroutinefunction(vars(type(poll)).get("__call__")):
             found = await poll()
         else:
             found = await self.submit(poll)

@@ -43,10 +43,7 @@ LOCK_SCHEDULES = "SELECT name FROM {schema}.cloaca_schedule WHERE name = ANY(?::
 DROP_FIRINGS = "DELETE FROM {schema}.cloaca_firing WHERE schedule = ?"
 DROP_SCHEDULE = "DELETE FROM {schema}.cloaca_schedule WHERE name = ? RETURNING name"
 SCHEDULE = f"SELECT {SCHEDULE_COLUMNS} FROM {{schema}}.cloaca_schedule WHERE name = ?"
-SCHEDULES = (
-    f'SELECT {SCHEDULE_COLUMNS} FROM {{schema}}.cloaca_schedule WHERE name COLLATE "C" > ? '
-    'ORDER BY name COLLATE "C" LIMIT ?'
-)
+SCHEDULES = f"SELECT {SCHEDULE_COLUMNS} FROM {{schema}}.cloaca_schedule WHERE name > ? ORDER BY name LIMIT ?"
 FIRINGS = (
     f"SELECT {FIRING_COLUMNS} FROM {{schema}}.cloaca_firing WHERE schedule = ? AND scheduled_for < ? "
     "ORDER BY scheduled_for DESC LIMIT ?"
@@ -61,7 +58,7 @@ DUE = (
     "SELECT t.at AS asked_at, due.* FROM (SELECT {now} AS at) AS t LEFT JOIN LATERAL (SELECT found.* FROM "
     f"unnest(?::text[]) AS wanted(workflow), LATERAL (SELECT {SCHEDULE_COLUMNS} FROM {{schema}}.cloaca_schedule "
     "WHERE due_at IS NOT NULL AND workflow = wanted.workflow AND due_at <= t.at ORDER BY due_at LIMIT ?) AS found "
-    'ORDER BY found.due_at, found.name COLLATE "C" LIMIT ?) AS due ON true'
+    "ORDER BY found.due_at, found.name LIMIT ?) AS due ON true"
 )
 # What another is just moving on is passed over: it need not be waited for.
 FIRE = (
@@ -99,10 +96,11 @@ OPEN = (
     "EXISTS (SELECT 1 FROM {schema}.cloaca_session WHERE id = f.owner) AS lives, "
     "(SELECT count(*) FROM (SELECT 1 FROM {schema}.cloaca_run WHERE schedule = f.schedule AND schedule IS NOT NULL "
     f"AND finished_at IS NULL LIMIT {MOST_COUNTED}) AS going) AS active, c.input "
-    "FROM named JOIN {schema}.cloaca_schedule AS c ON c.name = named.name, LATERAL (SELECT * FROM "
+    "FROM named, LATERAL (SELECT input FROM {schema}.cloaca_schedule WHERE name = named.name OFFSET 0) AS c, "
+    "LATERAL (SELECT * FROM "
     "{schema}.cloaca_firing WHERE state = 'claimed' AND schedule = named.name ORDER BY scheduled_for "
     f"LIMIT {MOST_OF_ONE} FOR UPDATE SKIP LOCKED) AS f WHERE f.workflow = ANY(?::text[]) "
-    'ORDER BY f.schedule COLLATE "C", f.scheduled_for'
+    "ORDER BY f.schedule, f.scheduled_for"
 )
 TAKE = (
     "UPDATE {schema}.cloaca_firing AS f SET owner = ?::int8, "

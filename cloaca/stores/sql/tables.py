@@ -31,6 +31,11 @@ def _whole(**options: Any) -> Column[int]:
     return Column(BigInteger().with_variant(Integer, "sqlite"), **{"nullable": False, **options})
 
 
+def _by_code_point(**options: Any) -> Column[str]:
+    """A column of names in the order of their code points, as SQLite's are anyway."""
+    return Column(Text().with_variant(Text(collation="C"), "postgresql"), **{"nullable": False, **options})
+
+
 def _partial(name: str, *columns: str | TextClause, where: str, **options: Any) -> Index:
     """An index of the rows of which ``where`` is true."""
     return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where), **options)
@@ -230,7 +235,7 @@ class Schedule(Table, table=True):
     __tablename__ = "cloaca_schedule"
     __table_args__ = (_partial("cloaca_schedule_due", "workflow", "due_at", where="due_at IS NOT NULL"),)
 
-    name: str = Field(primary_key=True)
+    name: str = Field(sa_column=_by_code_point(primary_key=True))
     workflow: str
     input: str | None = Field(default=None, sa_column=Column(Text))
     cron: str | None = None
@@ -262,7 +267,7 @@ class Firing(Table, table=True):
         _partial("cloaca_firing_skipped", "handed_at", where="state = 'skipped'"),
     )
 
-    schedule: str = Field(primary_key=True)
+    schedule: str = Field(sa_column=_by_code_point(primary_key=True))
     scheduled_for: float = Field(primary_key=True)
     workflow: str
     state: str
