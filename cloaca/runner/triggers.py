@@ -86,11 +86,11 @@ class Asking:
         self.polled_at = self.now()
         poll = self.trigger.poll
         if inspect.iscoroutinefunction(poll) or inspect.iscoroutinefunction(vars(type(poll)).get("__call__")):
-            found = await poll()
+            found: object = poll()
         else:
             found = await self.submit(poll)
-            if inspect.isawaitable(found):  # a lambda that calls an async function
-                found = await found
+        if inspect.isawaitable(found):  # also of a lambda that calls an async function
+            found = await found
         for input in _inputs(found):
             await self.start(self.trigger, input, self._key(input))
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,8 +27,8 @@ async def prepare(url: str, number: int) -> list[str]:
     names = [f"all {number}", f"queued {number}"]
     async with Runner(url, workflows=[reports], work=False) as runner:
         for name, overlap in zip(names, ("allow", "queue"), strict=True):
-            given = {"overlap": overlap, "input": Report(schedule=name)}
-            await runner.schedule(reports, cron="0 0 * * *", name=name, **given)  # type: ignore[arg-type]  # an overlap
+            given: dict[str, Any] = {"overlap": overlap, "input": Report(schedule=name)}
+            await runner.schedule(reports, cron="0 0 * * *", name=name, **given)
             store = runner._engine.store
             row = await store.schedule(name)
             assert row is not None
