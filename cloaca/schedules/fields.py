@@ -1,7 +1,7 @@
 """Cron expressions on a clock that knows no zones: what matches, what comes next, what came before.
 
-croniter reads an expression; what it has read is walked here, about ten times as fast and backwards as well as forwards.
-What only croniter can walk (``L``, ``#``, years) it walks. Nothing here knows zones, or what time it is.
+croniter reads an expression; what it has read is walked here, forwards and backwards, about ten times as fast. What
+only croniter can walk (``L``, ``#``, years) it walks. Nothing here knows zones, or what time it is.
 """
 
 from __future__ import annotations
