@@ -109,6 +109,9 @@ async def test_a_schedule_fires_and_its_tasks_know_for_when(place: dict[str, Any
         handle = await running.get(firings[-1].run_id or "")
         seen = (await handle.result()).unwrap()
         assert seen.at == times[0]
+        forked = await handle.fork(before=look)
+        assert (await forked.result()).unwrap() == seen  # for the same time, and no firing of its own
+        assert len(await running.schedules.history("each second")) == len(firings)
 
 
 @asynchronous
