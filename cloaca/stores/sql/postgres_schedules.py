@@ -7,7 +7,7 @@ firings, runs, each by name, so that nobody waits in a circle. It knows statemen
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from cloaca.ports import MOST_HANDOVERS, FiringCount, FiringRow, Move, NewRun, PlanRow, ScheduleRow, Taken
 from cloaca.stores.ledger import MOST_OF_ONE, Open, is_bounded, takeable
@@ -27,8 +27,6 @@ from cloaca.stores.sql.postgres_starts import (
 from cloaca.stores.sql.schedules import FIRING_COLUMNS, LATEST, MOST_COUNTED, SCHEDULE_COLUMNS
 from cloaca.stores.sql.statements import columns as names
 from cloaca.stores.sql.statements import lost
-
-T = TypeVar("T")
 
 VALUES = ", ".join("?" * len(ScheduleRow._fields))
 INSERT_SCHEDULE = (

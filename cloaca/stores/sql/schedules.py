@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -17,8 +17,6 @@ from cloaca.stores.ledger import MOST_OF_ONE, Open, is_bounded, takeable
 from cloaca.stores.sql.connections import driver_of
 from cloaca.stores.sql.ownership import cancel
 from cloaca.stores.sql.statements import INSERT_PLAN, columns, fence, insert, insert_run
-
-T = TypeVar("T")
 
 SCHEDULE_COLUMNS = ", ".join(ScheduleRow._fields)
 FIRING_COLUMNS = ", ".join(columns(FiringRow))
