@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cloaca.algebra.queues import Queue
     from cloaca.algebra.retries import Retry
     from cloaca.algebra.tasks import Task, task
+    from cloaca.algebra.triggers import Trigger
     from cloaca.algebra.waits import sleep, wait_for
     from cloaca.contract.subflows import subflow
     from cloaca.contract.workflows import Workflow, WorkflowBuilder
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
         DatabaseTooNew,
         ForeignDatabase,
         IncompatibleRun,
+        InvalidCron,
         InvalidDatabaseUrl,
+        InvalidTimezone,
         KeyConflict,
         LeaseLost,
         NoSuchSignal,
@@ -37,11 +40,13 @@ if TYPE_CHECKING:
         ProcessDied,
         RunnerClosed,
         RunNotFound,
+        ScheduleConflict,
         SessionMisused,
         StoreError,
         StoreUnavailable,
         TaskNotImportable,
         UnknownQueue,
+        UnknownSchedule,
         UnknownTask,
         UnknownWorkflow,
         UnstablePayload,
@@ -49,8 +54,10 @@ if TYPE_CHECKING:
         WrongOutput,
     )
     from cloaca.interpreter.elements import ElementInfo
+    from cloaca.interpreter.firings import Firing, Schedule, ScheduleStatistics
     from cloaca.interpreter.histories import RunEvent, RunInfo, TaskInfo, Waiting
     from cloaca.runner import BlockingRunHandle, BlockingRunner, RunHandle, Runner, run
+    from cloaca.runner.triggers import TriggerInfo
 
 _HOMES = {
     "algebra.branches": ("branch",),
@@ -62,6 +69,7 @@ _HOMES = {
     "algebra.queues": ("Queue",),
     "algebra.retries": ("Retry",),
     "algebra.tasks": ("Task", "task"),
+    "algebra.triggers": ("Trigger",),
     "algebra.waits": ("sleep", "wait_for"),
     "contract.subflows": ("subflow",),
     "contract.workflows": ("Workflow", "WorkflowBuilder"),
@@ -72,7 +80,9 @@ _HOMES = {
         "DatabaseTooNew",
         "ForeignDatabase",
         "IncompatibleRun",
+        "InvalidCron",
         "InvalidDatabaseUrl",
+        "InvalidTimezone",
         "KeyConflict",
         "LeaseLost",
         "NoSuchSignal",
@@ -82,11 +92,13 @@ _HOMES = {
         "ProcessDied",
         "RunNotFound",
         "RunnerClosed",
+        "ScheduleConflict",
         "SessionMisused",
         "StoreError",
         "StoreUnavailable",
         "TaskNotImportable",
         "UnknownQueue",
+        "UnknownSchedule",
         "UnknownTask",
         "UnknownWorkflow",
         "UnstablePayload",
@@ -94,7 +106,9 @@ _HOMES = {
         "WrongOutput",
     ),
     "interpreter.elements": ("ElementInfo",),
+    "interpreter.firings": ("Firing", "Schedule", "ScheduleStatistics"),
     "interpreter.histories": ("RunEvent", "RunInfo", "TaskInfo", "Waiting"),
+    "runner.triggers": ("TriggerInfo",),
     "runner": ("BlockingRunHandle", "BlockingRunner", "RunHandle", "Runner", "run"),
 }
 _HOME = {name: f"cloaca.{module}" for module, names in _HOMES.items() for name in names}
@@ -107,10 +121,13 @@ __all__ = [
     "CorruptDatabase",
     "DatabaseTooNew",
     "ElementInfo",
+    "Firing",
     "ForeignDatabase",
     "Graph",
     "IncompatibleRun",
+    "InvalidCron",
     "InvalidDatabaseUrl",
+    "InvalidTimezone",
     "KeyConflict",
     "LeaseLost",
     "NoSuchSignal",
@@ -129,6 +146,9 @@ __all__ = [
     "RunNotFound",
     "Runner",
     "RunnerClosed",
+    "Schedule",
+    "ScheduleConflict",
+    "ScheduleStatistics",
     "SessionMisused",
     "StoreError",
     "StoreUnavailable",
@@ -137,7 +157,10 @@ __all__ = [
     "TaskFailure",
     "TaskInfo",
     "TaskNotImportable",
+    "Trigger",
+    "TriggerInfo",
     "UnknownQueue",
+    "UnknownSchedule",
     "UnknownTask",
     "UnknownWorkflow",
     "UnstablePayload",

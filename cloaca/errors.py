@@ -15,6 +15,10 @@ whose fault it is and what to do next.
     ├── NoSuchSignal             a signal that no ``wait_for`` of the run takes
     ├── NotRetryable             a run that has nothing to retry: it has succeeded, or is paused
     ├── KeyConflict              an idempotency key used again with another input
+    ├── InvalidCron              a cron expression that can't be read, or never matches
+    ├── InvalidTimezone          no IANA time zone that this machine knows
+    ├── UnknownSchedule          no schedule has this name in this database
+    ├── ScheduleConflict         a schedule that others change at the same time, again and again
     ├── RunnerClosed             a runner used before it was entered or after it was left
     ├── TaskNotImportable        a child process can't find a task's function by importing it
     ├── ProcessDied              the child process of a body was killed, or ended, before the body did
@@ -100,6 +104,22 @@ class NotRetryable(CloacaError):
 
 class KeyConflict(CloacaError):
     """This idempotency key has started a run with another input. Use another key, or the same input."""
+
+
+class InvalidCron(CloacaError, ValueError):
+    """The cron expression can't be read, or never matches. Write, say, ``0 9 * * MON-FRI``; nothing was stored."""
+
+
+class InvalidTimezone(CloacaError, ValueError):
+    """No time zone has this name here. Write an IANA name such as ``Europe/Berlin``; nothing was stored."""
+
+
+class UnknownSchedule(CloacaError):
+    """No schedule has this name in this database. Check the name and the database URL."""
+
+
+class ScheduleConflict(CloacaError):
+    """Others change this schedule at the same time, again and again. Nothing was changed; try again."""
 
 
 class RunnerClosed(CloacaError):

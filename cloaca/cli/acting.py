@@ -21,10 +21,10 @@ from cloaca.clocks import SystemClock
 from cloaca.codecs import JsonCodec
 from cloaca.contract.plans import Plan
 from cloaca.errors import NoSuchSignal, NotRetryable, RunNotFound
+from cloaca.interpreter.ids import run_ids
 from cloaca.ports import PlanRow, RunRow
 from cloaca.runner import controls
 from cloaca.runner.engines import Engine
-from cloaca.runner.runners import run_ids
 
 PATIENCE_S = 2.0
 

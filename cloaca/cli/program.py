@@ -24,6 +24,7 @@ from cloaca.cli.queueing import queues_of
 from cloaca.cli.refusals import Exit, Refusal, refused
 from cloaca.cli.running import run
 from cloaca.cli.runs import runs
+from cloaca.cli.schedules import schedules
 from cloaca.cli.streams import complain
 from cloaca.cli.working import Post, work
 from cloaca.errors import CloacaError
@@ -40,6 +41,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(runs, name="runs")
+app.add_typer(schedules, name="schedules")
 app.add_typer(db, name="db")
 
 

@@ -16,6 +16,7 @@ from cloaca.errors import (
     InvalidDatabaseUrl,
     RunNotFound,
     StoreError,
+    UnknownSchedule,
 )
 
 
@@ -41,6 +42,7 @@ class Refusal(Exception):
 # What a library's message can't know: the words of the command line.
 ADVICE: Mapping[type[CloacaError], str] = {
     RunNotFound: "`cloaca runs list` shows the runs of a database.",
+    UnknownSchedule: "`cloaca schedules list` shows the schedules of a database.",
     StoreError: "The database is the one of --database, else of $CLOACA_DATABASE_URL, else sqlite:///cloaca.db.",
 }
 

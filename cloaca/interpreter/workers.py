@@ -30,11 +30,12 @@ from cloaca.interpreter.epilogues import idempotency_key
 from cloaca.interpreter.errands import run_errand, runs_in_a_child
 from cloaca.interpreter.fanouts import FanOut
 from cloaca.interpreter.group_commit import GroupCommit
-from cloaca.interpreter.histories import task_failure
+from cloaca.interpreter.histories import moment, task_failure
 from cloaca.interpreter.offspring import ENDED_BADLY, child_report, new_child, plan_row
 from cloaca.interpreter.queues import Queues
 from cloaca.interpreter.retention import keep_pruning
 from cloaca.interpreter.retrials import retrial
+from cloaca.interpreter.schedulers import Scheduler
 from cloaca.interpreter.slots import Slots
 from cloaca.interpreter.transactions import in_transaction
 from cloaca.ports import SUSPECT_CRASHES, History, NewRun, PlanRow, Poll, Ports, RunRow, Submitted
@@ -89,6 +90,7 @@ class Worker:
         self.closing = False
         self.now: Callable[[], float] = ports.clock.now
         self.chance: Callable[[], float] = random.random
+        self.scheduler: Scheduler
         self._slots: Slots[tuple[Drive, int]]
         self._more = True
         self._ended = self._pace = 0  # runs that have ended since the last beat, and between the two before
@@ -117,6 +119,7 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._slots = Slots(self.settings.concurrency, self._perform)
         self._alarms = Alarms(self._loop, lambda: self.now())  # noqa: PLW0108 - whatever it is then
+        self.scheduler = Scheduler(self)
         await self._register()
         if not await self.store.watch(self.wake):
             self._look_every = min(self._look_every, UNHEARD_POLL_S)
@@ -134,6 +137,7 @@ class Worker:
         self.executor.close()  # bodies that wait for a thread never begin; their attempts are another worker's
         self.processes.close()  # those that wait for a process neither
         try:
+            await self.scheduler.close()
             await self._see_out()
             await self._flush(max(self.settings.grace_s, FLUSH_S))
         finally:  # also when the grace is cut short
@@ -385,6 +389,8 @@ class Worker:
         self._ended += 1
         if drive.row.parent in self.drives:
             self.listen(drive.row.parent)
+        if drive.row.schedule is not None and self.scheduler.waits:
+            self.wake()
         refill = min(REFILL, max(1, (self.settings.concurrency + self._pace) // 4))
         if self._more and self._room >= refill and not self.closing:
             self._more = False
@@ -463,6 +469,7 @@ class Worker:
             commits.renew_at = max(commits.renew_at, at + lease_s / 5)
         lapse_s = self._look_every if poll.lapse_s is None else max(0.0, poll.lapse_s)
         self._look_at = self._loop.time() + min(self._look_every, lapse_s)
+        self.scheduler.heed(poll)
         return poll
 
     async def _claim_some(self, poll: Poll) -> None:
@@ -543,6 +550,7 @@ class Worker:
         """Look for work now: another process may have left some. What is said while it looks, it looks for again."""
         self._more = self._woken = True
         self.queues.look()
+        self.scheduler.hear()
         if not self._waking and not self.closing:
             self._waking = True
             self.spawn(self._look_again())
@@ -572,7 +580,7 @@ class Worker:
         self._pace, self._ended = self._ended, 0
         self._alarms.ring()
         answered = True
-        if self._loop.time() >= self._look_at:
+        if self._loop.time() >= self._look_at or self.scheduler.overdue:
             answered = await self._look()
         if self.now() >= self.commits.renew_at + (self._look_every if answered else 0):  # a look would have renewed it
             self.commits.batch()
@@ -818,6 +826,7 @@ class Worker:
             logger=logging.LoggerAdapter(
                 logging.getLogger(f"cloaca.task.{shown}"), {"run": run_id, "task": name, "attempt": number}
             ),
+            scheduled_for=None if drive.row.scheduled_for is None else moment(drive.row.scheduled_for),
             is_cancelled=lambda: drive.dropped or drive.state.over or drive.running.get(node) is not running,
             beat=beat,
         )

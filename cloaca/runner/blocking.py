@@ -24,9 +24,13 @@ from cloaca.algebra.tasks import Task
 from cloaca.contract.workflows import Workflow
 from cloaca.errors import RunnerClosed
 from cloaca.interpreter.elements import ElementInfo
+from cloaca.interpreter.firings import Schedule
 from cloaca.interpreter.histories import RunEvent, RunInfo, TaskInfo, Waiting
+from cloaca.runner.blocking_schedules import BlockingSchedules
 from cloaca.runner.handles import RunHandle
 from cloaca.runner.runners import Runner, RunnerOptions
+from cloaca.runner.schedules import ScheduleOptions
+from cloaca.runner.triggers import TriggerInfo
 
 Out = TypeVar("Out", covariant=True)
 Errors = TypeVar("Errors", covariant=True)
@@ -178,6 +182,41 @@ class BlockingRunner:
     ) -> list[RunInfo]:
         """As ``Runner.runs``."""
         return self._call(self._runner.runs(workflow=workflow, status=status, limit=limit, before=before))
+
+    @overload
+    def schedule(
+        self,
+        workflow: Workflow[None, Any, Any, Any],
+        *,
+        name: str,
+        input: None = None,
+        **options: Unpack[ScheduleOptions],
+    ) -> Schedule: ...
+    @overload
+    def schedule(
+        self,
+        workflow: Workflow[Input, Any, Any, Any],
+        *,
+        name: str,
+        input: Input,
+        **options: Unpack[ScheduleOptions],
+    ) -> Schedule: ...
+    @overload
+    def schedule(
+        self, workflow: str, *, name: str, input: BaseModel | None = None, **options: Unpack[ScheduleOptions]
+    ) -> Schedule: ...
+    def schedule(self, workflow: Any, *, name: str, input: Any = None, **options: Unpack[ScheduleOptions]) -> Schedule:
+        """As ``Runner.schedule``."""
+        return self._call(self._runner.schedule(workflow, name=name, input=input, **options))
+
+    def triggers(self) -> list[TriggerInfo]:
+        """As ``Runner.triggers``."""
+        return self._runner.triggers()
+
+    @property
+    def schedules(self) -> BlockingSchedules:
+        """As ``Runner.schedules``."""
+        return BlockingSchedules(self._runner.schedules, self._call)
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         if self._loop is None:

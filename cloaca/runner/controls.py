@@ -113,7 +113,10 @@ async def fork(engine: Engine, run: int, plan: Plan, row: PlanRow, before: str) 
         tasks = reused(plan, history, before)
         at, input = engine.clock.now(), history.run.input
         id, priority, epilogue = next(engine.ids), history.run.priority, plan.has_epilogue
-        new = NewRun(id, row.workflow, row.version, row.digest, input, None, None, at, priority, epilogue=epilogue)
+        new = NewRun(
+            id, row.workflow, row.version, row.digest, input, None, None, at, priority, epilogue=epilogue,
+            scheduled_for=history.run.scheduled_for,
+        )  # fmt: skip
         made = await engine.store.fork(row, new, origin=run, tasks=tasks, detail=f"from run {run}, before {before}")
         if made is not None:  # else one of these tasks is gone just now: somebody has retried that run
             engine.wake()

@@ -6,19 +6,19 @@ It knows how the layers are put together, and nothing that they do.
 from __future__ import annotations
 
 import asyncio
-import itertools
-import random
-from collections.abc import Iterable, Iterator
+import contextlib
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypedDict, TypeVar, overload
+from typing import Any, Self, TypedDict, TypeVar, Unpack, overload
 
 from pydantic import BaseModel, ValidationError
 
 from cloaca.algebra.outcomes import Outcome
 from cloaca.algebra.queues import Queue
 from cloaca.algebra.retries import Seconds, in_seconds
+from cloaca.algebra.triggers import Trigger
 from cloaca.clocks import SystemClock
 from cloaca.codecs import MEBIBYTE, JsonCodec
 from cloaca.contract.plans import Plan
@@ -37,15 +37,19 @@ from cloaca.executors.threads import ThreadExecutor
 from cloaca.interpreter import histories
 from cloaca.interpreter.drives import Drive
 from cloaca.interpreter.errands import check_children, check_homes
+from cloaca.interpreter.firings import Schedule
 from cloaca.interpreter.histories import RunInfo
 from cloaca.interpreter.homes import refuse_while_importing
+from cloaca.interpreter.ids import run_ids
 from cloaca.interpreter.workers import Settings, Worker
-from cloaca.ports import Clock, NewRun, PlanRow, Ports, Store, Submitted
+from cloaca.ports import NewRun, PlanRow, Ports, Store, Submitted
 from cloaca.runner.children import ENTRY
 from cloaca.runner.databases import open_store, url_of
 from cloaca.runner.engines import Engine
 from cloaca.runner.handles import RunHandle
 from cloaca.runner.queues import Declared, warn_of_unknown
+from cloaca.runner.schedules import ScheduleOptions, Schedules, define
+from cloaca.runner.triggers import Asking, TriggerInfo
 
 Out = TypeVar("Out", covariant=True)
 Errors = TypeVar("Errors", covariant=True)
@@ -62,6 +66,7 @@ class RunnerOptions(TypedDict, total=False):
 
     workflows: Iterable[Workflow[Any, Any, Any, Any]]
     queues: Iterable[Queue] | None
+    triggers: Iterable[Trigger[Any]]
     concurrency: int
     lease_s: float
     grace_s: float
@@ -83,6 +88,7 @@ class Runner:
             work on it: whoever declares a queue last sets them. A runner that declares queues declares all that its
             workflows name. One that declares none goes by those that others have declared; a queue that nobody has
             declared has no limit, which is logged as a warning.
+        triggers: functions that are asked again and again whether a run should start. Their workflows are added.
         concurrency: the most attempts at a time. Synchronous bodies also need a thread each (32 at most).
         lease_s: seconds without a sign of life after which other workers take this one's runs.
         grace_s: seconds that running attempts get when the runner is left.
@@ -105,6 +111,7 @@ class Runner:
         *,
         workflows: Iterable[Workflow[Any, Any, Any, Any]] = (),
         queues: Iterable[Queue] | None = None,
+        triggers: Iterable[Trigger[Any]] = (),
         concurrency: int = 1000,
         lease_s: float = 30.0,
         grace_s: float = 10.0,
@@ -136,8 +143,12 @@ class Runner:
         self._processes = ProcessExecutor(ENTRY, processes)
         self._reached: set[str] = set()  # workflows whose bodies a child process has found
         self._entered = False
+        self._schedules = Schedules(self)
         for workflow in workflows:
             self._add(workflow)
+        self._triggers = [self._asking(trigger) for trigger in triggers]
+        if len({asking.trigger.name for asking in self._triggers}) < len(self._triggers):
+            raise ValueError("Runner: two triggers have one name; give them names: Trigger(..., name=...)")
 
     async def __aenter__(self) -> Self:
         if self._entered:
@@ -159,17 +170,25 @@ class Runner:
             for workflow in self._workflows.values():
                 await self._check_queues(workflow)
             await engine.store.unblock([workflow.plan.digest for workflow in self._workflows.values()])
+        if self._work or self._triggers:
             self._executor = ThreadExecutor()
+        if self._work:
+            assert self._executor is not None
             ports = Ports(engine.store, engine.clock, self._executor, engine.codec, self._processes)
             worker = Worker(ports, self._settings, self._workflows, engine.ids)
             await worker.open()
             engine.worker = worker
         engine.loop = asyncio.get_running_loop()
+        for asking in self._triggers:
+            asking.task = engine.loop.create_task(asking.go_on())
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         engine = self._engine
+        for asking in self._triggers:
+            if asking.task is not None:
+                asking.task.cancel()
         engine.loop = None
         try:
             if engine.worker is not None:
@@ -299,6 +318,84 @@ class Runner:
         rows = await self._engine.store.runs(workflow=name, status=status, before=number, limit=limit)
         return [histories.run_info(row) for row in rows]
 
+    def triggers(self) -> list[TriggerInfo]:
+        """Return how the triggers of this runner do: when each was asked, and what went wrong."""
+        return [asking.info for asking in self._triggers]
+
+    def _asking(self, trigger: Trigger[Any]) -> Asking:
+        if not isinstance(trigger, Trigger):
+            raise TypeError(f"Runner: {trigger!r:.80} is no trigger; write Trigger(workflow, poll, every=5)")
+        self._add(trigger.workflow)
+        return Asking(trigger, self._start_for, self._engine.clock.now, self._ask)
+
+    async def _start_for(self, trigger: Trigger[Any], input: BaseModel, key: str) -> None:
+        """Start a run for what a trigger has found, unless its key has started one, with whatever input."""
+        with contextlib.suppress(KeyConflict):
+            await self.start(trigger.workflow, input, key=key)
+
+    async def _ask(self, poll: Callable[[], object]) -> object:
+        assert self._executor is not None
+        return await self._executor.submit(poll)
+
+    @property
+    def schedules(self) -> Schedules:
+        """The schedules of this database: ``list``, ``get``, ``update``, ``pause``, ``history`` and so on, by name."""
+        return self._schedules
+
+    @overload
+    async def schedule(
+        self,
+        workflow: Workflow[None, Any, Any, Any],
+        *,
+        name: str,
+        input: None = None,
+        **options: Unpack[ScheduleOptions],
+    ) -> Schedule: ...
+    @overload
+    async def schedule(
+        self,
+        workflow: Workflow[Input, Any, Any, Any],
+        *,
+        name: str,
+        input: Input,
+        **options: Unpack[ScheduleOptions],
+    ) -> Schedule: ...
+    @overload
+    async def schedule(
+        self, workflow: str, *, name: str, input: BaseModel | None = None, **options: Unpack[ScheduleOptions]
+    ) -> Schedule: ...
+    async def schedule(
+        self, workflow: Any, *, name: str, input: Any = None, **options: Unpack[ScheduleOptions]
+    ) -> Schedule:
+        """Start runs of a workflow at certain times, from now on, by any runner on this database that has it.
+
+        Idempotent by name: the same again changes nothing, and what was missed meanwhile is still caught up. Other
+        arguments change the schedule, as ``schedules.update`` does.
+
+        Args:
+            workflow: a workflow, or the name of one that the runner has.
+            name: what the schedule is known by: a printable string of at most 128 characters.
+            input: the input of every run.
+            options: when it fires, by one of ``cron`` (five fields, or six with seconds last), ``every`` (seconds or a
+                ``timedelta``, counted from ``start``, else from now) and ``at`` (a datetime). ``timezone`` is an IANA
+                name, by default ``UTC``, and what a datetime without a zone means. It fires from ``start`` to ``end``.
+                ``catchup`` says what becomes of firings that nobody was there for: ``latest``, the default, fires the
+                newest, a number the newest that many, ``all`` all, ``none`` none. ``overlap`` says what to do while an
+                earlier run goes on: ``allow`` another, ``skip`` it, ``queue`` it, or ``cancel`` the earlier ones.
+                ``jitter``, in seconds, spreads firings: each is late by a part of it.
+
+        Raises:
+            InvalidCron, InvalidTimezone: the times can't be understood.
+            ValueError, TypeError: another argument can't be one.
+            ContractError, PayloadError, UnknownQueue, TaskNotImportable, UnknownWorkflow: as ``start``.
+        """
+        self._engine.check_open()
+        found = self._named(workflow)
+        row = define(name, found.name, self._checked_input(found, input), **options)
+        await self._check_children(found)
+        await self._check_queues(found)
+        return await self._schedules.put(row)
+
     def _add(self, workflow: Workflow[Any, Any, Any, Any]) -> Workflow[Any, Any, Any, Any]:
         if not isinstance(workflow, Workflow):
             raise TypeError(f"{workflow!r} is no workflow; close the graph: Workflow(name, graph)")
@@ -379,18 +476,6 @@ class Runner:
 
 
 _STATUSES = ("pending", "running", "paused", "blocked", "succeeded", "failed", "cancelled")
-
-
-EPOCH = 1_577_836_800  # 2020-01-01: the milliseconds since then fit in 41 bits until 2089
-
-
-def run_ids(clock: Clock) -> Iterator[int]:
-    """Yield run ids: 63 bits, ordered by time (milliseconds, then 22 bits that start at random and count)."""
-    last = 0
-    for count in itertools.count(random.getrandbits(21)):
-        since = max(0, int((clock.now() - EPOCH) * 1000))
-        last = max(last + 1, since << 22 | count & 0x3FFFFF)
-        yield last
 
 
 def _number(run_id: str) -> int:

@@ -37,6 +37,7 @@ from cloaca.ports import (
     Transaction,
     WaitRow,
 )
+from cloaca.stores.memory_schedules import MemorySchedules
 from cloaca.stores.memory_slots import MemorySlots
 
 if TYPE_CHECKING:
@@ -45,10 +46,11 @@ if TYPE_CHECKING:
 FINAL = frozenset({"succeeded", "failed", "cancelled"})
 
 
-class MemoryStore:
+class MemoryStore(MemorySchedules):
     """Rows in dictionaries. Each method yields to the event loop once, as a database would, and is then one step."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.sessions: dict[int, float] = {}
         self.last_session = 0
         self.plans: dict[str, PlanRow] = {}
@@ -167,8 +169,10 @@ class MemoryStore:
             cancelling=sorted(row.id for row in owned if row.cancel_requested),
             pausing=frozenset(row.id for row in owned if row.pausing is not None),
             roused=frozenset(row.id for row in owned if row.roused),
-            due=any(self._due(at)),
+            due=any(self._parked_due(at)),
             lapse_s=min((until - at for other, until in self.sessions.items() if other != session), default=None),
+            firings=self._waits(session, workflows),
+            due_s=min((due_at - at for due_at, _ in self._due(workflows)), default=None),
         )
 
     async def declare(self, queues: Sequence[QueueRow]) -> list[QueueRow]:
@@ -186,15 +190,20 @@ class MemoryStore:
 
     async def cancel(self, run: int, at: float) -> str | None:
         await asyncio.sleep(0)
+        self._stop(run, at)
+        row = self.rows.get(run)
+        return row.status if row else None
+
+    def _stop(self, run: int, at: float) -> None:
         row = self.rows.get(run)
         if row is None or row.status in FINAL:
-            return row.status if row else None
+            return
         if row.status == "blocked" and (row.cancel_requested or row.closing is not None):
             outcome = "cancelled" if row.closing is None else str(json.loads(row.closing)["status"])
             self._end(EndRow(run, outcome, at, GIVEN_UP))
             self._stopped(run, at)
         elif row.closing is not None:
-            return row.status
+            return
         elif row.owner is None and not row.epilogue:
             self._end(EndRow(run, "cancelled", at, None))
             self._stopped(run, at)
@@ -202,7 +211,6 @@ class MemoryStore:
             self._put(row._replace(cancel_requested=True, status="pending", reason=None, wake_at=None))
         else:
             self._put(row._replace(cancel_requested=True))
-        return self.rows[run].status
 
     async def pause(self, run: int, at: float) -> RunRow | None:
         await asyncio.sleep(0)
@@ -274,7 +282,7 @@ class MemoryStore:
 
     async def wake(self, at: float, limit: int) -> int:
         await asyncio.sleep(0)
-        due = sorted(self._due(at), key=lambda row: (row.wake_at, row.id))[: max(0, limit)]
+        due = sorted(self._parked_due(at), key=lambda row: (row.wake_at, row.id))[: max(0, limit)]
         for row in due:
             self._put(row._replace(status="pending"))
         return len(due)
@@ -321,6 +329,7 @@ class MemoryStore:
         for _, run in old:
             self._delete(run)
         if not old:
+            self._forget_skipped(ended_before)
             kept = {row.plan for row in self.rows.values()}
             self.plans = {digest: plan for digest, plan in self.plans.items() if digest in kept}
         return len(old)
@@ -369,7 +378,7 @@ class MemoryStore:
     def _children(self, run: int) -> list[RunRow]:
         return sorted((row for row in self.rows.values() if row.parent == run), key=lambda row: row.id)
 
-    def _due(self, at: float) -> Iterator[RunRow]:
+    def _parked_due(self, at: float) -> Iterator[RunRow]:
         parked = (row for row in self.rows.values() if row.status == "running" and row.owner is None)
         return (row for row in parked if row.wake_at is not None and row.wake_at <= at)
 
@@ -403,6 +412,7 @@ class MemoryStore:
             self._waiting.add(row.id)
         else:
             self._waiting.discard(row.id)
+        self._follow(row)
         self.rows[row.id] = row
 
     def _insert(self, run: NewRun) -> Submitted:
@@ -421,6 +431,7 @@ class MemoryStore:
                 run.id, run.workflow, run.version, run.plan, status, run.input, run.key, run.owner, 0,
                 run.created_at, started_at, None, None, cancel_requested=False, priority=run.priority,
                 parent=run.parent, parent_task=run.parent_task, epilogue=run.epilogue,
+                schedule=run.schedule, scheduled_for=run.scheduled_for,
             )
         )  # fmt: skip
         return Submitted(run.id, created=True, agrees=True)
@@ -439,6 +450,8 @@ class MemoryStore:
                 self._owned[row.owner].discard(run)
             if row.key is not None:
                 del self.keys[row.workflow, row.key]
+            if row.schedule is not None:
+                self._active[row.schedule].discard(run)
 
     def _write(self, batch: Batch, foreign: frozenset[int]) -> None:
         for run in batch.absolved:
@@ -539,6 +552,8 @@ class MemoryStore:
             rows.pop(run, None)
         for child in self._children(run):
             self._put(child._replace(parent=None))
+        if row.schedule is not None:
+            self._forget_firing_of(row)
         self._hide(lambda attempt: attempt.run == run)
 
     def _end(self, end: EndRow) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cloaca.testing.ledgers import Ledger
     from cloaca.testing.overrides import override
     from cloaca.testing.replays import replay
+    from cloaca.testing.schedules import Cron, simulate_schedules
     from cloaca.testing.searches import Faults
     from cloaca.testing.simulations import BrokenPromise, simulate
     from cloaca.testing.stages import SimulatedFault
@@ -56,6 +57,7 @@ _HOMES = {
     "ledgers": ("Ledger",),
     "overrides": ("override",),
     "replays": ("replay",),
+    "schedules": ("Cron", "simulate_schedules"),
     "searches": ("Faults",),
     "simulations": (
         "BrokenPromise",
@@ -70,6 +72,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "BrokenPromise",
+    "Cron",
     "Deviation",
     "Faults",
     "Ledger",
@@ -91,6 +94,7 @@ __all__ = [
     "replay",
     "scenarios",
     "simulate",
+    "simulate_schedules",
     "store_error",
     "time_out",
     "workflow_test",

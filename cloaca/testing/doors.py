@@ -20,7 +20,7 @@ from cloaca.testing.processes import Process
 from cloaca.testing.scenes import Scene
 from cloaca.testing.threads import wait_for
 
-READS: Final = frozenset({"poll", "history", "run", "plan", "runs", "queues", "open", "close"})
+READS: Final = frozenset({"poll", "history", "run", "plan", "runs", "queues", "due", "open", "close"})
 NEWS: Final = frozenset({"submit", "reap", "close_session", "block"})  # after which there may be work for others
 FAULTS: Final[tuple[Kind, ...]] = ("crash_before_commit", "crash_after_commit", "store_error", "lost_answer")
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from cloaca.algebra.outcomes import TaskFailure
+from cloaca.interpreter.firings import Firing
 from cloaca.testing.deviations import Scenario, TaskOrName, name_of
 
 START = datetime(2030, 1, 1, tzinfo=UTC)  # when every simulation begins
@@ -36,6 +37,7 @@ class World:
         statuses: the status of each task at the end, by name.
         failures: every failed attempt, in order.
         tables: what tasks with a session have written by the end: the rows of each table, by name.
+        ledger: the firings of each schedule, by name.
     """
 
     input: Any
@@ -47,6 +49,7 @@ class World:
     statuses: Mapping[str, str] = field(default_factory=dict)
     failures: tuple[TaskFailure, ...] = ()
     tables: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
+    ledger: Mapping[str, tuple[Firing, ...]] = field(default_factory=dict)
     lines: list[Line] = field(default_factory=list)
     begun: Counter[str] = field(default_factory=Counter)
     committed: Counter[str] = field(default_factory=Counter)
@@ -63,6 +66,10 @@ class World:
     def commits(self, task: TaskOrName) -> int:
         """Return how often a success of a task was committed: never more than once, or the engine is broken."""
         return self.committed[name_of(task)]
+
+    def firings(self, name: str) -> list[Firing]:
+        """Return the firings of a schedule, by nominal instant. Raises KeyError for one that is unknown."""
+        return list(self.ledger[name])
 
     @property
     def elapsed(self) -> timedelta:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from cloaca.runner import runners
+from cloaca.interpreter import ids as making
 
 
 class Clock:
@@ -28,13 +28,13 @@ def instant(year: int) -> float:
 def test_ids_have_63_bits(year: int) -> None:
     clock = Clock()
     clock.at = instant(year)
-    for id in itertools.islice(runners.run_ids(clock), 1000):
+    for id in itertools.islice(making.run_ids(clock), 1000):
         assert 0 < id < 2**63
 
 
 def test_ids_are_in_the_order_of_time_whoever_makes_them() -> None:
     clock, ids = Clock(), []
-    makers = [runners.run_ids(clock) for _ in range(20)]
+    makers = [making.run_ids(clock) for _ in range(20)]
     for year in (2026, 2030, 2038, 2039, 2050, 2089):
         for step in range(20):
             clock.at = instant(year) + step / 100
@@ -47,7 +47,7 @@ def test_a_clock_that_was_never_set_makes_ids_too(at: float) -> None:
     """A machine without a clock that is supplied in its absence begins in 1970."""
     clock = Clock()
     clock.at = at
-    ids = list(itertools.islice(runners.run_ids(clock), 1000))
+    ids = list(itertools.islice(making.run_ids(clock), 1000))
     assert ids == sorted(set(ids))
     assert ids[0] > 0
 
@@ -55,7 +55,7 @@ def test_a_clock_that_was_never_set_makes_ids_too(at: float) -> None:
 def test_a_clock_that_is_set_back_does_not_turn_the_order() -> None:
     clock = Clock()
     clock.at = instant(2030)
-    ids = runners.run_ids(clock)
+    ids = making.run_ids(clock)
     first = next(ids)
     clock.at = instant(2029)
     assert next(ids) > first

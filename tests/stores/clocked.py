@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import asyncpg
 
-from cloaca.ports import Batch, Granted, History, Poll, Receipt, SlotRow
+from cloaca.ports import Batch, Granted, History, Poll, Receipt, ScheduleRow, SlotRow
 from cloaca.stores.sql.postgres import PostgresStore
 from cloaca.stores.sql.postgres_links import Link
 
@@ -72,6 +72,10 @@ class ClockedStore(PostgresStore):
     async def wake(self, at: float, limit: int) -> int:
         await self.set(at)
         return await super().wake(at, limit)
+
+    async def due(self, workflows: Sequence[str], at: float, limit: int) -> tuple[float, list[ScheduleRow]]:
+        await self.set(at)
+        return await super().due(workflows, at, limit)
 
 
 async def drop(url: str, *schemas: str) -> None:

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from cloaca.ports import AttemptRow, Batch, EndRow, FailureRow, NewRun, NoteRow, PlanRow, SlotRow, Store, TaskRow
+from cloaca.ports import (
+    AttemptRow,
+    Batch,
+    EndRow,
+    FailureRow,
+    Move,
+    NewRun,
+    NoteRow,
+    PlanRow,
+    ScheduleRow,
+    SlotRow,
+    Store,
+    TaskRow,
+)
 
 AT = 1_000.0
 FAR = 10_000.0  # when leases run out, unless a test says otherwise
@@ -46,6 +59,28 @@ def end(run: int, status: str = "succeeded", **changes: Any) -> EndRow:
 def slot(ticket: int, **changes: Any) -> SlotRow:
     """A slot in the queue ``mail``."""
     return SlotRow(ticket, "mail", 0, 1, "charge")._replace(**changes)
+
+
+def schedule(**changes: Any) -> ScheduleRow:
+    """The schedule ``daily``, which is due."""
+    row = ScheduleRow(
+        "daily", "orders", '{"n":1}', "0 9 * * *", "UTC", None, None, None, None, "latest", "allow", 0.0, False,
+        900.0, 901.0, None, 0, 0, AT, AT,
+    )  # fmt: skip
+    return row._replace(**changes)
+
+
+def move(seen: int, *fired: float, **changes: Any) -> Move:
+    """What ``daily`` does when it is due."""
+    return Move("daily", "orders", seen, fired, "allow", 0, max(fired, default=900.0), 2000.0, 2001.0)._replace(
+        **changes
+    )
+
+
+def firing_run(id: int, scheduled_for: float, **changes: Any) -> NewRun:
+    """The run of a firing of ``daily``."""
+    of = {"key": f"daily {scheduled_for}", "schedule": "daily", "scheduled_for": scheduled_for}
+    return new_run(id, **of, **changes)
 
 
 async def session_of(store: Store, until: float = FAR) -> int:

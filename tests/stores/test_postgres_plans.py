@@ -22,9 +22,12 @@ from tests.stores.rows import (
     attempt,
     end,
     failure,
+    firing_run,
+    move,
     new_run,
     note,
     owned,
+    schedule,
     session_of,
     slot,
     task,
@@ -49,6 +52,13 @@ FILL = (
     "FROM generate_series(1, ?) AS n",
     "INSERT INTO {schema}.cloaca_start (queue, at, number) "
     "SELECT CASE n % 50 WHEN 0 THEN 'mail' ELSE 'other' || n % 50 END, n, n FROM generate_series(1, ?) AS n",
+    "INSERT INTO {schema}.cloaca_schedule (name, workflow, timezone, cron, catchup, overlap, jitter_s, paused, "
+    "next_at, due_at, created_at, updated_at) SELECT 's' || n, CASE n % 3 WHEN 0 THEN 'mail' ELSE 'orders' END, 'UTC', "
+    "'@daily', 'latest', 'allow', 0, false, 1000 + n, 1000 + n, 1.0, 1.0 FROM generate_series(1, ?) AS n",
+    "INSERT INTO {schema}.cloaca_firing (schedule, scheduled_for, workflow, state, kind, run_id, attempts, overlap, "
+    "parked, claimed_at, handed_at) SELECT 's' || n % 10, n, 'orders', CASE n % 4 WHEN 0 THEN 'skipped' ELSE "
+    "'handed_over' END, 'schedule', CASE n % 4 WHEN 0 THEN NULL ELSE n END, 1, 'allow', false, 1.0, 2.0 "
+    "FROM generate_series(1, ?) AS n",
 )
 ANALYZE = "ANALYZE {schema}.cloaca_run, {schema}.cloaca_task, {schema}.cloaca_failure, {schema}.cloaca_attempt"
 # Of all tables, only that of the workers that are alive is ever looked through, and a handful of plans and queues.
@@ -61,6 +71,7 @@ async def filled(store: PostgresStore) -> None:
         await store._ask(lambda link, statement=statement: link.ask(statement, ENDED))  # type: ignore[misc]  # binds it
     await store._ask(lambda link: link.ask(ANALYZE))
     await store._ask(lambda link: link.ask("ANALYZE {schema}.cloaca_note, {schema}.cloaca_slot, {schema}.cloaca_start"))
+    await store._ask(lambda link: link.ask("ANALYZE {schema}.cloaca_schedule, {schema}.cloaca_firing"))
 
 
 @asynchronous
@@ -93,7 +104,10 @@ async def test_no_statement_looks_through_a_large_table(
         "cloaca_run_cancelling",
         "cloaca_run_pausing",
         "cloaca_run_ended",
+        "cloaca_run_scheduled",
     } <= used
+    of_schedules = set(re.findall(r"cloaca_(?:schedule|firing)_\w+", str(plans)))
+    assert {"cloaca_schedule_due", "cloaca_firing_open", "cloaca_firing_run", "cloaca_firing_skipped"} <= of_schedules
     given = next(plan for statement, plan in plans.items() if statement == GRANT)
     assert "cloaca_slot_waiting" in given
     assert not re.search("Sort|Seq Scan on cloaca_slot", given)
@@ -165,6 +179,7 @@ async def all_that_happens(store: PostgresStore) -> None:
     await store.reap(AT)
     await controlled(store, session, first)
     await queued(store, session)
+    await scheduled(store, session, first)
     await store.block(session, first + 3, "unfit")
     await store.unblock(["digest"])
     await store.close_session(session, at=AT)
@@ -188,6 +203,25 @@ async def queued(store: PostgresStore, session: int) -> None:
     await store._ask(lambda link: link.ask(SET_BACK, 0.0, "none", 0.0))
     await store.acquire(session, [], AT)
     await store.transact(Batch(session, AT, freed=[1, 2]))
+
+
+async def scheduled(store: PostgresStore, session: int, first: int) -> None:
+    """Fire schedules, by all policies, hand over and look at them."""
+    row = schedule()
+    assert await store.put_schedule(row, None)
+    assert await store.put_schedule(row._replace(revision=1), 0)
+    await store.due(["orders", "mail"], AT + 50, 10)
+    for seen, overlap in enumerate(("allow", "skip", "queue", "cancel"), 1):
+        assert await store.fire(session, [move(seen, float(seen), overlap=overlap)], AT)
+    await store.add_firings("daily", [50.0], kind="backfill", at_most=1, at=AT)
+    await store.take_firings(session, ["orders"], 10)
+    await store.hand_over(session, [PLAN], [firing_run(first + 200 + n, float(n)) for n in (1, 2, 3, 4)], AT)
+    await store.poll(session, ["orders", "mail"], AT)
+    await store.schedule("s7")
+    await store.schedules(after="s5", limit=10)
+    await store.firings("s7", before=9_000.0, limit=10)
+    await store.firing_counts("daily", 10.0)
+    assert await store.drop_schedule("daily")
 
 
 async def controlled(store: PostgresStore, session: int, first: int) -> None:

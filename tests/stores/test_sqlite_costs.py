@@ -43,7 +43,7 @@ async def test_a_task_in_a_group_costs_one_row_and_little_else(tmp_path: Path) -
         trace = Trace(store)
         connection = driver(store._writing)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        empty = store.path.stat().st_size
+        empty = store.path.stat().st_size  # a page for each table and each index
         outcomes = await asyncio.gather(*(runner.run(counting, Number(value=0)) for _ in range(RUNS)))
         assert {outcome.unwrap().value for outcome in outcomes} == {TASKS}
         log_bytes = store.path.with_name("runs.db-wal").stat().st_size

@@ -18,7 +18,8 @@ from tests.stores.traces import Trace, driver
 # Of all tables, only these are ever looked through: the workers that are alive, the plans, for those without runs, and
 # the queues.
 SCANS = re.compile(
-    r"SCAN (?!cloaca_session|cloaca_plan|cloaca_queue|json_each|wanted|CONSTANT ROW|sqlite_master|cloaca_meta)"
+    r"SCAN (?!cloaca_session|cloaca_plan|cloaca_queue|json_each|wanted|CONSTANT ROW|sqlite_master|cloaca_meta"
+    r"|named|\(subquery|f USING INDEX cloaca_firing_open)"
 )
 # The newest runs, whichever they are, are the last of the table: the limit ends the scan.
 NEWEST = re.compile(r"FROM cloaca_run ORDER BY cloaca_run.id DESC\s+LIMIT")
@@ -66,6 +67,7 @@ async def test_the_planner_takes_the_index_that_was_made_for_it(tmp_path: Path) 
     await store.poll(session, ["orders"], AT)
     await store.wake(AT, 5)
     await store.hear(session, [1])
+    await store.take_firings(session, ["orders"], 5)
     await store.unblock(["digest"])
     await store.prune(AT, 5)
     await store.close_session(session, at=AT)
@@ -73,13 +75,39 @@ async def test_the_planner_takes_the_index_that_was_made_for_it(tmp_path: Path) 
         await store.runs(workflow=workflow, status=status, before=7, limit=5)
     connection = driver(store._writing)
     connection.set_trace_callback(None)
-    plans = [plan_of(connection, statement) for statement in trace.statements if statement[:3] in ("SEL", "UPD", "DEL")]
+    plans = [
+        plan_of(connection, statement)
+        for statement in trace.statements
+        if statement[:3] in ("SEL", "UPD", "DEL", "WIT")
+    ]
     used = re.findall(r"USING (?:COVERING )?INDEX (cloaca_run_\w+)", str(plans))
     indexes = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'index' AND sql > ''")}
     await store.close()
     of_runs = {index for index in indexes if index.startswith("cloaca_run_")} - {"cloaca_run_key"}
     assert set(used) == of_runs
     assert all(index.startswith("cloaca_") for index in indexes)
+
+
+@asynchronous
+async def test_what_is_due_is_found_by_the_index_that_was_made_for_it(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "runs.db")
+    await store.open()
+    session = await session_of(store)
+    trace = Trace(store)
+    await store.due(["orders"], AT, 5)
+    await store.poll(session, ["orders"], AT)
+    await store.take_firings(session, ["orders"], 5)
+    await store.prune(AT, 5)
+    connection = driver(store._writing)
+    connection.set_trace_callback(None)
+    plans = [
+        plan_of(connection, statement) for statement in trace.statements if statement[:4] in ("SELE", "DELE", "WITH")
+    ]
+    await store.close()
+    used = set(re.findall(r"INDEX (cloaca_(?:schedule|firing)_\w+)", str(plans)))
+    assert used == {"cloaca_schedule_due", "cloaca_firing_open", "cloaca_firing_run", "cloaca_firing_skipped"}
+    assert not re.search(r"SCAN cloaca_(schedule|firing)(?! USING)", str(plans))
+    assert not re.search(r"SCAN (due|f)\b(?! USING)", str(plans))
 
 
 @asynchronous

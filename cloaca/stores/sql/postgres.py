@@ -44,6 +44,7 @@ from cloaca.stores.sql.postgres_failures import shown, translated
 from cloaca.stores.sql.postgres_links import SERVER_CLOCK, Link, Links, Names, connect
 from cloaca.stores.sql.postgres_listening import Listener
 from cloaca.stores.sql.postgres_news import News
+from cloaca.stores.sql.postgres_schedules import PostgresSchedules
 
 if TYPE_CHECKING:
     from cloaca.stores.sql.postgres_transactions import Bodies
@@ -53,7 +54,7 @@ T = TypeVar("T")
 MOST_REQUESTS = 3  # connections for what is not a commit
 
 
-class PostgresStore:
+class PostgresStore(PostgresSchedules):
     """A store in one schema of the database that ``url`` names. Raises ValueError for a schema that can't be one."""
 
     clock: ClassVar[str] = SERVER_CLOCK

@@ -17,6 +17,7 @@ from cloaca.stores.sql.postgres_news import ABOUT
 from cloaca.stores.sql.postgres_queries import RUN_COLUMNS, histories
 from cloaca.stores.sql.postgres_starts import ids
 from cloaca.stores.sql.queries import FINAL
+from cloaca.stores.sql.schedule_looks import POSTGRES_LOOK
 from cloaca.stores.sql.statements import lost
 from cloaca.stores.sql.tables import PARKED, QUEUED, SUSPECT
 
@@ -67,7 +68,8 @@ FOUND = (
     "(SELECT string_agg(id::text, ' ') FROM {schema}.cloaca_run WHERE owner = ? AND cancel_requested), "
     "(SELECT string_agg(id::text, ' ') FROM {schema}.cloaca_run WHERE owner = ? AND pausing IS NOT NULL), "
     "(SELECT string_agg(id::text, ' ') FROM {schema}.cloaca_run WHERE owner = ? AND roused), "
-    f"EXISTS (SELECT 1 FROM {{schema}}.cloaca_run WHERE {PARKED} AND wake_at <= {{now}})"
+    f"EXISTS (SELECT 1 FROM {{schema}}.cloaca_run WHERE {PARKED} AND wake_at <= {{now}}), "
+    f"{POSTGRES_LOOK}"
 )
 POLL = f"SELECT {FOUND}"
 RENEWING_POLL = f"UPDATE {{schema}}.cloaca_session SET expires_at = {{now}} + ? WHERE id = ? RETURNING {FOUND}"
@@ -142,26 +144,32 @@ async def claim(
 async def poll(link: Link, session: int, workflows: Sequence[str], lease_s: float | None) -> Poll:
     """Look for work; renew the lease of the session for so many seconds if asked. Raises LeaseLost."""
     wanted = list(workflows)
-    values = (wanted, wanted, session, session, session, session)
+    values = (wanted, wanted, session, session, session, session, session, wanted, wanted)
     if lease_s is None:
         rows = await link.ask(POLL, *values)
     else:
         rows = await link.ask(RENEWING_POLL, lease_s, session, *values)
     if not rows:
         lost(session)
-    [(claimable, waits, lapse_s, cancelling, pausing, roused, due)] = rows
+    [(claimable, waits, lapse_s, cancelling, pausing, roused, due, firings, due_s)] = rows
     expired = lapse_s is not None and lapse_s < 0
-    return Poll(claimable, waits, expired, sorted(ids(cancelling)), ids(pausing), ids(roused), due, lapse_s)
+    marked = (sorted(ids(cancelling)), ids(pausing), ids(roused))
+    return Poll(claimable, waits, expired, *marked, due, lapse_s, firings, due_s)
 
 
 async def cancel(link: Link, run: int, at: float) -> str | None:
     """Cancel a run that nobody drives, ask the driver of one that is driven; return its status, None if unknown."""
     async with transaction(link):
-        if found := await link.ask(CANCEL, run, at, GIVEN_UP, link.names.channel, f"{ABOUT} {run}"):
-            if found[0]["status"] in FINAL:
-                await stopped(link, [run], at)
-        else:
-            found = await link.ask(STATUS, run)
+        return await cancel_within(link, run, at)
+
+
+async def cancel_within(link: Link, run: int, at: float) -> str | None:
+    """Cancel a run, as ``cancel`` does, in the transaction that is open."""
+    if found := await link.ask(CANCEL, run, at, GIVEN_UP, link.names.channel, f"{ABOUT} {run}"):
+        if found[0]["status"] in FINAL:
+            await stopped(link, [run], at)
+    else:
+        found = await link.ask(STATUS, run)
     return str(found[0]["status"]) if found else None
 
 

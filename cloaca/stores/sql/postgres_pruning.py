@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import asyncpg
 
 from cloaca.stores.sql.postgres_links import Link, transaction
+from cloaca.stores.sql.postgres_schedules import FORGET_SKIPPED
 from cloaca.stores.sql.pruning import ENDED, OF_RUNS, affordable, rows_of_run
 
 LOCK_TIMEOUT_MS = 200  # so long do those who start runs wait at most for one who can't get the lock
@@ -44,6 +45,7 @@ async def prune(link: Link, ended_before: float, limit: int) -> int:
         if runs:
             await link.ask(DELETE, runs)
     if not runs:
+        await link.ask(FORGET_SKIPPED, ended_before)
         await _prune_plans(link, [row[0] for row in await link.ask(FIND_PLANS)])
     return len(runs)
 

@@ -10,6 +10,7 @@ import json
 import sqlite3
 from collections.abc import Iterable
 
+from cloaca.stores.sql.schedules import FORGET_SKIPPED
 from cloaca.stores.sql.tables import Table
 
 MOST_ROWS = 10_000  # of a transaction, unless a single run has more: whoever commits meanwhile waits for it
@@ -42,6 +43,7 @@ def prune(driver: sqlite3.Connection, ended_before: float, limit: int) -> int:
     """Delete the runs that ended first, if before a time; if there are none, the plans that no run has."""
     runs = affordable(driver.execute(OLDEST, (ended_before, max(0, limit))))
     if not runs:
+        driver.execute(FORGET_SKIPPED, (ended_before,))
         driver.execute(DELETE_PLANS)
         return 0
     wanted = (json.dumps(runs),)

@@ -27,6 +27,7 @@ from cloaca.ports import (
     WaitRow,
 )
 from cloaca.stores.sql import arrivals
+from cloaca.stores.sql.schedule_looks import LOOK as SCHEDULED
 from cloaca.stores.sql.statements import columns, lost
 from cloaca.stores.sql.tables import PARKED, QUEUED, SUSPECT, Table
 
@@ -81,7 +82,7 @@ FOUND = (
     "(SELECT json_group_array(id) FROM cloaca_run INDEXED BY cloaca_run_pausing "
     "WHERE owner = ? AND pausing IS NOT NULL), "
     "(SELECT json_group_array(id) FROM cloaca_run INDEXED BY cloaca_run_roused WHERE owner = ? AND roused), "
-    f"EXISTS (SELECT 1 FROM cloaca_run INDEXED BY cloaca_run_parked WHERE {PARKED} AND wake_at <= ?)"
+    f"EXISTS (SELECT 1 FROM cloaca_run INDEXED BY cloaca_run_parked WHERE {PARKED} AND wake_at <= ?), {SCHEDULED}"
 )
 LOOK = f"SELECT {FOUND}"
 RENEWING_LOOK = f"UPDATE cloaca_session SET expires_at = ? WHERE id = ? RETURNING {FOUND}"
@@ -106,16 +107,17 @@ def look(
 ) -> tuple[Poll, list[Lease]]:
     """Return what there is to do, by one statement, and every session; renew the lease if asked. Raises LeaseLost."""
     wanted = json.dumps(list(workflows))
-    values = (wanted, wanted, session, session, session, at)
+    values = (wanted, wanted, session, session, session, at, session, wanted, wanted)
     if renew_until is None:
         rows = driver.execute(LOOK, values).fetchall()
     else:  # a statement outside of transactions: a commit of its own, once all rows are fetched
         rows = driver.execute(RENEWING_LOOK, (renew_until, session, *values)).fetchall()
     if not rows:
         lost(session)
-    [(runs, suspects, leases, cancelling, pausing, roused, due)] = rows
+    [(runs, suspects, leases, cancelling, pausing, roused, due, firings, due_at)] = rows
     marked = (sorted(json.loads(cancelling)), frozenset(json.loads(pausing)), frozenset(json.loads(roused)))
-    poll = Poll(bool(runs), bool(suspects), False, *marked, due=bool(due))
+    due_s = None if due_at is None else due_at - at
+    poll = Poll(bool(runs), bool(suspects), False, *marked, due=bool(due), firings=bool(firings), due_s=due_s)
     return poll, [Lease._make(lease) for lease in json.loads(leases)]
 
 

@@ -49,13 +49,14 @@ from cloaca.stores.sql import (
 from cloaca.stores.sql.connections import driver_of, engine_of, keep_log, opened, transaction
 from cloaca.stores.sql.failures import translated
 from cloaca.stores.sql.locks import LockFile
+from cloaca.stores.sql.schedules import SqliteSchedules
 from cloaca.stores.sql.sqlite_bodies import Bodies
 from cloaca.stores.sql.sqlite_watching import Watcher
 
 T = TypeVar("T")
 
 
-class SqliteStore:
+class SqliteStore(SqliteSchedules):
     """A store on the SQLite file ``path``, relative to the directory that is current now."""
 
     def __init__(self, path: str | Path) -> None:

@@ -18,7 +18,7 @@ SCHEMA = 1  # the version of these tables; a database with a larger one was made
 QUEUED = f"status = 'pending' AND crashes < {SUSPECT_CRASHES}"
 PARKED = "status = 'running' AND owner IS NULL AND wake_at IS NOT NULL"
 SUSPECT = f"status = 'pending' AND crashes >= {SUSPECT_CRASHES}"
-
+ACTIVE = "schedule IS NOT NULL AND finished_at IS NULL"
 
 FIRST = text("priority DESC")  # of several rows in one queue
 
@@ -30,6 +30,11 @@ class Table(SQLModel, registry=registry()):
 def _whole(**options: Any) -> Column[int]:
     """A column of whole numbers of 64 bits; SQLite's are that wide anyway, and count by themselves if so named."""
     return Column(BigInteger().with_variant(Integer, "sqlite"), **{"nullable": False, **options})
+
+
+def _by_code_point(**options: Any) -> Column[str]:
+    """A column of names in the order of their code points, as SQLite's are anyway."""
+    return Column(Text().with_variant(Text(collation="C"), "postgresql"), **{"nullable": False, **options})
 
 
 def _partial(name: str, *columns: str | TextClause, where: str, **options: Any) -> Index:
@@ -95,6 +100,7 @@ class Run(Table, table=True):
         _partial("cloaca_run_parked", "wake_at", "id", where=PARKED),
         _partial("cloaca_run_children", "parent", "id", where="parent IS NOT NULL"),
         _partial("cloaca_run_key", "workflow", "key", where="key IS NOT NULL", unique=True),
+        _partial("cloaca_run_scheduled", "schedule", where=ACTIVE),
     )
 
     id: int = Field(sa_column=_whole(primary_key=True, autoincrement=False))
@@ -120,6 +126,8 @@ class Run(Table, table=True):
     wake_at: float | None = None
     epilogue: bool = Field(default=False, sa_column_kwargs={"server_default": "0"})
     closing: str | None = Field(default=None, sa_column=Column(Text))
+    schedule: str | None = None
+    scheduled_for: float | None = None
 
 
 class Task(Table, table=True):
@@ -267,3 +275,56 @@ class Start(Table, table=True):
     queue: str = Field(primary_key=True)
     at: float = Field(primary_key=True)
     number: int = Field(sa_column=_whole(primary_key=True, autoincrement=False))
+
+
+class Schedule(Table, table=True):
+    """A schedule."""
+
+    __tablename__ = "cloaca_schedule"
+    __table_args__ = (_partial("cloaca_schedule_due", "workflow", "due_at", where="due_at IS NOT NULL"),)
+
+    name: str = Field(sa_column=_by_code_point(primary_key=True))
+    workflow: str
+    input: str | None = Field(default=None, sa_column=Column(Text))
+    cron: str | None = None
+    timezone: str
+    every_s: float | None = None
+    at: float | None = None
+    start_at: float | None = None
+    end_at: float | None = None
+    catchup: str
+    overlap: str
+    jitter_s: float
+    paused: bool
+    next_at: float | None = None
+    due_at: float | None = None
+    last_at: float | None = None
+    missed: int = Field(default=0, sa_column=_whole(server_default="0"))
+    revision: int = Field(default=0, sa_column=_whole(server_default="0"))
+    created_at: float
+    updated_at: float
+
+
+class Firing(Table, table=True):
+    """A firing of a schedule. It goes with its run, or with its schedule."""
+
+    __tablename__ = "cloaca_firing"
+    __table_args__ = (
+        _partial("cloaca_firing_open", "schedule", "scheduled_for", where="state = 'claimed'"),
+        _partial("cloaca_firing_run", "run_id", where="run_id IS NOT NULL"),
+        _partial("cloaca_firing_skipped", "handed_at", where="state = 'skipped'"),
+    )
+
+    schedule: str = Field(sa_column=_by_code_point(primary_key=True))
+    scheduled_for: float = Field(primary_key=True)
+    workflow: str
+    state: str
+    kind: str
+    run_id: int | None = Field(default=None, sa_column=Column(BigInteger))
+    owner: int | None = Field(default=None, sa_column=Column(BigInteger))
+    attempts: int
+    overlap: str
+    at_most: int | None = None
+    parked: bool
+    claimed_at: float
+    handed_at: float | None = None

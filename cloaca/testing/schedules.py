@@ -1,0 +1,425 @@
+"""Schedules in a simulated world: production's scheduler on virtual time, with several workers and what goes wrong.
+
+A year of a daily schedule takes a fraction of a second. What goes wrong, goes wrong at the commits of a firing, named
+``firing:`` and its schedule: the first of a firing claims it, the second hands it over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import itertools
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from random import Random
+from typing import Any, Final, cast
+
+from cloaca.codecs import MEBIBYTE, JsonCodec
+from cloaca.contract.workflows import Workflow
+from cloaca.errors import ContractError, StoreUnavailable, Violation
+from cloaca.interpreter.firings import Firing, firing_of, window_of
+from cloaca.interpreter.workers import Settings, Worker
+from cloaca.machine.statuses import FINAL_RUN
+from cloaca.ports import MOST_HANDOVERS, Batch, Move, NewRun, Ports, ScheduleRow, Store
+from cloaca.runner.engines import Engine
+from cloaca.runner.schedules import Schedules, define
+from cloaca.schedules.decisions import Catchup, Overlap, instants
+from cloaca.stores.memory import MemoryStore
+from cloaca.testing.deviations import CLAIM, Deviation, Kind, Scenario
+from cloaca.testing.loops import NeverRests, NothingLeft, VirtualLoop
+from cloaca.testing.processes import Process
+from cloaca.testing.simulations import BrokenPromise
+from cloaca.testing.worlds import START, World
+
+AnyWorkflow = Workflow[Any, Any, Any, Any]
+
+FIRING: Final = "firing:"
+KINDS: Final = frozenset(
+    {"crash_before_commit", "crash_after_commit", "store_error", "lost_answer", "clock_jump", "zombie", "leave"}
+)
+LEASE_S: Final = 30.0
+SILENT_S: Final = 2 * LEASE_S
+WRITES: Final = frozenset({"fire", "hand_over", "transact", CLAIM})
+MOST_LISTED: Final = 1_000_000
+
+
+@dataclass(frozen=True, init=False)
+class Cron:
+    """What ``runner.schedule`` takes, as a value. The schedule is named after its workflow unless ``name`` says else.
+
+    Raises as ``Runner.schedule``, when it is made.
+    """
+
+    workflow: AnyWorkflow
+    row: ScheduleRow
+
+    def __init__(
+        self,
+        workflow: AnyWorkflow,
+        cron: str,
+        *,
+        timezone: str = "UTC",
+        input: Any = None,
+        name: str | None = None,
+        catchup: Catchup = "latest",
+        overlap: Overlap = "allow",
+        jitter: float | timedelta = 0.0,
+    ) -> None:
+        if not isinstance(workflow, Workflow):
+            raise TypeError(f"Cron({workflow!r:.80}): it is a workflow that runs: close the graph by Workflow(...)")
+        model = workflow.input
+        if (model is None) != (input is None) or (model is not None and not isinstance(input, model)):
+            wanted = model.__name__ if model else "no input"
+            text = f'Workflow "{workflow.name}" takes {wanted}, but was given {type(input).__name__}: {input!r:.80}'
+            raise ContractError([Violation("workflow-input", workflow.name, "", text)])
+        payload = None if model is None else JsonCodec(MEBIBYTE).encode(model, input)
+        row = define(
+            workflow.name if name is None else name, workflow.name, payload, cron=cron, timezone=timezone,
+            catchup=catchup, overlap=overlap, jitter=jitter,
+        )  # fmt: skip
+        object.__setattr__(self, "workflow", workflow)
+        object.__setattr__(self, "row", row)
+
+    def __repr__(self) -> str:
+        return f"Cron({self.workflow.name}, {self.row.cron!r}, timezone={self.row.timezone!r}, name={self.row.name!r})"
+
+
+def simulate_schedules(
+    schedules: Sequence[Cron],
+    *,
+    until: datetime,
+    start: datetime = START,
+    scenario: Scenario | None = None,
+) -> World:
+    """Let schedules fire from ``start`` to ``until`` in a simulated world, and return what it has come to.
+
+    Args:
+        schedules: which; their workflows' bodies really run, unless ``override`` has others for them.
+        until: when the schedules end. What they have begun goes on to its end.
+        start: when they begin; a time without a zone is UTC.
+        scenario: what goes wrong, and how many workers there are; by default nothing, and one. What goes wrong at a
+            firing is said as ``crash_before_commit("firing:daily")``: beside crashes, ``store_error``, ``clock_jump``,
+            ``zombie`` (the worker is silent past its lease) and ``leave``. Crashes may also be at tasks.
+
+    Raises:
+        BrokenPromise: an instant has no run, or two, or something that catch-up does not allow was lost.
+        ValueError: a deviation that this simulation does not know, or two schedules of one name.
+    """
+    world = _Simulation(schedules, _utc(start), _utc(until), scenario or Scenario()).run()
+    if world.violations:
+        raise BrokenPromise(world)
+    return world
+
+
+def _utc(at: datetime) -> float:
+    return (at.replace(tzinfo=UTC) if at.tzinfo is None else at).timestamp()
+
+
+@dataclass(slots=True)
+class _Clock:
+    loop: VirtualLoop
+    start: float
+    jumped_s: float = 0.0
+
+    def now(self) -> float:
+        return self.start + self.loop.now + self.jumped_s
+
+
+class _Threads:
+    """Calls at once: a simulated process has no threads."""
+
+    def submit(self, call: Callable[[], object]) -> asyncio.Future[object]:
+        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        try:
+            future.set_result(call())
+        except Exception as error:  # noqa: BLE001 - for whoever awaits it
+            future.set_exception(error)
+        return future
+
+    def abandon(self, future: asyncio.Future[object]) -> None:
+        """It has returned."""
+
+    def close(self) -> None:
+        """Nothing waits."""
+
+
+class _NoProcesses:
+    def submit(self, job: object, hear: Callable[[Any], None]) -> asyncio.Future[Any]:
+        raise OSError("a simulated process has no child processes: replace the task with override({...})")
+
+    def close(self) -> None:
+        """There are none."""
+
+
+class _Door:
+    """A process's way to the store."""
+
+    def __init__(self, simulation: _Simulation, process: Process) -> None:
+        self._simulation, self._process = simulation, process
+
+    def __getattr__(self, name: str) -> Any:
+        found = partial(self._simulation.operate, self._process, name, getattr(self._simulation.store, name))
+        setattr(self, name, found)
+        return found
+
+    async def watch(self, wake: Callable[[], None]) -> bool:
+        self._simulation.watchers[self._process] = wake
+        return True
+
+
+class _Simulation:
+    """One execution, run once. It makes schedules as a runner does, for which it is the runner."""
+
+    def __init__(self, crons: Sequence[Cron], start: float, until: float, scenario: Scenario) -> None:
+        unknown = [each for each in scenario.deviations if each.kind not in KINDS]
+        if unknown:
+            raise ValueError(f"simulate_schedules: what does this mean for schedules? {unknown[0]}")
+        self.crons = {cron.row.name: cron for cron in crons}
+        if len(self.crons) < len(crons):
+            raise ValueError("simulate_schedules: two schedules have one name; give them names: Cron(..., name=...)")
+        if start > until:
+            raise ValueError("simulate_schedules: start is after until")
+        self.scenario, self.world, self.until = scenario, World(None, scenario), until
+        self.chance = None if scenario.seed is None else Random(f"{scenario.seed} cloaca schedules")
+        self.loop = VirtualLoop(self.chance, self._skip)
+        self.clock = _Clock(self.loop, start)
+        self.store = MemoryStore()
+        self.codec = JsonCodec(16 * MEBIBYTE)
+        self.workflows = {cron.workflow.name: cron.workflow for cron in crons}
+        self.workers: dict[Process, Worker] = {}
+        self.watchers: dict[Process, Callable[[], None]] = {}
+        self._engine = Engine(cast("Store", self.store), self.codec, self.clock, itertools.count(1))
+        self._last: dict[str, float] = {}  # the last nominal instant that was claimed, by schedule
+        self._forecasts: dict[str, list[float]] = {}
+
+    def _named(self, workflow: AnyWorkflow | str) -> AnyWorkflow:
+        return self.workflows[workflow if isinstance(workflow, str) else workflow.name]
+
+    def _checked_input(self, workflow: AnyWorkflow, input: object) -> str | None:
+        return None if workflow.input is None else self.codec.encode(workflow.input, input)
+
+    def run(self) -> World:
+        contextvars.copy_context().run(self._run)
+        self._conclude()
+        return self.world
+
+    def _run(self) -> None:
+        with _quiet():
+            try:
+                self.loop.run_until_complete(self._main())
+            except NothingLeft:
+                pass
+            except NeverRests:
+                self.world.violations.append("ends: the workers never come to rest")
+            finally:
+                self.loop.close()
+
+    async def _main(self) -> None:
+        self._engine.loop = asyncio.get_running_loop()
+        made = Schedules(self)
+        for cron in self.crons.values():
+            await made.put(cron.row._replace(end_at=self.until))
+        self.loop.patience = 1 + self.scenario.workers
+        for number in range(self.scenario.workers):
+            self._start(f"w{number}")
+        await self.loop.create_future()  # until nobody has anything to do any more
+
+    # Processes
+
+    def _start(self, name: str) -> None:
+        process = Process(name)
+        self.loop.in_process(process, lambda: self.loop.create_task(self._work(process)))
+
+    async def _work(self, process: Process) -> None:
+        store = cast("Store", _Door(self, process))
+        ports = Ports(store, self.clock, _Threads(), self.codec, _NoProcesses())
+        worker = Worker(
+            ports, Settings(lease_s=LEASE_S, poll_s=1.0, retention_s=None), self.workflows, self._engine.ids
+        )
+        worker.chance = self.chance.random if self.chance else lambda: 0.5
+        self.workers[process] = worker
+        self._log(process, "starts")
+        await worker.open()
+
+    def _kill(self, process: Process, why: str, downtime_s: float) -> None:
+        self._log(process, f"*** killed {why}")
+        self._gone(process, downtime_s)
+
+    def _gone(self, process: Process, downtime_s: float) -> None:
+        process.alive = False
+        self.watchers.pop(process, None)
+        self.loop.in_process(self.loop.main, self._start, process.name, delay=downtime_s)
+
+    async def _leave(self, process: Process, downtime_s: float) -> None:
+        self._log(process, "*** leaves in order")
+        await self.workers[process].close()
+        self._gone(process, downtime_s)
+
+    # The store, seen through the doors
+
+    async def operate(self, process: Process, name: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Do one operation on the store for a process, and whatever is to go wrong there."""
+        if name not in WRITES:
+            return await call(*args, **kwargs)
+        due = {each.kind: each for label in _labels(name, args) for each in self._reached(label)}
+        if crash := due.get("crash_before_commit"):
+            self._kill(process, f"before the commit of {crash.at}", crash.seconds)
+            await self.loop.create_future()
+        if error := due.get("store_error"):
+            self._log(process, f"*** the store can't be written, at {error.at}")
+            raise StoreUnavailable("simulated: the store can't be written")
+        result = await call(*args, **kwargs)
+        self._observe(process, name, args, result)
+        await self._after(process, due)
+        return result
+
+    async def _after(self, process: Process, due: Mapping[Kind, Deviation]) -> None:
+        if crash := due.get("crash_after_commit"):
+            self._kill(process, f"after the commit of {crash.at}", crash.seconds)
+            await self.loop.create_future()
+        if lost := due.get("lost_answer"):
+            self._log(process, f"*** the answer of the store is lost, at {lost.at}")
+            raise StoreUnavailable("simulated: the answer is lost")
+        if jump := due.get("clock_jump"):
+            self._log(process, f"*** every clock jumps by {jump.seconds:g} s")
+            self.clock.jumped_s += jump.seconds
+        if due.get("zombie"):
+            self._log(process, f"*** silent for {SILENT_S:g} s")
+            process.frozen_until = self.loop.now + SILENT_S
+        if leave := due.get("leave"):
+            self.loop.create_task(self._leave(process, leave.seconds))
+
+    def _reached(self, label: str) -> list[Deviation]:
+        """Return what is to go wrong at a commit, and count it."""
+        nth = self.world.labels[label]
+        self.world.labels[label] += 1
+        return [each for each in self.scenario.deviations if (each.at, each.nth) == (label, nth)]
+
+    def _observe(self, process: Process, name: str, args: Sequence[Any], result: Any) -> None:
+        if name == "fire":
+            self._observe_claims(process, args[1], result)
+        elif name == "hand_over":
+            for run, state in zip(args[2], result, strict=True):
+                self._log(process, f"hands over {run.schedule} for {_shown(run.scheduled_for)}: {state or 'gone'}")
+            self._wake_others(process)
+        elif name == "transact":
+            batch: Batch = args[0]
+            kept = [row for row in batch.tasks if row.run not in result.disowned]
+            for row in kept:
+                self.world.committed[row.name] += row.status == "succeeded"
+            for name_of in (*(row.name for row in kept), *(row.name for row in batch.failures)):
+                self.world.begun[name_of] += 1
+
+    def _observe_claims(self, process: Process, moves: Iterable[Move], new: Iterable[tuple[str, float]]) -> None:
+        """Every schedule fires in order, and each instant once."""
+        for name, instant in new:
+            self._log(process, f"claims {name} for {_shown(instant)}")
+            if instant <= self._last.get(name, float("-inf")):
+                self.world.violations.append(f"increases: {name} fires for {_shown(instant)} after a later instant")
+            self._last[name] = instant
+
+    def _wake_others(self, process: Process) -> None:
+        for other, wake in list(self.watchers.items()):
+            if other is not process and other.alive:
+                self.loop.in_process(other, wake)
+
+    # Time
+
+    def _skip(self, until: float | None) -> float:
+        """Nothing but heartbeats happens until a time: say when something else does, and let the leases last so long.
+
+        Raises NothingLeft if it never does.
+        """
+        leases, living = self.store.sessions, {}
+        for process, worker in self.workers.items():
+            if process.alive and process.frozen_until <= self.loop.now and worker.session in leases:
+                living[worker.session] = worker
+        offset = self.clock.start + self.clock.jumped_s
+        expiries = [end - offset + 0.001 for session, end in leases.items() if session not in living]
+        later = [end for end in expiries if end > self.loop.now]
+        due = min([*later, *([] if until is None else [until])], default=None)
+        if due is None:
+            raise NothingLeft
+        late = due - self.loop.now
+        if late > 0:
+            for session, worker in living.items():
+                leases[session] += late
+                worker.commits.renew_at += late
+        return due
+
+    def _log(self, process: Process, what: str) -> None:
+        self.world.log(self.loop.now, process.name, what)
+
+    # The end
+
+    def _conclude(self) -> None:
+        world, store = self.world, self.store
+        world.steps = self.loop.steps
+        world.now = datetime.fromtimestamp(self.clock.now(), UTC)
+        rows = sorted(store.ledger.values(), key=lambda row: (row.schedule, row.scheduled_for))
+        firings: dict[str, list[Firing]] = {name: [] for name in self.crons}
+        for row in rows:
+            firings[row.schedule].append(firing_of(row))
+        world.ledger = {name: tuple(found) for name, found in firings.items()}
+        statuses = [run.status for run in store.rows.values()]
+        world.status = "succeeded" if all(status == "succeeded" for status in statuses) else "failed"
+        for row in rows:
+            if row.state == "claimed" and row.attempts < MOST_HANDOVERS:
+                world.violations.append(f"handed-over: {row.schedule} for {_shown(row.scheduled_for)} has no run")
+        of = [(run.schedule, run.scheduled_for) for run in store.rows.values()]
+        if len(set(of)) < len(of):
+            world.violations.append("one-run: an instant has two runs")
+        if any(status not in FINAL_RUN for status in statuses):
+            world.violations.append("ends: a run never ends, and nobody has anything to do any more")
+        for name, cron in self.crons.items():
+            self._check_instants(name, cron)
+
+    def _check_instants(self, name: str, cron: Cron) -> None:
+        """Nothing fires that is no nominal instant, and nothing is lost that catch-up does not give up."""
+        window = window_of(cron.row._replace(created_at=self.clock.start, end_at=self.until))
+        wanted = instants(window, self.clock.start + 0.001, self.until, MOST_LISTED)
+        got = [firing.scheduled_for.timestamp() for firing in self.world.ledger[name]]
+        if strange := set(got).difference(wanted):
+            self.world.violations.append(f"nominal: {name} fired for {_shown(min(strange))}, which is no instant of it")
+        quiet = not self.scenario.deviations
+        lost = sorted(set(wanted).difference(got)) if quiet or cron.row.catchup == "all" else []
+        if not quiet and cron.row.catchup != "none" and wanted:
+            lost = lost or [instant for instant in wanted[-1:] if instant not in got]
+        if lost and not self.scenario.of_kinds({"clock_jump"}):
+            self.world.violations.append(f"none-lost: {name} never fired for {_shown(lost[0])}")
+
+
+def _labels(name: str, args: Sequence[Any]) -> Iterable[str]:
+    """Return the places of an operation."""
+    if name == "fire":
+        moves: Sequence[Move] = args[1]
+        return [FIRING + move.schedule for move in moves if move.fired]
+    if name == "hand_over":
+        runs: Sequence[NewRun] = args[2]
+        return dict.fromkeys(f"{FIRING}{run.schedule}" for run in runs)
+    if name == "transact":
+        batch: Batch = args[0]
+        return dict.fromkeys([*(row.name for row in batch.failures), *(row.name for row in batch.tasks)])
+    return (name,)
+
+
+def _shown(instant: float | None) -> str:
+    assert instant is not None
+    return f"{datetime.fromtimestamp(instant, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+@contextmanager
+def _quiet() -> Any:
+    """No log record of the engine while it is simulated: what goes wrong there is wanted, and is in the trace."""
+    logger = logging.getLogger("cloaca")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with suppress(asyncio.CancelledError):
+            yield
+    finally:
+        logger.setLevel(level)
