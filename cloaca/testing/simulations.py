@@ -283,10 +283,19 @@ class Simulation:
             self.log(process.name, f"commits {', '.join(told)}")
         if disowned:
             self.log(process.name, "is told that the run is another's")
-        if told and self.invariants:
+        if told and self.invariants and world.broken is None:
             self._look()
-            for invariant in self.invariants:
-                invariant(world)
+            self._ask(process)
+
+    def _ask(self, process: Process) -> None:
+        """Ask the user's invariants. What one raises is for the test: the engine would take it for the store's."""
+        for invariant in self.invariants:
+            try:
+                invariant(self.world)
+            except Exception as error:  # noqa: BLE001 - whatever a user's invariant raises
+                self.world.broken = error
+                self.log(process.name, f"*** {getattr(invariant, '__name__', invariant)} does not hold")
+                return
 
     def _tell(self, process: Process, name: str, args: Sequence[Any], result: Any) -> None:
         if name == "submit":
@@ -521,9 +530,12 @@ def simulate(
 
     Raises:
         BrokenPromise: the execution breaks what the engine promises, whatever goes wrong.
+        Exception: what the first invariant that does not hold has raised.
     """
     simulation = Simulation(workflow, input, scenario or Scenario(), fakes=fakes, invariants=invariants)
     world = simulation.run()
+    if world.broken is not None:
+        raise world.broken
     if world.violations:
         raise BrokenPromise(world)
     return world

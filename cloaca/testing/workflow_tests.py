@@ -142,6 +142,8 @@ class Trial:
     def _checked(self, input: Any, scenario: Scenario, check: Check, undisturbed: World | None) -> World:
         world, simulation = self._world(input, scenario)
         try:
+            if world.broken is not None:
+                raise world.broken
             if world.violations:
                 raise BrokenPromise(world)
             if undisturbed is not None and (difference := differs(world, undisturbed)):

@@ -52,6 +52,7 @@ class World:
     labels: Counter[str] = field(default_factory=Counter)  # how often each place of a commit was reached
     effects: Counter[str] = field(default_factory=Counter)  # effects by task
     violations: list[str] = field(default_factory=list)
+    broken: Exception | None = None  # what the first invariant of the user's that did not hold has raised
     steps: int = 0
 
     def attempts(self, task: TaskOrName) -> int:
