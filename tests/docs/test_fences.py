@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import markdown
+import markdown  # type: ignore[import-untyped]  # it comes with mkdocs, and without stubs
 import pytest
 import yaml  # type: ignore[import-untyped]  # it comes with mkdocs, and without stubs
 
