@@ -9,7 +9,8 @@ from pydantic import BaseModel
 
 from cloaca import Queue, RunHandle, Runner, Workflow, task
 
-at_work = most = 0
+at_work: set[str] = set()
+together: list[int] = []  # how many were at work when each began
 
 
 class Letter(BaseModel):
@@ -22,11 +23,10 @@ class Sent(BaseModel):
 
 @task(queue="mail")
 async def send(letter: Letter) -> Sent:
-    global at_work, most
-    at_work += 1
-    most = max(most, at_work)
+    at_work.add(letter.to)
+    together.append(len(at_work))
     await asyncio.sleep(0.05)
-    at_work -= 1
+    at_work.remove(letter.to)
     return Sent(to=letter.to)
 
 
@@ -39,7 +39,7 @@ async def main() -> None:
         handles = [await runner.start(letters, Letter(to=name)) for name in ("ada", "bob", "cy", "dee", "eve")]
         for handle in handles:
             print((await handle.result()).unwrap().to)
-        print(f"at most {most} at a time")
+        print(f"at most {max(together)} at a time")
         await hold_back(await runner.start(letters, Letter(to="fay"), priority=5))
 
 
