@@ -332,4 +332,4 @@ class TaskDecorator:
 
 
 task: Final = TaskDecorator()
-"""Make a task of a function: ``@task``, or ``@task(retry=..., timeout=...)``; ``TaskDecorator`` says what each means."""
+"""Make a task of a function: ``@task``, or ``@task(retry=..., timeout=...)``; see ``TaskDecorator``."""
