@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml  # type: ignore[import-untyped]  # it comes with mkdocs, and without stubs
 
-from tests.docs.code_blocks import PageError
+from tests.docs.code_blocks import PageError, blocks_of
 from tests.docs.walkthroughs import Folder, changed
 from tests.stores.servers import server
 
@@ -47,6 +47,21 @@ def test_a_part(part: str, tmp_path: Path, environment: dict[str, str]) -> None:
     if part != FIRST.stem:
         folder.take_files(FIRST)
     folder.follow(TUTORIALS / f"{part}.md")
+
+
+def test_the_message_on_the_first_page_is_that_of_mypy(tmp_path: Path, cache: Path) -> None:
+    """README: the program, one field renamed, and what mypy says; the page breaks its line."""
+    page = ROOT / "README.md"
+    program = next(block.text for block in blocks_of(page) if block.is_python)
+    shown = next(block.text for block in blocks_of(page) if block.text.startswith("orders.py:"))
+    renamed = program.replace("    sku: str\n    amount", "    skus: str\n    amount").replace(
+        'sku="tea"', 'skus="tea"'
+    )
+    (tmp_path / "orders.py").write_text(renamed, encoding="utf-8")
+    (tmp_path / "mypy.ini").write_text("[mypy]\nplugins = pydantic.mypy, cloaca.mypy\n", encoding="utf-8")
+    code, printed = Folder(tmp_path, {"MYPY_CACHE_DIR": str(cache)}).run("mypy orders.py")
+    assert code == 1
+    assert " ".join(printed.split()).startswith(" ".join(shown.split()))
 
 
 def test_every_part_is_followed_in_the_order_of_the_site() -> None:

@@ -73,13 +73,14 @@ class Folder:
         commands = list(_commands(block))
         for place, (command, expected) in enumerate(commands):
             wanted = int(word(block, "exit") or 0) if place == len(commands) - 1 else 0
-            code, printed = self._run(command)
+            code, printed = self.run(command)
             if code != wanted:
                 raise PageError(f"{block.place}: `{command}` ends with {code}, not {wanted}\n{printed}")
             if not doctest.OutputChecker().check_output(expected, printed, doctest.ELLIPSIS):
                 raise PageError(f"{block.place}: `{command}` prints something else:\n{printed}")
 
-    def _run(self, command: str) -> tuple[int, str]:
+    def run(self, command: str) -> tuple[int, str]:
+        """Execute a command, and return its exit code and what it has printed."""
         words = [self._meant(each) for each in shlex.split(command)]
         if words[-1] == "&":
             self.jobs.append(self._started(words[:-1], stdout=subprocess.DEVNULL))
