@@ -3,7 +3,7 @@
 Serve it by ``uvicorn service:app``. It runs on ``$CLOACA_DATABASE_URL``, else on ``cloaca.db`` in this directory.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from orders import OrderRef, orders
@@ -20,7 +20,7 @@ LONGEST_S = 60
 
 
 @asynccontextmanager
-async def lifespan(app: Starlette) -> AsyncIterator[None]:
+async def lifespan(app: Starlette) -> AsyncGenerator[None]:
     async with Runner(workflows=[orders]) as runner:  # work=False, if `cloaca worker` is to do the work
         app.state.runner = runner
         yield
