@@ -55,3 +55,4 @@ class RunFailure(Generic[E_co]):
 
 # An alias of two arms, and not of Result: so that mypy narrows both and a match on them is exhaustive.
 Outcome: TypeAlias = Success[O_co] | Failure[RunFailure[E_co]]
+"""How a run ends: ``Success(output)``, or ``Failure(RunFailure)``. It is also a ``returns.result.Result``."""

@@ -379,3 +379,4 @@ class TaskDecorator:
 
 
 task: Final = TaskDecorator()
+"""Make a task of a function: ``@task``, or ``@task(retry=..., timeout=...)``; see ``TaskDecorator``."""

@@ -46,14 +46,12 @@ class Observer:
         if disowned:
             scene.log(process, "is told that the run is another's")
         if any(end.run == scene.run_id and end.run not in disowned for end in batch.ends):
-            scene.ended_at, scene.loop.patience = (
-                scene.loop.now,
-                0,
-            )  # no housekeeper has more to do
+            scene.ended_at = scene.loop.now
+            scene.loop.patience = 0  # no housekeeper has more to do
         if told:
             scene.loop.progress()
             scene.log(process, f"commits {', '.join(told)}")
-            self._hold_invariants()
+            self._hold_invariants(process)
 
     def _tasks(self, batch: Batch, disowned: frozenset[int]) -> list[str]:
         world, told = self._scene.world, []
@@ -76,15 +74,17 @@ class Observer:
             told.append(f"{row.name} {row.status}")
         return told
 
-    def _hold_invariants(self) -> None:
+    def _hold_invariants(self, process: Process) -> None:
         if not self._invariants:
             return
         self.look()
-        try:
-            for invariant in self._invariants:
+        for invariant in self._invariants:
+            try:
                 invariant(self._scene.world)
-        except BaseException as error:  # noqa: BLE001 - the worker would take it for the store's
-            self._scene.loop.halt(error)
+            except BaseException as error:  # noqa: BLE001 - the worker would take it for the store's
+                self._scene.log(process, f"*** {getattr(invariant, '__name__', invariant)} does not hold")
+                self._scene.loop.halt(error)
+                return
 
     def tell(self, process: Process, name: str, result: Any) -> None:
         """Write of other operations."""

@@ -1,7 +1,8 @@
 """Every example runs, in a process and a directory of its own, and prints what stands beside it.
 
 An example is a program ``examples/*.py``, with its expected output in a file ``.out`` (where ``...`` stands for
-anything), or a directory with a ``demo.py``, which must have a test of its own here.
+anything); or a directory with such a program, and maybe with tests of its own; or one with a ``demo.py``, which must
+have its tests here.
 """
 
 import doctest
@@ -23,7 +24,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
-PROGRAMS = sorted(EXAMPLES.glob("*.py"))
+PROGRAMS = sorted([*EXAMPLES.glob("*.py"), *(output.with_suffix(".py") for output in EXAMPLES.glob("*/*.out"))])
+TESTED = sorted({tests.parent for tests in EXAMPLES.glob("*/test_*.py")})
 DIRECTORIES = sorted(path for path in EXAMPLES.iterdir() if path.is_dir() and path.name != "__pycache__")
 WEATHER = EXAMPLES / "01_weather"
 
@@ -41,7 +43,7 @@ def execute(program: Path, directory: Path, *arguments: str) -> subprocess.Compl
     )
 
 
-@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.stem)
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.relative_to(EXAMPLES).as_posix())
 def test_a_program_prints_what_stands_beside_it(program: Path, tmp_path: Path) -> None:
     expected = program.with_suffix(".out").read_text(encoding="utf-8")
     done = execute(program, tmp_path)
@@ -51,10 +53,44 @@ def test_a_program_prints_what_stands_beside_it(program: Path, tmp_path: Path) -
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("directory", TESTED, ids=lambda directory: directory.name)
+def test_the_tests_of_an_example_pass(directory: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "--config-file",
+        os.devnull,
+        "--rootdir",
+        ".",
+        "-p",
+        "no:cacheprovider",
+    ]
+    done = subprocess.run(
+        command,
+        cwd=directory,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
 def test_no_example_is_left_out() -> None:
-    assert [path.name for path in DIRECTORIES] == [WEATHER.name]
-    assert all((path / "demo.py").is_file() for path in DIRECTORIES)
-    assert len(PROGRAMS) > 0
+    shown = {program.parent for program in PROGRAMS}
+    assert [path.name for path in DIRECTORIES if path not in shown] == [WEATHER.name]
+    assert (WEATHER / "demo.py").is_file()
+    numbers = sorted(int(path.name[:2]) for path in {*EXAMPLES.glob("[0-9]*.py"), *DIRECTORIES})
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_every_example_is_in_the_list() -> None:
+    listed = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    assert [path.name for path in (*EXAMPLES.glob("*.py"), *DIRECTORIES) if f"]({path.name})" not in listed] == []
 
 
 def test_the_demonstration_is_the_one_that_make_runs() -> None:
