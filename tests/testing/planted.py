@@ -18,7 +18,7 @@ from cloaca.interpreter.group_commit import GroupCommit
 from cloaca.interpreter.queues import Queues
 from cloaca.interpreter.slots import Slots
 from cloaca.interpreter.workers import Worker
-from cloaca.machine import decisions, states
+from cloaca.machine import decisions, epilogues, states
 from cloaca.stores.memory import MemoryStore
 from cloaca.testing.bodies import staged
 from cloaca.testing.deviations import Scenario
@@ -28,6 +28,7 @@ from cloaca.testing.workflow_tests import Trial
 from cloaca.testing.worlds import World
 from tests.machine.mutants import Mutant
 from tests.testing.bodies import Start, books, queued, timed
+from tests.testing.saga import Trip, balanced, saga
 from tests.testing.shop import LEDGER, Order, shop
 
 NARROW: Final = (Queue("narrow", concurrency=1),)
@@ -58,10 +59,15 @@ def starts(chance: Random) -> Start:
     return Start(n=chance.randint(0, 9))
 
 
+def trips(chance: Random) -> Trip:
+    return Trip(price=chance.randint(1, 9), solvent=chance.random() < 0.3)
+
+
 SHOP: Final[Case] = (shop, orders, money)
 BOOKS: Final[Case] = (books, starts, lines)
 QUEUED: Final[Case] = (queued, starts, nothing)
 TIMED: Final[Case] = (timed, starts, nothing)
+SAGA: Final[Case] = (saga, trips, balanced)
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,10 @@ PLANTED: Final = (
     bug("a lease lost is nobody's business", Worker._session_lost, "self.spawn(self._again(0.0 if isinstance(error, LeaseLost) else FIRST_PAUSE_S))", "pass"),
     bug("a run of another is driven on", Worker._session_lost, "for drive in list(self.drives.values()):\n        drive.drop()\n    self.drives.clear()", "pass"),
     bug("crashes are never taken back", Worker._session_lost, "self._lapsed.extend(self.drives)", "pass", _HOPELESS, "FATAL_CRASHES", "1"),
+    # Compensations
+    bug("compensations run in the order of completion", epilogues.due, "reversed(completion_order(plan, state.completed))", "completion_order(plan, state.completed)", case=SAGA),
+    bug("a compensation runs twice", histories.restored, "for node in (*map(plan.nodes.__getitem__, order), *plan.nodes[plan.length :]):", "for node in ():", case=SAGA),
+    bug("what was completed is forgotten at a crash", histories._replay, "TaskSucceeded(node.index, done.attempt, done.finished_at, verdict, reused)", "TaskSucceeded(node.index, done.attempt, done.finished_at, verdict, True)", case=SAGA),
     # Recovery
     bug("attempts are forgotten at a crash", histories.restored, "for row in history.failures:", "for row in ():"),
     bug("outputs are forgotten at a crash", histories.outputs_of, 'if row.status == "succeeded" else None', "if False else None"),

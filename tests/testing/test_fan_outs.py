@@ -7,7 +7,7 @@ from returns.result import Success
 
 from cloaca import Workflow, each
 from cloaca.testing import Deviation, Scenario, crash_after_commit, crash_before_commit, simulate
-from tests.typing.library import Book, Doc, Request, Text, bind, fetch, split, trim
+from tests.typing.shelf import Book, Doc, Request, Text, bind, fetch, split, trim
 
 books = Workflow("books", split >> each(fetch >> trim, over="pages", into="texts", limit=2) >> bind)
 WHOLE = Book(book="Emma Emma/0 Emma Emma/1 Emma Emma/2")
