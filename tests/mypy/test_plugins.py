@@ -19,7 +19,7 @@ from tests.mypy.projects_edits import EDITS, MODULES, layouts
 
 ORDERS = tuple(permutations(PLUGINS))
 FEWER = ((RETURNS, OURS), (PYDANTIC, OURS), (OURS,))
-PROGRAMS = 60
+PROGRAMS = 25
 SHOWN = ("missing-field", "field-type", "maybe-missing", "write-conflict", "task-name", "task-model")
 
 
