@@ -27,7 +27,7 @@ class Account(SQLModel, table=True):
 class Line(SQLModel, table=True):
     """What one task has done. Nothing keeps a second one out."""
 
-    __tablename__ = "line"
+    __tablename__ = "transfer_line"
 
     id: int | None = Field(default=None, primary_key=True)
     run: str
@@ -35,7 +35,7 @@ class Line(SQLModel, table=True):
     amount: int
 
 
-TABLES = [SQLModel.metadata.tables["account"], SQLModel.metadata.tables["line"]]
+TABLES = [SQLModel.metadata.tables["account"], SQLModel.metadata.tables["transfer_line"]]
 
 
 class Transfer(BaseModel):
