@@ -286,10 +286,11 @@ async def test_the_events_of_a_cancelled_run(database: Database) -> None:
         await handle.cancel()
         expected = [*CHAIN[:4], ("attempt_ignored", "hold", None), ("run_cancelled", None, None)]
         heard = await live
-        assert brief(heard) == expected
+        # An attempt that was cut off within a second has left no trace but the note, for who began to listen after it.
+        untold = [event for event in expected if event != ("task_started", "hold", 1)]
+        assert brief(heard) in (expected, untold)
         assert heard[-2].detail == "the attempt was cancelled"
-        # An attempt that was cut off within a second has left no trace but the note.
-        assert await story(handle) == [event for event in expected if event != ("task_started", "hold", 1)]
+        assert await story(handle) == untold
 
 
 @asynchronous
