@@ -6,22 +6,18 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
-from types import TracebackType
-from typing import Self
 
 from cloaca import Runner
 from cloaca.ports import Batch, NewRun, PlanRow
 from tests.benchmarks.floors import Floors, Ground
 from tests.benchmarks.workloads import chain, count, executed
+from tests.stores.processes import Talking
 
-ROOT = Path(__file__).parents[2]
 FIRST = 7_000_000_000_000_000_000
 AT_ONCE = 1_000
 chained = chain(count, 10)
@@ -37,34 +33,12 @@ async def work(url: str) -> None:
     print(len(executed), time.process_time() - before, flush=True)
 
 
-class Process:
+class Process(Talking):
     """A worker in a process of its own, which has imported everything and waits for the start."""
 
     def __init__(self, url: str, module: str = "tests.benchmarks.draining") -> None:
-        self.popen = subprocess.Popen(
-            [sys.executable, "-m", module, url], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        super().__init__(module, url)
         assert self.line() == "ready"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.popen.kill()
-        self.popen.communicate()
-
-    def line(self) -> str:
-        """Return what it says next."""
-        assert self.popen.stdout is not None
-        return self.popen.stdout.readline().strip()
-
-    def go_on(self) -> None:
-        """Give it the line for which it waits."""
-        assert self.popen.stdin is not None
-        self.popen.stdin.write("\n")
-        self.popen.stdin.flush()
 
 
 async def enqueue(ground: Ground, runs: int) -> None:

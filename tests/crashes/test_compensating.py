@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,23 +13,8 @@ from cloaca import RunFailure, Runner
 from tests.crashes.processes import Life, log, until
 from tests.crashes.programs import Job
 from tests.crashes.undoing import STEPS, undone, work
-from tests.stores.servers import server
 
 RUNS, KILLS = 4, 4
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    with server() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'runs.db'}"
-    found: str = request.getfixturevalue("postgres")
-    return found
 
 
 async def started(url: str, folder: Path) -> list[str]:

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
-import os
-import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
-import pytest
 from returns.result import Success
 
 from cloaca import Runner
@@ -18,35 +12,8 @@ from tests.crashes.processes import life, rows, until
 from tests.crashes.programs import Job, One
 from tests.crashes.queue_programs import LIMIT, QUEUES, passing, serve, staying
 from tests.runner.databases import asynchronous, eventually
-from tests.stores.servers import server
 
 LEASE_S = 1.0
-numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    with server() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, database: Path) -> Iterator[str]:
-    """The URL of a database that nobody has used."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{database}"
-        return
-    postgres = request.getfixturevalue("postgres")
-    name = f"cloaca_queues_{os.getpid()}_{next(numbers)}"
-    asyncio.run(execute(postgres, f"CREATE DATABASE {name}"))
-    yield re.sub(r"/\w+(?=\?|$)", f"/{name}", postgres, count=1)
-    asyncio.run(execute(postgres, f"DROP DATABASE {name} WITH (FORCE)"))
-
-
-async def execute(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url)
-    await connection.execute(statement)
-    await connection.close()
 
 
 async def slots(url: str) -> int:

@@ -145,13 +145,13 @@ async def fill(path: str, most_bytes: str) -> None:
     say("done")
 
 
-class Process:
-    """A program in a process of its own; it is killed at the end, if it still runs."""
+class Talking:
+    """A module of this repository in a process of its own, which says lines and waits for some; killed at the end."""
 
-    def __init__(self, program: Callable[..., object], *arguments: object) -> None:
-        command = [sys.executable, "-m", __name__, program.__name__, *map(str, arguments)]
+    def __init__(self, module: str, *arguments: object, stderr: int | None = None) -> None:
+        command = [sys.executable, "-m", module, *map(str, arguments)]
         self.popen = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True
         )
 
     def __enter__(self) -> Self:
@@ -173,6 +173,13 @@ class Process:
         assert self.popen.stdin is not None
         self.popen.stdin.write("\n")
         self.popen.stdin.flush()
+
+
+class Process(Talking):
+    """A program of this module in a process of its own."""
+
+    def __init__(self, program: Callable[..., object], *arguments: object) -> None:
+        super().__init__(__name__, program.__name__, *arguments, stderr=subprocess.PIPE)
 
     def end(self) -> str:
         """Wait for its end, and return the rest of what it says; what it complains about fails the test."""
