@@ -204,7 +204,7 @@ class NoProcesses:
     """There are no child processes in a simulation: bodies that are for one run in the worker's own."""
 
     def submit(self, job: object, hear: Callable[[Any], None]) -> asyncio.Future[Any]:
-        raise OSError("a simulated process has no children")
+        raise OSError("a simulated process has no child processes: replace the task with override({...})")
 
     def close(self) -> None:
         """Nothing to close."""

@@ -5,6 +5,9 @@ It knows what is there, not what happens.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
@@ -23,13 +26,14 @@ CLIENT: Final = "client"
 
 @dataclass(slots=True)
 class SimulatedClock:
-    """The clock of all simulated processes: virtual time, and how far it was made to jump."""
+    """The clock of all simulated processes: virtual time since ``start``, and how far it was made to jump."""
 
     loop: VirtualLoop
     jumped_s: float = 0.0
+    start: float = START.timestamp()
 
     def now(self) -> float:
-        return START.timestamp() + self.loop.now + self.jumped_s
+        return self.start + self.loop.now + self.jumped_s
 
 
 @dataclass(slots=True, eq=False)
@@ -61,3 +65,15 @@ class Scene:
     def log(self, who: Process, what: str) -> None:
         """Write a line of the trace."""
         self.world.log(self.loop.now, who.name, what)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No log record of the engine while it is simulated: what goes wrong there is wanted, and is in the trace."""
+    logger = logging.getLogger("cloaca")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

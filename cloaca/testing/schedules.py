@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import itertools
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -29,9 +28,11 @@ from cloaca.runner.engines import Engine
 from cloaca.runner.schedules import Schedules, define
 from cloaca.schedules.decisions import Catchup, Overlap, instants
 from cloaca.stores.memory import MemoryStore
+from cloaca.testing.bodies import NoProcesses
 from cloaca.testing.deviations import CLAIM, Deviation, Kind, Scenario
 from cloaca.testing.loops import NeverRests, NothingLeft, VirtualLoop
 from cloaca.testing.processes import Process
+from cloaca.testing.scenes import LEASE_S, SimulatedClock, quiet
 from cloaca.testing.simulations import BrokenPromise
 from cloaca.testing.worlds import START, World
 
@@ -41,7 +42,6 @@ FIRING: Final = "firing:"
 KINDS: Final = frozenset(
     {"crash_before_commit", "crash_after_commit", "store_error", "lost_answer", "clock_jump", "zombie", "leave"}
 )
-LEASE_S: Final = 30.0
 SILENT_S: Final = 2 * LEASE_S
 WRITES: Final = frozenset({"fire", "hand_over", "transact", CLAIM})
 MOST_LISTED: Final = 1_000_000
@@ -119,16 +119,6 @@ def _utc(at: datetime) -> float:
     return (at.replace(tzinfo=UTC) if at.tzinfo is None else at).timestamp()
 
 
-@dataclass(slots=True)
-class _Clock:
-    loop: VirtualLoop
-    start: float
-    jumped_s: float = 0.0
-
-    def now(self) -> float:
-        return self.start + self.loop.now + self.jumped_s
-
-
 class _Threads:
     """Calls at once: a simulated process has no threads."""
 
@@ -145,14 +135,6 @@ class _Threads:
 
     def close(self) -> None:
         """Nothing waits."""
-
-
-class _NoProcesses:
-    def submit(self, job: object, hear: Callable[[Any], None]) -> asyncio.Future[Any]:
-        raise OSError("a simulated process has no child processes: replace the task with override({...})")
-
-    def close(self) -> None:
-        """There are none."""
 
 
 class _Door:
@@ -186,7 +168,7 @@ class _Simulation:
         self.scenario, self.world, self.until = scenario, World(None, scenario), until
         self.chance = None if scenario.seed is None else Random(f"{scenario.seed} cloaca schedules")
         self.loop = VirtualLoop(self.chance, self._skip)
-        self.clock = _Clock(self.loop, start)
+        self.clock = SimulatedClock(self.loop, start=start)
         self.store = MemoryStore()
         self.codec = JsonCodec(16 * MEBIBYTE)
         self.workflows = {cron.workflow.name: cron.workflow for cron in crons}
@@ -208,7 +190,7 @@ class _Simulation:
         return self.world
 
     def _run(self) -> None:
-        with _quiet():
+        with quiet(), suppress(asyncio.CancelledError):
             try:
                 self.loop.run_until_complete(self._main())
             except NothingLeft:
@@ -236,7 +218,7 @@ class _Simulation:
 
     async def _work(self, process: Process) -> None:
         store = cast("Store", _Door(self, process))
-        ports = Ports(store, self.clock, _Threads(), self.codec, _NoProcesses())
+        ports = Ports(store, self.clock, _Threads(), self.codec, NoProcesses())
         worker = Worker(
             ports, Settings(lease_s=LEASE_S, poll_s=1.0, retention_s=None), self.workflows, self._engine.ids
         )
@@ -410,16 +392,3 @@ def _labels(name: str, args: Sequence[Any]) -> Iterable[str]:
 def _shown(instant: float | None) -> str:
     assert instant is not None
     return f"{datetime.fromtimestamp(instant, UTC):%Y-%m-%d %H:%M:%S}"
-
-
-@contextmanager
-def _quiet() -> Any:
-    """No log record of the engine while it is simulated: what goes wrong there is wanted, and is in the trace."""
-    logger = logging.getLogger("cloaca")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        with suppress(asyncio.CancelledError):
-            yield
-    finally:
-        logger.setLevel(level)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import logging
 from collections.abc import Sequence
 from random import Random
 from typing import Any, Final, TypeAlias, cast
@@ -28,7 +27,7 @@ from cloaca.testing.leases import Leases
 from cloaca.testing.loops import NeverRests, NothingLeft, VirtualLoop
 from cloaca.testing.observing import Invariant, Observer
 from cloaca.testing.processes import Process
-from cloaca.testing.scenes import Scene, SimulatedClock
+from cloaca.testing.scenes import Scene, SimulatedClock, quiet
 from cloaca.testing.stages import Performance
 from cloaca.testing.worlds import World
 
@@ -87,7 +86,7 @@ class Simulation:
         effects.WITNESS.set(self.performance)
         STAGE.set(self.performance)
         loop = self.scene.loop
-        with _Quiet():
+        with quiet():
             try:
                 loop.run_until_complete(self._main())
             except NothingLeft:
@@ -138,18 +137,6 @@ def _payload(workflow: AnyWorkflow, input: object, codec: JsonCodec) -> str | No
         text = f'Workflow "{workflow.name}" takes {wanted}, but was given {type(input).__name__}: {input!r:.80}'
         raise ContractError([Violation("workflow-input", workflow.name, "", text)])
     return None if model is None else codec.encode(model, input)
-
-
-class _Quiet:
-    """No log record of the engine while it is simulated: what goes wrong there is wanted, and is in the trace."""
-
-    def __enter__(self) -> None:
-        self._logger = logging.getLogger("cloaca")
-        self._level = self._logger.level
-        self._logger.setLevel(logging.CRITICAL + 1)
-
-    def __exit__(self, *_: object) -> None:
-        self._logger.setLevel(self._level)
 
 
 def simulate(
