@@ -75,6 +75,17 @@ def test_an_announcement_is_never_too_long() -> None:
     assert len(announced) < 8000  # what PostgreSQL takes
 
 
+async def all_is_heard(*stores: PostgresStore) -> None:
+    """Wait until the stores have heard what was announced until now: a listener hears it in order."""
+    for run, store in enumerate(stores, 1000):
+        heard = Waker()
+        store._news.follow(run, heard)
+        channel = store._names.channel
+        await store._ask(lambda link, said=(channel, f"about {run}"): link.ask("SELECT pg_notify(?, ?)", *said))  # type: ignore[misc]  # binds it
+        await heard.wait()
+        store._news.unfollow(run, heard)
+
+
 @asynchronous
 async def test_a_commit_is_announced_to_who_follows_and_to_nobody_else(postgres: str, schema: str) -> None:
     driving, following = PostgresStore(postgres, schema=schema), PostgresStore(postgres, schema=schema)
@@ -89,6 +100,7 @@ async def test_a_commit_is_announced_to_who_follows_and_to_nobody_else(postgres:
     while not driving._news.is_followed:
         await waiting(following, worker.calls + 100)  # what is said later is heard later
         await worker.wait()
+    await all_is_heard(driving, following)
     worker.calls = other.calls = waker.calls = 0
     waker.called.clear()
     await driving.transact(Batch(session, tasks=[task(2)]))
