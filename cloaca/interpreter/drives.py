@@ -47,7 +47,7 @@ from cloaca.machine.events import (
     TaskSucceeded,
     WaitBegun,
 )
-from cloaca.machine.states import enabled
+from cloaca.machine.states import READY, enabled
 from cloaca.machine.statuses import RunStatus, TaskStatus
 from cloaca.ports import AttemptRow, Batch, CacheRow, Codec, EndRow, FailureRow, History, NoteRow, TaskRow
 
@@ -283,6 +283,11 @@ class Drive:
                 self.worker.offer_at(due, self, node)
 
     @property
+    def may_rest(self) -> bool:
+        """Whether there is anything that the run could wait for."""
+        return bool(self.delayed or self.queued or self.fans or self.state.waits)
+
+    @property
     def rests(self) -> bool:
         """Whether the run does nothing but wait: for delays, slots of queues, timers, signals, child runs.
 
@@ -363,7 +368,7 @@ class Drive:
 
     def held_up(self, node: int) -> bool:
         """Whether an earlier body of this node still runs, that could not be stopped: then wait for it."""
-        body = self.overrun.get(node)
+        body = self.overrun.get(node) if self.overrun else None
         if body is None or body.done():
             return False
         body.add_done_callback(lambda _: self.worker.offer(self, node))
@@ -376,7 +381,8 @@ class Drive:
     def report(self, node: int, attempt: int, report: Report) -> None:
         """Take the end of an attempt: append its rows; release what follows once they are durable."""
         running = self.running.pop(node, None)
-        self.fans.pop(node, None)
+        if self.fans:
+            self.fans.pop(node, None)
         if self.dropped or self.state.over:  # another may drive the run by now, here or elsewhere
             self._give_back_slot(running, report)
             return
@@ -385,7 +391,8 @@ class Drive:
         batch = self.worker.commits.batch(ROWS_OF_A_REPORT)  # all of them in one transaction
         if running and running.shown:
             batch.settled.append((self.id, self.name_of(node)))
-        self._give_back_slot(running, report, batch)
+        if running and running.ticket:
+            self._give_back_slot(running, report, batch)
         if isinstance(report, Returned):
             events = self.command(Complete(node, attempt, lease, at, report.verdict))
             if events:
@@ -393,7 +400,8 @@ class Drive:
                 stored = report.payload if report.verdict is None else str(report.verdict).lower()
                 name = self.name_of(node)
                 batch.tasks.append(TaskRow(self.id, name, "succeeded", attempt, lease, started_at, at, stored))
-                self.keep(batch, node, running, report)
+                if report.origin is not None or (running and running.cache_key is not None):
+                    self.keep(batch, node, running, report)
         else:
             if report.still_running is not None:
                 self.outlives(node, report.still_running)
@@ -626,6 +634,10 @@ class Drive:
         """Append the run's end, if it has come, and release what ``events`` made possible once that is durable."""
         news = self.state.take_news()
         end = events[-1]
+        if len(events) == 1 and isinstance(end, TaskSucceeded):
+            self.unsettled += 1
+            self.worker.commits.then(partial(self.succeeded, events, news))
+            return
         ending = ENDINGS.get(type(end))
         for event in events:
             if isinstance(event, OutcomeReached):
@@ -687,14 +699,28 @@ class Drive:
                 self.worker.offer_at(event.retry_at, self, event.node)
             if isinstance(event, WaitBegun):
                 self.waits.begun(event)
-        for node in news:
-            if self.state.tasks[node] is TaskStatus.READY:
-                self.worker.offer(self, node)
         if ending is not None:
             self.worker.finished(self)
             self.wake()
         else:
-            self.worker.weigh(self)
+            self.go_on(news)
+
+    def succeeded(self, events: tuple[Event, ...], news: list[int]) -> None:
+        """A success is durable, and nothing else has come of it than what is in ``news``: as ``committed``."""
+        self.unsettled -= 1
+        if self.dropped:
+            return
+        if self.listeners:
+            for told in self.described(events, news):
+                self.publish(told)
+        self.go_on(news)
+
+    def go_on(self, news: list[int]) -> None:
+        """Offer what has become ready."""
+        for node in news:
+            if self.state.tasks[node] is READY:
+                self.worker.offer(self, node)
+        self.worker.weigh(self)
 
     def wake(self) -> None:
         """Wake whoever waits for the end."""

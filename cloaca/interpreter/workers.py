@@ -11,25 +11,26 @@ import logging
 import os
 import random
 import socket
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from cloaca.algebra.context import TaskContext
 from cloaca.algebra.outcomes import TaskFailure
-from cloaca.contract.plans import Plan
+from cloaca.contract.plans import Plan, PlanNode
 from cloaca.contract.workflows import Workflow
 from cloaca.errors import IncompatibleRun, LeaseLost, StoreError, StoreUnavailable
 from cloaca.interpreter.alarms import Alarms
-from cloaca.interpreter.answers import Report, Returned, Withdrawn, raised
-from cloaca.interpreter.attempts import SUBSTITUTES, attempt, evaluate
+from cloaca.interpreter.answers import Raised, Report, Returned, Withdrawn, raised
+from cloaca.interpreter.attempts import SUBSTITUTES, attempt, concluded, evaluate
 from cloaca.interpreter.caching import Cache
 from cloaca.interpreter.drives import Drive, Running
 from cloaca.interpreter.epilogues import idempotency_key
 from cloaca.interpreter.errands import run_errand, runs_in_a_child
 from cloaca.interpreter.fanouts import FanOut
 from cloaca.interpreter.group_commit import GroupCommit
+from cloaca.interpreter.headstarts import begun
 from cloaca.interpreter.histories import moment, task_failure
 from cloaca.interpreter.offspring import ENDED_BADLY, child_report, new_child, plan_row
 from cloaca.interpreter.queues import Queues
@@ -318,6 +319,8 @@ class Worker:
 
     def weigh(self, drive: Drive) -> None:
         """Count a run among those that take room, or among those that rest."""
+        if not (drive.id in self._resting or drive.id in self._queued or drive.may_rest):
+            return
         since = self._resting.pop(drive.id, self.now())
         self._queued.discard(drive.id)
         if drive.rests and self.drives.get(drive.id) is drive:
@@ -733,7 +736,7 @@ class Worker:
         if (queue := drive.plan.queues.get(node)) is not None:
             self.queues.wait(drive, node, queue)
         else:
-            self.begin(drive, node)
+            self._slots.offer((drive, node), drive.row.priority)
 
     def begin(self, drive: Drive, node: int) -> None:
         """Start an attempt of ``node`` as soon as this worker has a slot for it."""
@@ -759,14 +762,30 @@ class Worker:
             return None
         running = drive.running[node]
         running.task = self._slots.serving
+        if node in drive.plan.plain and not SUBSTITUTES:
+            return self._head_start(drive, plan_node, number)
         if (ticket := drive.tickets.get(node)) is not None:
             running.ticket, ticket.begun = ticket, True
         return self._attempt(drive, node, number)
 
-    async def _attempt(self, drive: Drive, node: int, number: int) -> None:
+    def _head_start(self, drive: Drive, node: PlanNode, number: int) -> Coroutine[Any, Any, None] | None:
+        """Begin an attempt of a node whose body asks for nothing but its inputs; report it if it is over at once."""
+        found = begun(node, drive.plan.plain[node.index], drive.outputs, self.codec)
+        if not isinstance(found, Returned | Raised):
+            return self._attempt(drive, node.index, number, found)
+        drive.report(node.index, number, found)
+        if self.queues.line:
+            self.queues.ask()
+        return None
+
+    async def _attempt(self, drive: Drive, node: int, number: int, performed: Awaitable[object] | None = None) -> None:
+        """Make an attempt, or go on with one whose body has begun, and report how it ended."""
         running = drive.running[node]
         try:
-            report = await self._end_of(drive, node, number, running)
+            if performed is None:
+                report = await self._end_of(drive, node, number, running)
+            else:
+                report = await concluded(drive.plan.nodes[node], performed, self.codec)
             if report is not None:
                 drive.report(node, number, report)
         except Withdrawn:  # only a worker that leaves closes its executor: the run is released with all the others
