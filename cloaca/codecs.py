@@ -47,7 +47,10 @@ class JsonCodec:
         """
         if not isinstance(value, model):
             raise WrongOutput(f"expected {model.__name__}, but got {_described(value)}")
-        raw = _written(model, value)
+        try:
+            raw = _dump(model, value)
+        except Exception as error:
+            raise _unwritable(model, value, error) from error
         if len(raw) > self.limit:
             raise PayloadTooLarge(_too_large(model, raw, self.limit))
         if not is_certain(model, value):
@@ -72,12 +75,8 @@ def _dump(model: type[BaseModel], value: BaseModel, include: Any = None) -> byte
     )
 
 
-def _written(model: type[BaseModel], value: BaseModel) -> bytes:
-    try:
-        return _dump(model, value)
-    except Exception as error:
-        path = _culprit(model, value)
-        raise UnstablePayload(_shown(f"{path} can't be written as JSON: {error}; {CURE}")) from error
+def _unwritable(model: type[BaseModel], value: BaseModel, error: Exception) -> UnstablePayload:
+    return UnstablePayload(_shown(f"{_culprit(model, value)} can't be written as JSON: {error}; {CURE}"))
 
 
 def _culprit(model: type[BaseModel], value: BaseModel) -> str:

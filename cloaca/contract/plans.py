@@ -198,6 +198,16 @@ class Plan:
         """How many nodes are the run's proper; the rest is its epilogue."""
         return sum(node.kind not in EPILOGUE for node in self.nodes)
 
+    @cached_property
+    def degrees(self) -> tuple[int, ...]:
+        """How many predecessors each node has."""
+        return tuple(len(node.preds) for node in self.nodes)
+
+    @cached_property
+    def first(self) -> tuple[PlanNode, ...]:
+        """The nodes of the run proper that nothing is before."""
+        return tuple(node for node in self.nodes[: self.length] if not node.preds)
+
     @property
     def has_epilogue(self) -> bool:
         """Whether something may be due once the outcome of a run is known."""

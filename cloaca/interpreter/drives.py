@@ -251,7 +251,10 @@ class Drive:
         if self.row.cancel_requested:
             self.cancel()
         self.offer_enabled()
-        self.waits.go_on()
+        if self.state.waits:
+            self.waits.go_on()
+        else:
+            self.worker.weigh(self)
 
     @property
     def root(self) -> Drive:
@@ -273,7 +276,7 @@ class Drive:
 
     def offer_enabled(self) -> None:
         """Offer whatever may start, now or after its retry delay."""
-        for fan in list(self.fans.values()):
+        for fan in list(self.fans.values()) if self.fans else ():
             fan.offer_enabled()
         at = self.worker.now()
         for node in () if self.dropped or self.deaf else enabled(self.state, at):

@@ -127,7 +127,12 @@ def run_info(row: RunRow) -> RunInfo:
 
 def restored(plan: Plan, history: History) -> RunState:
     """Return the state that the rows of a run amount to. Raises IncompatibleRun if they don't belong to this plan."""
-    state, earlier = RunState(plan), earlier_attempts(history.run)
+    state = RunState(plan)
+    if _is_new(history):
+        evolve(plan, state, RunAdopted(0, 0.0))
+        state.take_news()
+        return state
+    earlier = earlier_attempts(history.run)
     state.recall({plan.by_name[name]: count for name, count in earlier.items() if name in plan.by_name})
     evolve(plan, state, RunAdopted(0, 0.0))
     done = {row.name: row for row in history.tasks}
@@ -150,6 +155,13 @@ def restored(plan: Plan, history: History) -> RunState:
             _replay(plan, state, node, done.pop(node.name, None), failures.pop(node.name, []))
     state.take_news()
     return state
+
+
+def _is_new(history: History) -> bool:
+    """Whether nothing has been stored about a run but that it is there, and where its worker is."""
+    row = history.run
+    rows = history.tasks or history.failures or history.waits or row.earlier or row.closing
+    return not rows and row.status in ("pending", "running")
 
 
 def _still_waits(state: RunState, node: PlanNode, row: WaitRow) -> bool:

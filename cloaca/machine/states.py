@@ -114,7 +114,7 @@ class RunState:
         self.pausing = False
         self.in_flight = 0
         self.tasks = [PENDING] * len(plan.nodes)
-        self.open = [len(node.preds) for node in plan.nodes]
+        self.open = list(plan.degrees)
         self.attempts: dict[int, int] = {}
         self.earlier: dict[int, int] = {}
         self.retry_at: dict[int, float] = {}
@@ -130,8 +130,7 @@ class RunState:
         self.due: tuple[int, ...] = ()
         self.settled = 0
         self.news: list[int] = []
-        first = [node for node in plan.nodes[: plan.length] if not node.preds]
-        _settled(plan, self, [node.index for node in first if _resolve(plan, node, self)])
+        _settled(plan, self, [node.index for node in plan.first if _resolve(plan, node, self)])
 
     @property
     def over(self) -> bool:
