@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from math import isfinite
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -37,17 +38,15 @@ def is_certain(model: type[BaseModel], value: BaseModel) -> bool:
     fields = _plain_fields(model, model.__pydantic_validator__) if type(value) is model else None
     if fields is None or value.__pydantic_extra__ is not None:
         return False
-    found = value.__dict__
+    found: dict[str, Any] = value.__dict__
     if len(found) != len(fields):
         return False
     for name, kind in fields:
-        item = found.get(name)
-        if type(item) is not kind:
+        if type(found.get(name)) is not kind:
             return False
-        if kind is int:
-            if not -LARGEST <= item <= LARGEST:
-                return False
-        elif kind is float and item - item != 0.0:  # it is infinite, or not a number
+        if kind is int and not -LARGEST <= found[name] <= LARGEST:
+            return False
+        if kind is float and not isfinite(found[name]):
             return False
     return True
 

@@ -17,6 +17,7 @@ from cloaca.contract.plans import Plan, PlanNode
 from cloaca.interpreter.answers import Raised, Report, Returned
 from cloaca.interpreter.epilogues import Closing, closing_of, closing_row
 from cloaca.interpreter.errands import runs_in_a_child
+from cloaca.interpreter.flags import Flag
 from cloaca.interpreter.group_commit import GroupCommit
 from cloaca.interpreter.histories import (
     VISIBLE,
@@ -210,9 +211,12 @@ class Drive:
         self.id = history.run.id
         self.state = restored(plan, history)
         self.closing = closing_of(history.run)
-        self.told_failures = list(history.failures) if tells_failure(plan) else None  # for who asks for the RunFailure
+        self.told_failures = (
+            list(history.failures) if plan.has_epilogue and tells_failure(plan) else None
+        )  # for who asks for the RunFailure
         self.outputs = outputs_of(plan, history)
-        self.waits = Waits(self, history)
+        waits = history.waits or history.signals or history.children or plan.waits
+        self._waits = Waits(self, history) if waits else None
         self.inside = dict(elements_in(plan, history, earlier_attempts(history.run)))
         self.fans: dict[int, FanOut] = {}
         self.faults = {  # the last failure of each task that has a handler: what the handler is given
@@ -221,19 +225,20 @@ class Drive:
         self.running: dict[int, Running] = {}
         self.tickets: dict[int, Ticket] = {}  # nodes that wait for a slot of a queue, or hold one
         self.queued = 0  # how many of them wait
-        self.delayed: set[int] = set()  # nodes whose retry delay is not over
+        # Dicts for sets and lists: as long as they are empty, as they mostly are, the garbage collector skips them.
+        self.delayed: dict[int, None] = {}  # nodes whose retry delay is not over
         self.overrun: dict[int, asyncio.Future[Any]] = {}
-        self.outlived: list[asyncio.Future[Any]] = []  # bodies inside fan-outs that could not be stopped
+        self.outlived: dict[asyncio.Future[Any], None] = {}  # bodies inside fan-outs that could not be stopped
         self.messages: dict[int, str] = {}  # why the latest attempt failed, for who listens
-        self.listeners: list[Callable[[RunEvent], None]] = []
-        self.ended = asyncio.Event()
+        self.listeners: dict[Callable[[RunEvent], None], None] = {}
+        self.ended = Flag()
         self.watchers = 0
         self.dropped = False
         self.deaf = False  # its outcome is known, but not durable yet: nothing starts, and it can't pause
-        self.closed = asyncio.Event()  # the outcome is durable
+        self.closed = Flag()  # the outcome is durable
         if self.closing is not None:
             self.closed.set()
-        self.committing: set[int] = set()  # nodes whose success is committed by itself, or was, for all that is known
+        self.committing: dict[int, None] = {}  # nodes whose success is, or was for all that is known, committed alone
         self.cancelling = False  # the run is to be cancelled once it is known what has become of those
         self.unsettled = 0  # reports and the like whose rows are not durable yet
 
@@ -255,6 +260,13 @@ class Drive:
             self.waits.go_on()
         else:
             self.worker.weigh(self)
+
+    @property
+    def waits(self) -> Waits:
+        """What the run waits for; made late, as the two know each other, and only the garbage collector frees both."""
+        if self._waits is None:
+            self._waits = Waits(self, History(self.row, [], [], [], []))
+        return self._waits
 
     @property
     def root(self) -> Drive:
@@ -442,7 +454,7 @@ class Drive:
         batch = self.worker.commits.lone(at)
         started_at = self.running[node].started_at
         batch.tasks.append(TaskRow(self.id, name, "succeeded", attempt, lease, started_at, at, report.payload))
-        self.committing.add(node)
+        self.committing[node] = None
         last = self.state.unfinished == 1 and not self.unsettled  # else the end comes with the rows that it waits for
         if last and not self.plan.has_epilogue:
             self.close(batch, EndRow(self.id, "failed" if self.state.failed else "succeeded", at, None))
@@ -450,7 +462,7 @@ class Drive:
 
     def answered(self, node: int) -> None:
         """It is known what has become of a commit of a success by itself, or nobody here will know."""
-        self.committing.discard(node)
+        self.committing.pop(node, None)
         if self.cancelling and not self.committing and not self.dropped:
             self.cancelling = False
             self.cancel()

@@ -63,4 +63,4 @@ def _rest(body: CoroutineType[Any, Any, object], waits_for: object) -> Generator
             except StopIteration as end:
                 return end.value
         else:
-            return (yield from body)
+            return (yield from body)  # type: ignore[misc]  # a generator that is a coroutine may

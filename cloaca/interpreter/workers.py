@@ -617,7 +617,7 @@ class Worker:
 
     def offer_at(self, due: float, drive: Drive, node: int) -> None:
         """Offer a node once its retry delay is over."""
-        drive.delayed.add(node)
+        drive.delayed[node] = None
         drive.worker.weigh(drive)
         self._loop.call_later(max(0.0, due - self.now()), self._due, due, drive, node)
 
@@ -627,7 +627,7 @@ class Worker:
         if self.now() < due:  # the clock was set back: the delay is a promise about the clock
             self.offer_at(due, drive, node)
             return
-        drive.delayed.discard(node)
+        drive.delayed.pop(node, None)
         drive.worker.weigh(drive)
         self.offer(drive, node)
 
@@ -690,7 +690,7 @@ class Worker:
 
     def forsake(self, drive: Drive) -> None:
         """Cancel the child runs that are driven here: their parent has ended before them."""
-        for id in drive.waits.children.values():
+        for id in drive.waits.children.values() if drive.plan.starts_runs else ():
             if (child := self.drives.get(id)) is not None:
                 child.cancel()
 
