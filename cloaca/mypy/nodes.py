@@ -19,7 +19,7 @@ from cloaca.contract.elaboration import Choice, Inside, Waits
 from cloaca.contract.fanouts import Fanned
 from cloaca.contract.steps import Types
 from cloaca.errors import Violation
-from cloaca.mypy.expressions import UNKNOWN
+from cloaca.mypy.expressions import UNKNOWN, is_age
 
 if TYPE_CHECKING:
     from cloaca.mypy.hints import MypyHints
@@ -88,6 +88,11 @@ class StaticTask(StaticNode):
         return super().__eq__(other) and isinstance(other, StaticTask) and _may_agree(self.options, other.options)
 
     __hash__ = StaticNode.__hash__
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether it surely has a cache."""
+        return is_age(dict(self.options).get("cache", ""))
 
     def key(self) -> tuple[object, ...]:
         """Where its rows are in the context counts, too, and its handler, and what undoes it."""
