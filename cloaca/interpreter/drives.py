@@ -501,11 +501,14 @@ class Drive:
             self.put_back()
 
     def put_back(self) -> None:
-        """Break off the fan-outs of a run that pauses in which no attempt is in flight: it does not wait for them.
+        """Break off the fan-outs of a run that pauses, once no attempt is in flight: it does not wait for them.
 
-        What their elements have done is stored, and read again when the run goes on.
+        What their elements have done is stored, and read again when the run goes on. While an attempt is in flight,
+        inside or beside, the pause may be withdrawn: then the elements go on as they are.
         """
-        for node in [node for node, fan in self.fans.items() if fan.is_quiet]:
+        if not self.is_quiet:
+            return
+        for node in list(self.fans):
             self.fans.pop(node).drop()
             running = self.running.pop(node)
             if events := self.command(PutBack(node, running.attempt, self.worker.session, self.worker.now())):
@@ -599,7 +602,7 @@ class Drive:
         if self.root.told_failures is not None:
             self.root.told_failures.append(row)
         if self.plan.nodes[node].handler is not None:
-            self.faults[node] = row
+            self.faults[node] = row._replace(name=self.plan.nodes[node].name)
         if retry_at is None:
             batch.tasks.append(TaskRow(self.id, name, "failed", event.attempt, session, started_at, event.at, None))
 

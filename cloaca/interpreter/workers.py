@@ -808,8 +808,10 @@ class Worker:
 
     def _failure(self, drive: Drive, node: int) -> TaskFailure | None:
         """Return what a handler is given."""
-        row = drive.fault(node)
-        return None if row is None else task_failure(drive.plan, row, self.codec)
+        row, rescued = drive.fault(node), drive.plan.nodes[node].rescues
+        if row is None or rescued is None:
+            return None
+        return replace(task_failure(drive.plan, row, self.codec), task=drive.shown(rescued))
 
     def _context(self, drive: Drive, node: int, number: int, running: Running) -> TaskContext:
         name, run_id = drive.name_of(node), str(drive.id)
