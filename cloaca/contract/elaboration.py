@@ -17,7 +17,17 @@ from cloaca.algebra.rows import Row
 from cloaca.algebra.structures import Structure, cyclic, find_cycle, topological, two_tasks_one_name
 from cloaca.contract import epilogues
 from cloaca.contract.epilogues import EPILOGUE, Callback
-from cloaca.contract.fanouts import Fanned, Given, Last, Place, Resolved, resolved, undone_inside, visible, waits_inside
+from cloaca.contract.fanouts import (
+    Fanned,
+    Given,
+    Last,
+    Place,
+    Resolved,
+    resolved,
+    signals_inside,
+    undone_inside,
+    visible,
+)
 from cloaca.contract.rescues import Handed, given_to, misfit, misfits, misplaced
 from cloaca.contract.steps import Read, Step, Types, Write
 from cloaca.errors import ContractError, Violation
@@ -394,8 +404,8 @@ class _Builder:
         self.add(site)
 
     def add_wait(self, site: Site, node: Task, waits: Waits) -> None:
-        if self.within:
-            self.violations.append(waits_inside(site.task))
+        if self.within and waits.kind == "wait":
+            self.violations.append(signals_inside(site.task))
         site.kind = waits.kind
         site.parameters, site.renames = _input_of(waits), node.reads
         site.output, site.writes, site.whole, site.sure = waits.output, node.writes, node.whole, waits.sure

@@ -30,7 +30,7 @@ from cloaca.interpreter.histories import (
     tells_failure,
 )
 from cloaca.interpreter.queues import Queues, Ticket
-from cloaca.interpreter.scopes import elements_in
+from cloaca.interpreter.scopes import elements_in, place_of
 from cloaca.interpreter.waiting import Waits
 from cloaca.machine.commands import Abandon, Adopt, Begin, Cancel, Command, Complete, Fail, Pause, PutBack, Resume
 from cloaca.machine.decisions import Rejected, step
@@ -101,6 +101,10 @@ class FanOut(Protocol):
 
     def drives(self) -> Iterator[Drive]:
         """Yield the drives of the elements at work, those inside of them too."""
+        ...
+
+    def element(self, index: int) -> Drive | None:
+        """Return the drive of an element at work."""
         ...
 
     def offer_enabled(self) -> None:
@@ -270,6 +274,15 @@ class Drive:
     def shown(self, node: int) -> str:
         """Return the name by which users know a node."""
         return self.plan.nodes[node].task
+
+    def locate(self, name: str) -> tuple[Drive, int] | None:
+        """Return the node whose rows have a name, with its drive; None if its element is not at work."""
+        if (index := self.plan.by_name.get(name)) is not None:
+            return self, index
+        place = place_of(self.plan, name)
+        fan = None if place is None else self.fans.get(self.plan.by_name[place.fan])
+        element = None if fan is None or place is None else fan.element(place.element)
+        return None if element is None or place is None else element.locate(place.name)
 
     def offer_enabled(self) -> None:
         """Offer whatever may start, now or after its retry delay."""

@@ -160,6 +160,10 @@ class FanOut:
         for element in self.at_work.values():
             yield from element.drives()
 
+    def element(self, index: int) -> Drive | None:
+        """Return the drive of an element at work."""
+        return self.at_work.get(index)
+
     def offer_enabled(self) -> None:
         """Go on with the elements at work, and begin others."""
         for element in self.at_work.values():

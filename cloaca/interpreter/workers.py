@@ -104,7 +104,7 @@ class Worker:
         self._alarms: Alarms
         self._calling: set[int] = set()  # runs for which something has come from outside
         self._listening = False
-        self._ending: set[tuple[int, int]] = set()  # nodes whose child run has ended, which is being looked at
+        self._ending: set[int] = set()  # child runs that have ended, and are being looked at
         self._woken = self._waking = False  # somebody has left work to do; it is being looked for
         self._awaited: dict[int, list[Callable[[], None]]] = {}
         self._look_every = min(settings.poll_s, settings.lease_s / 5)
@@ -387,14 +387,26 @@ class Worker:
         _log(drive.row, f"has ended: {drive.state.status}", status=drive.state.status)
         self._let_go(drive)
         self._ended += 1
-        if drive.row.parent in self.drives:
-            self.listen(drive.row.parent)
+        if (parent := self.drives.get(drive.row.parent or 0)) is not None:
+            self._tell(parent, drive)
         if drive.row.schedule is not None and self.scheduler.waits:
             self.wake()
         refill = min(REFILL, max(1, (self.settings.concurrency + self._pace) // 4))
         if self._more and self._room >= refill and not self.closing:
             self._more = False
             self.spawn(self._look())
+
+    def _tell(self, parent: Drive, child: Drive) -> None:
+        """Tell a run that its child run has ended; it asks for itself if the wait is not there yet."""
+        found = None if child.row.parent_task is None else parent.locate(child.row.parent_task)
+        if (
+            found is not None
+            and (waits := found[0].waits).children.get(found[1]) == child.id
+            and found[1] in waits.durable
+        ):
+            self.see_end(*found, child.id)
+        else:
+            self.listen(parent.id)
 
     def released(self, drive: Drive) -> None:
         """Let go of a run that is paused, or waits again because nobody wants it to be paused any more."""
@@ -672,7 +684,8 @@ class Worker:
     def bear(self, drive: Drive, node: int, input: str | None) -> None:
         """Store the child run that ``node`` starts, together with the rows appended last."""
         plan_node, owner = drive.plan.nodes[node], self.session if self.has_room else None
-        child = new_child(drive.row, plan_node, input, id=next(self.ids), owner=owner, at=self.now())
+        name = drive.name_of(node)
+        child = new_child(drive.row, plan_node, name, input, id=next(self.ids), owner=owner, at=self.now())
         self.commits.bear(plan_row(plan_node), child, partial(self._born, drive, node, child))
 
     def _born(self, drive: Drive, node: int, child: NewRun, stored: Submitted) -> None:
@@ -687,9 +700,10 @@ class Worker:
 
     def forsake(self, drive: Drive) -> None:
         """Cancel the child runs that are driven here: their parent has ended before them."""
-        for id in drive.waits.children.values():
-            if (child := self.drives.get(id)) is not None:
-                child.cancel()
+        for waiter in drive.drives():
+            for id in waiter.waits.children.values():
+                if (child := self.drives.get(id)) is not None:
+                    child.cancel()
 
     def revive(self, drive: Drive, node: int, child: int) -> None:
         """Retry a child run that has ended badly, and then offer ``node`` again."""
@@ -709,9 +723,9 @@ class Worker:
 
     def see_end(self, drive: Drive, node: int, child: int) -> None:
         """Look at a child run that has ended, and end the wait of ``node`` accordingly."""
-        if (drive.id, node) in self._ending:
+        if child in self._ending:
             return
-        self._ending.add((drive.id, node))
+        self._ending.add(child)
 
         async def see() -> None:
             history = await self.store.history(child)
@@ -722,7 +736,7 @@ class Worker:
             try:
                 await self._persistently(see, f"The end of child run {child} could not be read")
             finally:
-                self._ending.discard((drive.id, node))
+                self._ending.discard(child)
 
         self.spawn(end())
 
