@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from cloaca.algebra.declarations import Parameter, Renames, Signature
-from cloaca.algebra.guards import Arm, Guard
+from cloaca.algebra.guards import Arm, Guard, the_condition
 from cloaca.algebra.rows import Row
 from cloaca.algebra.structures import Structure, cyclic, find_cycle, topological, two_tasks_one_name
 from cloaca.contract import epilogues
@@ -528,7 +528,7 @@ class _Builder:
         return () if model is None else (Parameter("model", model),)
 
     def unannotated(self, predicate: Any, name: str) -> Violation:
-        who = f'The condition {self.front_end.condition_name(predicate)} of task "{name}"'
+        who = the_condition(self.front_end.condition_name(predicate), name)
         return Violation("task-model", name, "", f"{who}: annotate its parameter with the model to read")
 
     def predicate_reads(self, predicate: Any, first: Any, name: str) -> tuple[tuple[Parameter, ...], Renames]:
@@ -685,7 +685,7 @@ class _Builder:
         if site.kind in EPILOGUE:
             return epilogues.reader(site)
         if site.kind in ("gate", "branch"):
-            return f'The condition {self.front_end.condition_name(site.predicate)} of task "{site.task}"'
+            return the_condition(self.front_end.condition_name(site.predicate), site.task)
         if site.kind == "subflow" and site.parameters:
             return f'The input {self.front_end.model_name(site.parameters[0].model)} of "{site.task}"'
         row = "" if site.row is None else self.front_end.model_name(site.row)

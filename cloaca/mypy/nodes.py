@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
 from mypy.types import Instance, Type
 
 from cloaca.algebra.declarations import Reader, Signature
-from cloaca.algebra.guards import Guard
+from cloaca.algebra.guards import Guard, the_condition
 from cloaca.algebra.rows import Row
 from cloaca.algebra.structures import Structure, closed
 from cloaca.contract.elaboration import Choice, Inside, Waits
@@ -201,7 +201,7 @@ class StaticNodes:
 
     def condition(self, predicate: Condition, name: str) -> tuple[Model | None, Sequence[Violation]]:
         """Return a condition's model."""
-        who = f'The condition {predicate.name} of task "{name}"'
+        who = the_condition(predicate.name, name)
         return predicate.model, [Violation("task-model", name, "", f"{who}: {text}") for text in predicate.problems]
 
     def condition_name(self, predicate: Condition) -> str:

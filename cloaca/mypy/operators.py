@@ -16,6 +16,7 @@ from mypy.types import get_proper_type as proper
 
 from cloaca.algebra.compensations import unfit_undo
 from cloaca.algebra.declarations import Reader, collisions, unknown_field
+from cloaca.algebra.guards import UNNAMED
 from cloaca.algebra.handlers import unfit_handler
 from cloaca.algebra.structures import Structure
 from cloaca.contract.elaboration import Inside
@@ -319,7 +320,7 @@ def _lambda(predicate: LambdaExpr, place: str, session: Session) -> tuple[Spec, 
     required = [argument for argument in predicate.arguments if argument.initializer is None]
     fits = len(required) == 1 and required[0].kind.is_positional()
     problems = [] if fits else ["a predicate takes one model: predicate(model) -> bool"]
-    return {"identity": place, "name": "condition", "problems": problems}, None
+    return {"identity": place, "name": UNNAMED, "problems": problems}, None
 
 
 def branch(context: FunctionContext, session: Session) -> Type:
