@@ -312,8 +312,16 @@ class Drive:
     @property
     def next_due(self) -> float | None:
         """When the first of the moments comes that the run waits for, None if it waits for none."""
-        moments = [due for due in (*self.state.retry_at.values(), *self.state.waits.values()) if due is not None]
-        return min(moments, default=None)
+        states = [drive.state for drive in self.drives()]
+        moments = [due for state in states for due in (*state.retry_at.values(), *state.waits.values())]
+        return min((due for due in moments if due is not None), default=None)
+
+    def park(self, batch: Batch) -> None:
+        """Append that the run rests in the database, until the first of the moments that it waits for."""
+        for drive in self.drives():
+            names = [drive.name_of(node) for node in drive.fans if drive.running[node].shown]
+            batch.settled.extend((self.id, name) for name in names)
+        batch.parked.append((self.id, self.next_due))
 
     @property
     def is_watched(self) -> bool:

@@ -267,6 +267,8 @@ class FanOut:
         self.resting.discard(drive.index)
         self.settle_by(drive)
         self.fill()
+        if self.rests:  # the others did nothing but wait all along
+            self.drive.worker.weigh(self.drive)
 
     def disowned(self, runs: frozenset[int]) -> None:
         """Let go of runs that another has taken."""

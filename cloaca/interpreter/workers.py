@@ -601,22 +601,26 @@ class Worker:
         return answered
 
     def _park(self) -> None:
-        """Give back to the store what only waits, and will for long: it needs no worker, no memory and no lease."""
+        """Give back to the store what only waits, and will for long: it needs no worker, no memory and no lease.
+
+        A run under suspicion at once: meanwhile no other such run is taken, and it may be one that this one waits for.
+        """
         now = self.now()
+        if self._suspect in self._resting:
+            self._park_at_rest(self.drives[self._suspect])
         for run, since in list(self._resting.items()):
             if now - since < PARKED_AFTER_S:
                 return  # those after it rest for a shorter time
-            drive, due = self.drives[run], self.drives[run].next_due
-            if (
-                drive.rests
-                and drive.is_idle
-                and not drive.fans
-                and not drive.is_watched
-                and (due is None or due - now > PARKED_AFTER_S)
-            ):
-                self.commits.batch().parked.append((run, due))
-                self._let_go(drive)
-                drive.drop()
+            drive = self.drives[run]
+            due = drive.next_due
+            if not drive.is_watched and (due is None or due - now > PARKED_AFTER_S):
+                self._park_at_rest(drive)
+
+    def _park_at_rest(self, drive: Drive) -> None:
+        if drive.rests and drive.is_idle:
+            drive.park(self.commits.batch())
+            self._let_go(drive)
+            drive.drop()
 
     def _show_attempts(self) -> None:
         older_than = self.now() - SHOWN_AFTER_S

@@ -9,9 +9,12 @@ import pytest
 from pydantic import BaseModel
 from returns.result import Failure, Result, Success
 
-from cloaca import ContractError, Workflow, each, sleep, subflow, task, wait_for
+from cloaca import ContractError, Runner, Workflow, each, sleep, subflow, task, wait_for
+from cloaca.ports import SUSPECT_CRASHES
+from cloaca.stores.memory import MemoryStore
 from tests.runner.controlled import Handle, database, postgres
 from tests.runner.databases import Database, asynchronous, eventually
+from tests.runner.test_waiting import Clock, worker_of
 
 __all__ = ["database", "postgres"]
 
@@ -302,3 +305,51 @@ def test_a_wait_for_signals_inside_is_refused_and_says_what_to_do() -> None:
     with pytest.raises(ContractError, match=r"each\(subflow\(workflow\), \.\.\.\)") as refused:
         Workflow("w", split >> each(inside, over="pages", into="texts"), input=Doc)  # type: ignore[cloaca-workflow-input]
     assert [violation.code for violation in refused.value.violations] == ["workflow-input"]
+
+
+@asynchronous
+async def test_a_run_whose_elements_wait_long_is_parked_and_comes_back(database: Database) -> None:
+    press = Press()
+    press.open.clear()
+    workflow = press.parent()
+    async with database.runner(workflow) as runner:
+        handle = await runner.start(workflow, Doc(count=3))
+        await began(press, 3)
+        worker = worker_of(runner)
+        clock = Clock(runner)
+        for seconds in (2.0, 100.0):  # so that the fan-out is shown, and then that the run has rested for long
+            await clock.set(seconds)
+            await worker.commits.flushed()
+        assert int(handle.id) not in worker.drives
+        row = await runner._engine.store.run(int(handle.id))
+        assert row is not None
+        assert (row.status, row.owner) == ("running", None)
+        history = await runner._engine.history(int(handle.id))
+        assert history.attempts == []
+        press.open.set()
+        assert await handle.result() == Success(Book(book="<0> <1> <2>"))
+    assert sorted(press.log) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("fanned", [False, True], ids=["subflow", "each"])
+@asynchronous
+async def test_a_run_under_suspicion_waits_for_a_child_run_under_suspicion(fanned: bool) -> None:
+    press = Press()
+    press.open.clear()
+
+    @task
+    def show(text: Text) -> Book:
+        return Book(book=text.text)
+
+    alone = Workflow("alone", subflow(press.child()) >> show, input=Page)
+    workflow: Any = press.parent() if fanned else alone
+    store = MemoryStore()
+    async with Runner(workflows=[workflow], store=store, grace_s=0.01) as runner:
+        handle = await runner.start(workflow, Doc(count=2) if fanned else Page(number=0))
+        await began(press, 1)
+    press.open.set()
+    for row in list(store.rows.values()):
+        store._put(row._replace(crashes=SUSPECT_CRASHES))
+    async with Runner(workflows=[workflow], store=store) as runner:
+        handle = await runner.get(handle.id)
+        assert await handle.result(timeout=20) == Success(Book(book="<0> <1>" if fanned else "0"))
