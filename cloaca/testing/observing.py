@@ -109,7 +109,7 @@ class Observer:
             if name not in scene.world.sequence:
                 self._early.append((task, name))
         due = self._retry_at.get(node.name)
-        if due is not None and scene.clock.now() < due - 0.001 and not scene.clock.jumped_s:
+        if due is not None and scene.clock.now() < due - 0.001 and scene.clock.steady:
             self._wrong(f'retry-delay: "{task}" began {due - scene.clock.now():g} s too early')
 
     # The end

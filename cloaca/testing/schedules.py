@@ -268,7 +268,7 @@ class _Simulation:
             raise StoreUnavailable("simulated: the answer is lost")
         if jump := due.get("clock_jump"):
             self._log(process, f"*** every clock jumps by {jump.seconds:g} s")
-            self.clock.jumped_s += jump.seconds
+            self.clock.jump(jump.seconds)
         if due.get("zombie"):
             self._log(process, f"*** silent for {SILENT_S:g} s")
             process.frozen_until = self.loop.now + SILENT_S

@@ -71,7 +71,7 @@ class Performance:
             scene.world.violations.append(f'one-attempt: "{name}" began while an earlier attempt of it still ran')
         for jump in scene.taken("clock_jump", name, nth):
             scene.log(process, f"*** every clock jumps by {jump.seconds:g} s")
-            scene.clock.jumped_s += jump.seconds
+            scene.clock.jump(jump.seconds)
         if scene.taken("lose_lease", name, nth):
             self._crew.take_for_dead(process)
         for leave in scene.taken("leave", name, nth):
