@@ -54,7 +54,7 @@ class VirtualLoop:
         self._quiet = 0  # housekeeping timers that have fired since anything else happened
         self._tasks: list[asyncio.Task[Any]] = []  # so that a killed process is never collected while we run
         self._many = MANY_TASKS
-        self._as_loop = cast("asyncio.AbstractEventLoop", self)
+        self.as_loop = cast("asyncio.AbstractEventLoop", self)
         self._halted: BaseException | None = None
         self._in_vain = 0
 
@@ -67,13 +67,13 @@ class VirtualLoop:
         return False
 
     def is_running(self) -> bool:
-        return asyncio._get_running_loop() is self._as_loop
+        return asyncio._get_running_loop() is self.as_loop
 
     def is_closed(self) -> bool:
         return self._closed
 
     def create_future(self) -> asyncio.Future[Any]:
-        return asyncio.Future(loop=self._as_loop)
+        return asyncio.Future(loop=self.as_loop)
 
     def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
         if self._closed:
@@ -81,7 +81,7 @@ class VirtualLoop:
             raise RuntimeError("the simulation is over")
         context: contextvars.Context | None = options.pop("context", None)
         name = options.pop("name", None)
-        task = asyncio.Task(coro, loop=self._as_loop, name=name, context=context)
+        task = asyncio.Task(coro, loop=self.as_loop, name=name, context=context)
         self._tasks.append(task)
         if len(self._tasks) > self._many:  # a callback at the end of each would be one step more
             self._tasks = [each for each in self._tasks if not each.done()]
@@ -170,7 +170,7 @@ class VirtualLoop:
         """Be the running loop, whichever is: a test may itself be asynchronous."""
         before = asyncio._get_running_loop()
         asyncio._set_running_loop(None)
-        asyncio._set_running_loop(self._as_loop)
+        asyncio._set_running_loop(self.as_loop)
         try:
             yield
         finally:
@@ -269,7 +269,7 @@ class VirtualLoop:
         self._quiet = 0
 
     def _is_housekeeping(self) -> bool:
-        task = asyncio.current_task(self._as_loop)
+        task = asyncio.current_task(self.as_loop)
         coroutine = None if task is None else task.get_coro()
         return inspect.iscoroutine(coroutine) and coroutine.__qualname__ == HOUSEKEEPING
 

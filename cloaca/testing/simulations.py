@@ -28,6 +28,7 @@ from cloaca.testing.loops import NeverRests, NothingLeft, VirtualLoop
 from cloaca.testing.observing import Invariant, Observer
 from cloaca.testing.processes import Process
 from cloaca.testing.scenes import Scene, SimulatedClock, quiet
+from cloaca.testing.outside import Outside
 from cloaca.testing.stages import Performance
 from cloaca.testing.worlds import World
 
@@ -63,6 +64,8 @@ class Simulation:
         self.entrance = Entrance(self.scene, leases, self.observer)
         self.crew = Crew(self.scene, leases, self._door, self._submit)
         self.entrance.crew = self.crew
+        self.entrance.outside = self.outside = Outside(self.scene)
+        self.outside.open(self._door(self.outside.process))
         self.performance = Performance(self.scene, self.crew, self.observer)
         self._acknowledged = False
 

@@ -11,27 +11,31 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final, cast
 
+from pydantic import BaseModel
+
 from cloaca import Queue, Workflow
 from cloaca.interpreter import histories, transactions
 from cloaca.interpreter.drives import Drive
 from cloaca.interpreter.group_commit import GroupCommit
 from cloaca.interpreter.queues import Queues
 from cloaca.interpreter.slots import Slots
+from cloaca.interpreter.waiting import Waits
 from cloaca.interpreter.workers import Worker
 from cloaca.machine import decisions, epilogues, states
 from cloaca.stores.memory import MemoryStore
 from cloaca.testing.bodies import staged
-from cloaca.testing.deviations import Scenario
+from cloaca.testing.deviations import SUBMIT, Deviation, Scenario, send
 from cloaca.testing.efforts import EFFORT
 from cloaca.testing.searches import Faults
 from cloaca.testing.workflow_tests import Trial
 from cloaca.testing.worlds import World
 from tests.machine.mutants import Mutant
-from tests.testing.bodies import Start, books, queued, timed
+from tests.testing.bodies import Approval, Start, Veto, approved, books, queued, timed
 from tests.testing.saga import Trip, balanced, saga
 from tests.testing.shop import LEDGER, Order, shop
 
 NARROW: Final = (Queue("narrow", concurrency=1),)
+EDGES: Final = ((SUBMIT, 0.0), ("wait", 0.0), ("wait", 30.0), ("wait", 59.99), ("wait", 60.0), ("wait", 200_000.0))
 Case = tuple[Workflow[Any, Any, Any, Any], Callable[[Random], object], Callable[[World], object]]
 
 
@@ -63,11 +67,23 @@ def trips(chance: Random) -> Trip:
     return Trip(price=chance.randint(1, 9), solvent=chance.random() < 0.3)
 
 
+def coming(chance: Random) -> tuple[Deviation, ...]:
+    """Signals for ``approved``: enough approvals, and perhaps a veto, each at a time of its own."""
+    approvals = [_sent(Approval(by=chance.randint(0, 9)), "wait_for:Approval", chance) for _ in range(2)]
+    return (*approvals, *([_sent(Veto(reason=1), "wait_for:Veto", chance)] if chance.random() < 0.8 else []))
+
+
+def _sent(signal: BaseModel, wait: str, chance: Random) -> Deviation:
+    place, after = chance.choice(EDGES)
+    return send(signal, wait if place == "wait" else place, after=after)
+
+
 SHOP: Final[Case] = (shop, orders, money)
 BOOKS: Final[Case] = (books, starts, lines)
 QUEUED: Final[Case] = (queued, starts, nothing)
 TIMED: Final[Case] = (timed, starts, nothing)
 SAGA: Final[Case] = (saga, trips, balanced)
+APPROVED: Final[Case] = (approved, starts, nothing)
 
 
 @dataclass(frozen=True)
@@ -125,6 +141,16 @@ PLANTED: Final = (
     bug("a doubt about claims is forgotten", GroupCommit._address, "self.held() if self.doubtful else None", "None"),
     bug("a lost claim is no doubt", Worker._claim, "commits.doubtful = True", "pass"),
     bug("one submission, two runs", MemoryStore._insert, "if run.key is not None and (older", "if False and (older"),
+    # Signals
+    bug("a signal that came before the wait is lost", Waits.begun, "self.take_signals()", "pass", case=APPROVED),
+    bug("a signal that came before the crash is lost", Waits.__init__, "if signal.taken_by is None]", "if False]", case=APPROVED),
+    bug("nobody is told of a signal", MemoryStore.send, "self._rouse(run)", "pass", case=APPROVED),
+    bug("a signal is taken twice", Waits.end, "self.signals.remove(signal)", "pass", case=APPROVED),
+    bug("a signal is taken again after a crash", Waits.__init__, "if signal.taken_by is None]", "]", case=APPROVED),
+    bug("that a signal was taken is not written down", Waits.end, "batch.taken.append((drive.id, signal.id, name))", "pass", case=APPROVED),
+    bug("the wrong wait takes a signal", Waits.take_signals, "if signal.name == channels[node]", "if True", case=APPROVED),
+    bug("a wait times out though a signal is there", Waits.settle, "self.take_signals()", "pass", case=APPROVED),
+    bug("a wait begins anew at a crash", histories._still_waits, "return fits and", "return False and", case=APPROVED),
     # The machine
     bug("a join is counted twice", states._settled, "state.open[succ] -= 1", "state.open[succ] -= 1 + (len(plan.nodes[succ].preds) > 2)"),
     bug("a join does not wait", states._settled, "state.open[succ] == 0 and", "True and"),
@@ -162,10 +188,10 @@ def detection(bug: Bug, seed: int, most: int = 3000) -> tuple[int, str] | None:
         while EFFORT.executions - before < most:
             trial.undisturbed.clear()
             try:
-                input = draw(chance)
-                undisturbed = trial.execute(input, Scenario(), check)
+                input, signals = draw(chance), coming(chance) if bug.case is APPROVED else ()
+                undisturbed = trial.execute(input, Scenario(*signals), check)
                 for scenario in trial.scenarios_of(undisturbed, chance):
-                    trial.execute(input, scenario, check)
+                    trial.execute(input, scenario.and_(signals), check)
             except Exception as error:  # noqa: BLE001 - whatever a bug breaks counts
                 return EFFORT.executions - before, str(error).splitlines()[0]
     return None
