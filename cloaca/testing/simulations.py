@@ -25,6 +25,7 @@ from cloaca.testing.deviations import Scenario
 from cloaca.testing.doors import Door, Entrance
 from cloaca.testing.leases import Leases
 from cloaca.testing.loops import NeverRests, NothingLeft, VirtualLoop
+from cloaca.testing.limits import Limits
 from cloaca.testing.observing import Invariant, Observer
 from cloaca.testing.processes import Process
 from cloaca.testing.scenes import Scene, SimulatedClock, quiet
@@ -66,7 +67,7 @@ class Simulation:
         self.entrance.crew = self.crew
         self.entrance.outside = self.outside = Outside(self.scene)
         self.outside.open(self._door(self.outside.process))
-        self.performance = Performance(self.scene, self.crew, self.observer)
+        self.performance = Performance(self.scene, self.crew, self.observer, Limits(self.scene, leases, queues))
         self._acknowledged = False
 
     def run(self) -> World:

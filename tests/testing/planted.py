@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from pydantic import BaseModel
 
@@ -23,6 +23,7 @@ from cloaca.interpreter.waiting import Waits
 from cloaca.interpreter.workers import Worker
 from cloaca.machine import decisions, epilogues, states
 from cloaca.stores.memory import MemoryStore
+from cloaca.stores.memory_slots import MemorySlots
 from cloaca.testing.bodies import staged
 from cloaca.testing.deviations import SUBMIT, Deviation, Scenario, send
 from cloaca.testing.efforts import EFFORT
@@ -34,9 +35,17 @@ from tests.testing.bodies import Approval, Start, Veto, approved, books, queued,
 from tests.testing.saga import Trip, balanced, saga
 from tests.testing.shop import LEDGER, Order, shop
 
-NARROW: Final = (Queue("narrow", concurrency=1),)
 EDGES: Final = ((SUBMIT, 0.0), ("wait", 0.0), ("wait", 30.0), ("wait", 59.99), ("wait", 60.0), ("wait", 200_000.0))
-Case = tuple[Workflow[Any, Any, Any, Any], Callable[[Random], object], Callable[[World], object]]
+
+
+class Case(NamedTuple):
+    """A workflow on which bugs are sought: its inputs, its own property, the limits of its queues, what is sent."""
+
+    workflow: Workflow[Any, Any, Any, Any]
+    draw: Callable[[Random], object]
+    check: Callable[[World], object]
+    queues: tuple[Queue, ...] = ()
+    signals: Callable[[Random], tuple[Deviation, ...]] = lambda chance: ()
 
 
 def money(world: World) -> None:
@@ -78,12 +87,13 @@ def _sent(signal: BaseModel, wait: str, chance: Random) -> Deviation:
     return send(signal, wait if place == "wait" else place, after=after)
 
 
-SHOP: Final[Case] = (shop, orders, money)
-BOOKS: Final[Case] = (books, starts, lines)
-QUEUED: Final[Case] = (queued, starts, nothing)
-TIMED: Final[Case] = (timed, starts, nothing)
-SAGA: Final[Case] = (saga, trips, balanced)
-APPROVED: Final[Case] = (approved, starts, nothing)
+SHOP: Final = Case(shop, orders, money)
+BOOKS: Final = Case(books, starts, lines)
+QUEUED: Final = Case(queued, starts, nothing, (Queue("narrow", concurrency=1),))
+PACED: Final = Case(queued, starts, nothing, (Queue("narrow", rate=(2, 60)),))
+TIMED: Final = Case(timed, starts, nothing)
+SAGA: Final = Case(saga, trips, balanced)
+APPROVED: Final = Case(approved, starts, nothing, signals=coming)
 
 
 @dataclass(frozen=True)
@@ -162,6 +172,10 @@ PLANTED: Final = (
     # Attempts
     bug("a wake-up is lost", Slots.offer, "self._schedule()", "pass"),
     bug("a slot is never given back", Queues._give_back, "if not self._commits.closed:", "if False:", case=QUEUED),
+    bug("a queue gives out a slot too many", MemorySlots._serve, "limits.concurrency - taken", "limits.concurrency + 1 - taken", case=QUEUED),
+    bug("a queue counts those alone that wait", MemorySlots._serve, "taken = sum(row.queue == queue for row in self.held.values())", "taken = 0", case=QUEUED),
+    bug("a rate is exceeded", MemorySlots._serve, "limits.starts - len(counted))", "limits.starts - len(counted) // 2)", case=PACED),
+    bug("a rate forgets its window", MemorySlots._serve, "if start > at - limits.window_s)", "if start > at - 1)", case=PACED),
     bug("a retry starts beside a body that still runs", Drive.held_up, "if body is None or body.done():", "if True:", case=TIMED),
     bug("a body goes on after its lease is lost", Drive.stop_attempts, "running.task.cancel()", "pass"),
     bug("a worker that leaves takes its attempts along", Worker._see_out, "while running := self._attempts():", "while False:", Worker._release, "self._leave_session()", "asyncio.sleep(0)"),
@@ -178,20 +192,18 @@ def planted(name: str) -> AbstractContextManager[None]:
 
 def detection(bug: Bug, seed: int, most: int = 3000) -> tuple[int, str] | None:
     """Return after how many executions a bug is found, and by what; None if ``most`` are not enough."""
-    workflow, draw, check = bug.case
-    trial = Trial(
-        staged(workflow, {}), Faults(), LEDGER.clear, (), NARROW if bug.case is QUEUED else (), 20, True, (1, 3)
-    )
+    case = bug.case
+    trial = Trial(staged(case.workflow, {}), Faults(), LEDGER.clear, (), case.queues, 20, True, (1, 3))
     chance = Random(seed)
     before = EFFORT.executions
     with bug.planted():
         while EFFORT.executions - before < most:
             trial.undisturbed.clear()
             try:
-                input, signals = draw(chance), coming(chance) if bug.case is APPROVED else ()
-                undisturbed = trial.execute(input, Scenario(*signals), check)
+                input, signals = case.draw(chance), case.signals(chance)
+                undisturbed = trial.execute(input, Scenario(*signals), case.check)
                 for scenario in trial.scenarios_of(undisturbed, chance):
-                    trial.execute(input, scenario.and_(signals), check)
+                    trial.execute(input, scenario.and_(signals), case.check)
             except Exception as error:  # noqa: BLE001 - whatever a bug breaks counts
                 return EFFORT.executions - before, str(error).splitlines()[0]
     return None
