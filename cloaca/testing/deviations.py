@@ -18,7 +18,7 @@ from cloaca.codecs import MEBIBYTE, JsonCodec
 
 Kind = Literal[
     "fail", "exhaust", "time_out", "crash_before_commit", "crash_after_commit", "crash_in_body", "zombie", "lose_lease",
-    "store_error", "lost_answer", "clock_jump", "leave", "send",
+    "store_error", "lost_answer", "clock_jump", "leave", "send", "pause",
 ]  # fmt: skip
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 FAILURES: Final = frozenset({"fail", "exhaust", "time_out"})  # of bodies: they belong to the world, not to the engine
@@ -39,6 +39,7 @@ _WORDS: Final[dict[Kind, str]] = {
     "store_error": "the store can't be written at commit {nth} of {at}",
     "lost_answer": "commit {nth} of {at} is written, but the answer is lost",
     "clock_jump": "the clock jumps by {seconds:g} s when {at} begins ({nth} time)",
+    "pause": "the schedule of {at} is paused for {seconds:g} s ({nth} time)",
     "send": "{model} {payload} is sent {seconds:g} s after commit {nth} of {at}",
     "leave": "the worker of {at} leaves in order while the body runs ({nth} time)",
 }
@@ -203,6 +204,11 @@ def store_error(at: TaskOrName, nth: int = 0, *, lost: bool = False) -> Deviatio
 def clock_jump(seconds: float, at: TaskOrName, nth: int = 0) -> Deviation:
     """Every clock jumps, forward or back, when an attempt of a task begins."""
     return _made("clock_jump", at, nth, seconds)
+
+
+def pause(firing: str, nth: int = 0, *, seconds: float = 86_400.0) -> Deviation:
+    """Somebody pauses a schedule at the ``nth`` commit of ``firing:`` and its name, and resumes it later."""
+    return _made("pause", firing, nth, seconds)
 
 
 def send(signal: BaseModel, at: TaskOrName = SUBMIT, nth: int = 0, *, after: float = 0.0) -> Deviation:

@@ -17,13 +17,15 @@ from cloaca.testing.crews import Crew
 from cloaca.testing.deviations import CLAIM, SUBMIT, Deviation, Kind
 from cloaca.testing.leases import Leases
 from cloaca.testing.loops import NeverRests
+from cloaca.testing.outside import Outside
 from cloaca.testing.processes import Process
 from cloaca.testing.scenes import Scene
-from cloaca.testing.outside import Outside
 from cloaca.testing.threads import wait_for
 
 READS: Final = frozenset({"poll", "history", "run", "plan", "runs", "queues", "due", "open", "close"})
-NEWS: Final = frozenset({"submit", "reap", "close_session", "block", "send"})  # after which there may be work for others
+NEWS: Final = frozenset(
+    {"submit", "reap", "close_session", "block", "send"}
+)  # after which there may be work for others
 FAULTS: Final[tuple[Kind, ...]] = ("crash_before_commit", "crash_after_commit", "store_error", "lost_answer")
 
 Faults = Mapping[Kind, Deviation]

@@ -98,4 +98,3 @@ def signal_of(workflow: AnyWorkflow, deviation: Deviation) -> BaseModel:
         f'send({deviation.model.split("/")[0]}(...)): workflow "{workflow.name}" waits for no such signal: '
         f"it waits for {known}"
     )
-

@@ -24,12 +24,12 @@ from cloaca.testing.crews import Crew
 from cloaca.testing.deviations import Scenario
 from cloaca.testing.doors import Door, Entrance
 from cloaca.testing.leases import Leases
-from cloaca.testing.loops import NeverRests, NothingLeft, VirtualLoop
 from cloaca.testing.limits import Limits
+from cloaca.testing.loops import NeverRests, NothingLeft, VirtualLoop
 from cloaca.testing.observing import Invariant, Observer
+from cloaca.testing.outside import Outside
 from cloaca.testing.processes import Process
 from cloaca.testing.scenes import Scene, SimulatedClock, quiet
-from cloaca.testing.outside import Outside
 from cloaca.testing.stages import Performance
 from cloaca.testing.worlds import World
 

@@ -65,7 +65,9 @@ class Performance:
             raise ProcessKilled
         nth = scene.world.begun[name]
         scene.world.begun[name] += 1
-        attempt = Attempt(process, self._crew.workers[process].session, name, task.signature.is_async, task.options.queue)
+        attempt = Attempt(
+            process, self._crew.workers[process].session, name, task.signature.is_async, task.options.queue
+        )
         self._attempt.set(attempt)
         self._observer.begins(process, name, context.attempt)
         self._limits.begins(attempt.queue, attempt.session)

@@ -18,8 +18,8 @@ from cloaca.contract.workflows import Workflow
 from cloaca.testing import deviations as d
 from cloaca.testing.deviations import SUBMIT, Deviation, Scenario
 from cloaca.testing.instances import inputs
-from cloaca.testing.searches import Faults
 from cloaca.testing.outside import waits_of
+from cloaca.testing.searches import Faults
 
 
 class Start(BaseModel):

@@ -223,9 +223,7 @@ def _with_timeouts(workflow: AnyWorkflow) -> Iterator[str]:
             yield node.task
 
 
-def _decorated(
-    check: Callable[..., Any], trial: Trial, drawn: Drawn, examples: int | None
-) -> Callable[..., None]:
+def _decorated(check: Callable[..., Any], trial: Trial, drawn: Drawn, examples: int | None) -> Callable[..., None]:
     parameters = list(inspect.signature(check).parameters.values())
     if not parameters:
         raise TypeError(f"workflow_test: {check.__name__} takes the finished World, as in def test_orders(w: World)")

@@ -5,6 +5,8 @@ A bug is sought on the workflow that has what it takes. Nobody tells the search 
 
 from __future__ import annotations
 
+import inspect
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,7 +24,10 @@ from cloaca.interpreter.slots import Slots
 from cloaca.interpreter.waiting import Waits
 from cloaca.interpreter.workers import Worker
 from cloaca.machine import decisions, epilogues, states
+from cloaca.runner.schedules import Schedules
+from cloaca.schedules import decisions as schedule_decisions
 from cloaca.stores.memory import MemoryStore
+from cloaca.stores.memory_schedules import MemorySchedules
 from cloaca.stores.memory_slots import MemorySlots
 from cloaca.testing.bodies import staged
 from cloaca.testing.deviations import SUBMIT, Deviation, Scenario, send
@@ -31,6 +36,7 @@ from cloaca.testing.searches import Faults
 from cloaca.testing.workflow_tests import Trial
 from cloaca.testing.worlds import World
 from tests.machine.mutants import Mutant
+from tests.testing import firings
 from tests.testing.bodies import Approval, Start, Veto, approved, books, queued, timed
 from tests.testing.saga import Trip, balanced, saga
 from tests.testing.shop import LEDGER, Order, shop
@@ -96,13 +102,22 @@ SAGA: Final = Case(saga, trips, balanced)
 APPROVED: Final = Case(approved, starts, nothing, signals=coming)
 
 
+class Weeks(NamedTuple):
+    """A schedule, on which bugs of firings are sought."""
+
+    search: Callable[[Random, int], tuple[int, str] | None] = firings.search
+
+
+FIRED: Final = Weeks()
+
+
 @dataclass(frozen=True)
 class Bug:
     """A mistake, in one or several places, and the workflow on which it is sought."""
 
     name: str
     mutants: tuple[Mutant, ...]
-    case: Case = SHOP
+    case: Case | Weeks = SHOP
 
     @contextmanager
     def planted(self) -> Iterator[None]:
@@ -113,13 +128,14 @@ class Bug:
             yield
 
 
-def bug(name: str, *places: Any, case: Case = SHOP) -> Bug:
+def bug(name: str, *places: Any, case: Case | Weeks = SHOP) -> Bug:
     """Return a bug of places, three values each: a function, what is right in it, what is wrong."""
     triples = [places[start : start + 3] for start in range(0, len(places), 3)]
     return Bug(name, tuple(Mutant(name, *triple) for triple in triples), case)
 
 
 # ruff: noqa: E501 - a line for each
+_MOVE = textwrap.dedent(inspect.getsource(MemorySchedules._move))
 _HOPELESS = cast("property", vars(Drive)["is_hopeless"]).fget
 
 PLANTED: Final = (
@@ -161,6 +177,17 @@ PLANTED: Final = (
     bug("the wrong wait takes a signal", Waits.take_signals, "if signal.name == channels[node]", "if True", case=APPROVED),
     bug("a wait times out though a signal is there", Waits.settle, "self.take_signals()", "pass", case=APPROVED),
     bug("a wait begins anew at a crash", histories._still_waits, "return fits and", "return False and", case=APPROVED),
+    # Firings
+    bug("a firing is skipped", schedule_decisions.step, "following = window.after(fired[-1] if fired else newest)", "following = window.after(window.after(newest) or newest)", case=FIRED),
+    bug("a firing is doubled by a second worker", MemorySchedules._move, _MOVE, _MOVE.replace(" or row.revision != move.revision", "").replace(" not in self.ledger]", "]"), case=FIRED),
+    bug("a firing is forgotten when its worker dies", MemorySchedules._waits, "return any(", "return False and any(", case=FIRED),
+    bug("a firing is recovered twice", MemorySchedules._hand_over, 'self._put_firing(firing._replace(state="handed_over", run=made, owner=None, handed_at=at))', "pass", MemoryStore._insert, "if run.key is not None and (older", "if False and (older", case=FIRED),
+    bug("a schedule is moved on, but its firing is not claimed", MemorySchedules._move, "for schedule, instant in new:", "for schedule, instant in new[1:]:", case=FIRED),
+    bug("two are caught up instead of the latest", schedule_decisions._wanted, "return 1", "return 2", case=FIRED),
+    bug("the oldest are caught up, not the newest", schedule_decisions.step, "_backward(window, next_at, newest,", "_forward(window, next_at, newest,", case=FIRED),
+    bug("what was missed fires though nothing is to be caught up", schedule_decisions._wanted, "return int(now", "return 1 or int(now", case=FIRED),
+    bug("a paused schedule fires", Schedules.pause, "row._replace(paused=True, next_at=None, due_at=None)", "row._replace(paused=True)", case=FIRED),
+    bug("a schedule that is resumed catches up", Schedules._begun, "max(now, row.last_at or now)", "row.last_at or now", case=FIRED),
     # The machine
     bug("a join is counted twice", states._settled, "state.open[succ] -= 1", "state.open[succ] -= 1 + (len(plan.nodes[succ].preds) > 2)"),
     bug("a join does not wait", states._settled, "state.open[succ] == 0 and", "True and"),
@@ -193,6 +220,9 @@ def planted(name: str) -> AbstractContextManager[None]:
 def detection(bug: Bug, seed: int, most: int = 3000) -> tuple[int, str] | None:
     """Return after how many executions a bug is found, and by what; None if ``most`` are not enough."""
     case = bug.case
+    if isinstance(case, Weeks):
+        with bug.planted():
+            return case.search(Random(seed), most)
     trial = Trial(staged(case.workflow, {}), Faults(), LEDGER.clear, (), case.queues, 20, True, (1, 3))
     chance = Random(seed)
     before = EFFORT.executions
