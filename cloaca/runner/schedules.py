@@ -265,7 +265,8 @@ def define(
     """
     if not isinstance(name, str) or not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
         raise ValueError(
-            f"{name!r:.80} is no name: a schedule's is a printable string of 1 to {LONGEST_NAME} characters, not all blank"
+            f"{name!r:.80} is no name: a schedule's is a printable string of 1 to {LONGEST_NAME} characters that are "
+            "not all blank"
         )
     who = f"schedule {name!r}"
     if sum(timing is not None for timing in (cron, every, at)) != 1:

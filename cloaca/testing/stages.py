@@ -19,6 +19,7 @@ from cloaca.testing.limits import Limits
 from cloaca.testing.observing import Observer
 from cloaca.testing.processes import PROCESS, Process
 from cloaca.testing.scenes import LEASE_S, Scene
+from cloaca.testing.threads import on_a_thread
 
 HANG_S: Final = 60.0  # of a body without a timeout
 DURATIONS: Final = (0.0, 0.0, 0.001, 0.1, 2.0)  # of bodies, by chance, in seconds
@@ -40,7 +41,7 @@ class Attempt:
     process: Process
     session: int
     task: str
-    is_async: bool
+    is_async: bool  # what runs: a fake on a thread may stand for an asynchronous body
     queue: str | None
 
     @property
@@ -65,9 +66,8 @@ class Performance:
             raise ProcessKilled
         nth = scene.world.begun[name]
         scene.world.begun[name] += 1
-        attempt = Attempt(
-            process, self._crew.workers[process].session, name, task.signature.is_async, task.options.queue
-        )
+        session, queue = self._crew.workers[process].session, task.options.queue
+        attempt = Attempt(process, session, name, not on_a_thread(), queue)
         self._attempt.set(attempt)
         self._observer.begins(process, name, context.attempt)
         self._limits.begins(attempt.queue, attempt.session)
