@@ -25,6 +25,8 @@ def ends(plan: Plan, history: History, world: World, state: RunState) -> str | N
     deaf = [node for node in plan.nodes if node.signal is not None and node.index in state.waits]
     if deaf:
         return f'the run never ends: "{deaf[0].task}" waits for {deaf[0].signal}, which nobody sends: see send()'
+    if hung := [name for name, count in world.at_work.items() if count > 0 and not world.scenario.deviations]:
+        return f'the run never ends: the body of "{hung[0]}" hangs, and has no timeout'
     return f"the run never ends: it is {history.run.status}, and nobody has anything to do any more"
 
 

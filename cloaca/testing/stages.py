@@ -72,6 +72,7 @@ class Performance:
         self._observer.begins(process, name, context.attempt)
         self._limits.begins(attempt.queue, attempt.session)
         self._running[attempt.place] += 1
+        scene.world.at_work[name] += 1
         if self._running[attempt.place] > 1:
             scene.world.violations.append(f'one-attempt: "{name}" began while an earlier attempt of it still ran')
         for jump in scene.taken("clock_jump", name, nth):
@@ -107,6 +108,7 @@ class Performance:
         """A body is over, however it ended."""
         attempt = self._attempt.get()
         self._running[attempt.place] -= 1
+        self._scene.world.at_work[attempt.task] -= 1
         self._limits.ends(attempt.queue, attempt.session)
 
     def effect(self, world: effects.World) -> None:

@@ -49,6 +49,7 @@ class World:
     now: datetime = START
     statuses: Mapping[str, str] = field(default_factory=dict)
     failures: tuple[TaskFailure, ...] = ()
+    at_work: Counter[str] = field(default_factory=Counter)  # bodies that have begun and not ended, by task
     signals: Mapping[str, str] = field(default_factory=dict)
     tables: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
     ledger: Mapping[str, tuple[Firing, ...]] = field(default_factory=dict)
