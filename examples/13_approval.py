@@ -1,4 +1,4 @@
-"""An expense waits for a decision: while no program runs, past a restart, against a second click, and past its deadline.
+"""An expense waits for a decision: while no program runs, past a restart, past a second click, and past its deadline.
 
 It runs on a SQLite file, ``cloaca.db``, in the current directory. Each ``with`` is what would be a process of its own.
 """

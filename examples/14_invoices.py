@@ -105,7 +105,7 @@ def main() -> None:
     with BlockingRunner(workflows=[invoices]) as runner:
         handle = runner.start(invoices, Inbox(folder=inbox))
         total = handle.result().unwrap()
-        for invoice in handle.output_of("each:read") or []:
+        for invoice in handle.context()["invoices"]:
             print(f"{invoice.name:10} {invoice.euros:>7}")
         print(f"{'total':10} {total.euros:>7} in {total.count} files; nothing in {', '.join(total.without_lines)}")
         for info in handle.elements("each:read"):
