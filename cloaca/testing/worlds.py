@@ -38,6 +38,12 @@ class World:
         failures: every failed attempt, in order.
         tables: what tasks with a session have written by the end: the rows of each table, by name.
         ledger: the firings of each schedule, by name.
+
+    >>> from cloaca import Workflow, sleep
+    >>> from cloaca.testing import simulate
+    >>> world = simulate(Workflow("naps", sleep(timedelta(days=30))))
+    >>> isinstance(world, World), world.status, world.now - START
+    (True, 'succeeded', datetime.timedelta(days=30))
     """
 
     input: Any
