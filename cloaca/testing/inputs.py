@@ -72,15 +72,11 @@ def inputs(of: Workflow[Any, Any, Any, Any] | type[BaseModel], /, **fields: Stra
     Raises:
         TypeError: a type that nothing is known of; ``register`` a strategy for it.
 
+    >>> from hypothesis import given, settings
+    >>> from pydantic import Field
     >>> class Order(BaseModel):
     ...     sku: str
     ...     count: int = Field(gt=0)
-    >>> from hypothesis import given, settings
-    RAISES inputs class Order(BaseModel):
-        sku: str
-        count: int = Field(gt=0)
-     name 'Field' is not defined
-    >>> from pydantic import Field
     >>> @settings(max_examples=10)
     ... @given(inputs(Order, sku=st.sampled_from(["tea", "pot"])))
     ... def orders_are_valid(order: Order) -> None:
