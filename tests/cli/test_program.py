@@ -76,3 +76,17 @@ def test_wrong_usage_exits_with_2(arguments: list[str], said: str, capsys: pytes
 def test_a_shell_can_complete_the_commands(shell: Shell) -> None:
     answer = shell(COMP_WORDS="cloaca r", COMP_CWORD="1", _CLOACA_COMPLETE="complete_bash")
     assert answer.out.split() == ["run", "runs"]
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("bash", ["_cloaca_completion()", "complete -o default -F _cloaca_completion cloaca"]),
+        ("zsh", ["#compdef cloaca", "compdef _cloaca_completion cloaca"]),
+        ("fish", ["complete --command cloaca"]),
+    ],
+)
+def test_a_shell_gets_its_script(name: str, parts: list[str], shell: Shell) -> None:
+    answer = shell(_CLOACA_COMPLETE=f"source_{name}")
+    assert answer.code == 0
+    assert [part for part in parts if part not in answer.out] == []
