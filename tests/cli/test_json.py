@@ -39,14 +39,17 @@ waits = Workflow("waits", wait_for(Approval), input=Day)
 
 # What the values of these are is the user's business, or another document's.
 OPAQUE = {"input", "output", "error", "edges"}
-SAME_AS = {
+SAME_AS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("schedules", "add"): ("schedules", "list"),
     ("schedules", "pause"): ("schedules", "list"),
     ("schedules", "resume"): ("schedules", "list"),
     ("schedules", "run"): ("schedules", "history"),
 }
 # ``runs show`` and ``schedules show`` print what their lists do, and more.
-AND_ALSO = {("runs", "show"): ("runs", "list"), ("schedules", "show"): ("schedules", "list")}
+AND_ALSO: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("runs", "show"): ("runs", "list"),
+    ("schedules", "show"): ("schedules", "list"),
+}
 
 
 def command(words: list[str]) -> Any:

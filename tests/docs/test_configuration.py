@@ -19,7 +19,7 @@ def variables(source: str) -> set[str]:
     found: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         match node:
-            case ast.Call(func=ast.Attribute(value=ast.Attribute(attr="environ")), args=[name, *_]):
+            case ast.Call(func=ast.Attribute(value=ast.Attribute(attr="environ"), attr="get" | "pop"), args=[name, *_]):
                 found |= set(_texts(name))
             case ast.Call(func=ast.Attribute(attr="getenv"), args=[name, *_]):
                 found |= set(_texts(name))
