@@ -39,7 +39,9 @@ class Engine:
         self.check_open()
         history = await self.store.history(run)
         if history is None:
-            raise RunNotFound(f"no run {run} in this database")
+            raise RunNotFound(
+                f"no run {run} in this database: check the URL; ended runs are deleted after `retention=`"
+            )
         return history
 
     async def row(self, run: int) -> RunRow:
