@@ -46,6 +46,7 @@ class Names:
         self.schema = '"' + schema.replace('"', '""') + '"'
         self.channel = f"cloaca:{schema}"
         self._clock = clock
+        self.key = schema, clock
 
     def of(self, statement: str) -> str:
         """Return the text of a statement, in which ``?`` stands for the next value."""
@@ -62,6 +63,14 @@ class Link:
     def __init__(self, connection: asyncpg.Connection[Row], names: Names) -> None:
         self.connection, self.names = connection, names
         self._statements: dict[str, PreparedStatement[Row]] = {}
+        self._others: dict[tuple[str, str], Link] = {}
+
+    def under(self, names: Names) -> Link:
+        """Return the same connection for statements in another schema: it shares nothing else with this one."""
+        found = self._others.get(names.key)
+        if found is None:
+            found = self._others[names.key] = Link(self.connection, names)
+        return found
 
     async def ask(self, statement: str, *values: object) -> list[Row]:
         """Send a statement with its values, and return its rows. It is a transaction unless one is open."""
