@@ -17,6 +17,7 @@ from cloaca.errors import (
     RunNotFound,
     StoreError,
     UnknownSchedule,
+    UnknownTenant,
 )
 
 
@@ -43,6 +44,7 @@ class Refusal(Exception):
 ADVICE: Mapping[type[CloacaError], str] = {
     RunNotFound: "`cloaca runs list` shows the runs of a database.",
     UnknownSchedule: "`cloaca schedules list` shows the schedules of a database.",
+    UnknownTenant: "`cloaca tenants list` shows the tenants of a database.",
     StoreError: "The database is the one of --database, else of $CLOACA_DATABASE_URL, else sqlite:///cloaca.db.",
 }
 

@@ -79,7 +79,7 @@ def open_tenants(database: str) -> TenantStore:
     if is_postgres(database):
         with driver_wanted():
             from cloaca.stores.sql.postgres_tenants import PostgresTenants  # noqa: PLC0415 - as above
-        return PostgresTenants(database)
+        return PostgresTenants(str(database))
     if database == "memory://":
         raise InvalidDatabaseUrl("memory:// has no tenants to look after: each runner on it has a memory of its own")
     raise not_ours(database)

@@ -132,17 +132,14 @@ async def refuse_everybodys(link: Link) -> None:
         )
 
 
-async def new_password(link: Link, role: str) -> str:
-    """Give a role a password and return it. It is kept nowhere."""
+async def new_password(link: Link, role: str) -> tuple[str, bool]:
+    """Give a role a password; return it, and whether it had one that was given out. It is kept nowhere."""
     password = secrets.token_urlsafe(PASSWORD_BYTES)
+    # It locks the role until the transaction ends: of two at once, the second sees what the first has done.
     await link.connection.execute(f"ALTER ROLE {quoted(role)} PASSWORD {literal(verifier(password))}")
+    given = [row[0] for row in await link.ask(ROLE, role)] == [GIVEN]
     await link.connection.execute(f"COMMENT ON ROLE {quoted(role)} IS {literal(GIVEN)}")
-    return password
-
-
-async def was_given(link: Link, role: str) -> bool:
-    """Whether a role's password was given out."""
-    return [row[0] for row in await link.ask(ROLE, role)] == [GIVEN]
+    return password, given
 
 
 async def drop_role(link: Link, role: str) -> None:

@@ -14,7 +14,7 @@ from typing import Final, TypeAlias, TypeVar
 import asyncpg
 
 from cloaca.errors import CredentialsGiven, ForeignDatabase, StoreUnavailable, TenantInUse, UnknownTenant
-from cloaca.stores.sql import postgres_schema
+from cloaca.stores.sql.postgres import PostgresStore
 from cloaca.stores.sql.postgres_failures import code_of, shown, translated
 from cloaca.stores.sql.postgres_links import Link, Names, connect, hang_up, transaction
 from cloaca.stores.sql.postgres_roles import (
@@ -26,7 +26,6 @@ from cloaca.stores.sql.postgres_roles import (
     quoted,
     refuse_everybodys,
     role_of,
-    was_given,
 )
 from cloaca.stores.tenant_names import in_use, is_tenant
 
@@ -39,6 +38,7 @@ PAUSE_S: Final = 0.05
 # Somebody else was just doing the same: a schema, a role, a right; XX000 is "tuple concurrently updated".
 IN_THE_WAY: Final = ("42P06", "42710", "42P07", "23505", "40P01", "40001", "XX000")
 
+HAS_SCHEMA = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = ?"
 TENANTS = (
     "SELECT n.nspname FROM pg_catalog.pg_namespace AS n WHERE n.nspname !~ '^pg_' AND "
     "(obj_description(n.oid, 'pg_namespace') = ? OR EXISTS (SELECT 1 FROM pg_catalog.pg_class AS c "
@@ -77,7 +77,7 @@ class PostgresTenants:
                 role = await make_role(link, tenant)
                 await let_in(link, role)
                 await refuse_everybodys(link)
-            await postgres_schema.create(link, self.place)
+            await self._make_tables(tenant)
             async with transaction(link):
                 await let_at_tables(link, role)
 
@@ -121,16 +121,23 @@ class PostgresTenants:
                 role = await role_of(link)
                 if role is None:
                     raise UnknownTenant(f'tenant "{tenant}" has no role: create("{tenant}") makes it')
-                if not rotate and await was_given(link, role):
+                password, given = await new_password(link, role)
+                if given and not rotate:  # which undoes it
                     raise CredentialsGiven(
                         f'the password of tenant "{tenant}" was given out before, and is kept nowhere: take it from '
                         "where it was put then, or have a new one made with rotate=True, which ends the old one"
                     )
-                password = await new_password(link, role)
                 [(database,)] = await link.ask("SELECT current_database()")
             return role, password, str(database)
 
         return await self._again(tenant, give)
+
+    async def _make_tables(self, tenant: str) -> None:
+        store = PostgresStore(self._url, schema=tenant)
+        try:
+            await store.open()
+        finally:
+            await store.close()
 
     async def _refuse_unknown(self, link: Link, tenant: str) -> None:
         if not await link.ask(TENANTS, MARK, tenant, tenant):
@@ -203,7 +210,7 @@ async def _make_schema(link: Link, tenant: str) -> None:
     """Make a tenant's schema; one that is there has to be empty, or a tenant's."""
     if await link.ask(TENANTS, MARK, tenant, tenant):
         return
-    if await link.ask(postgres_schema.HAS_SCHEMA, tenant):
+    if await link.ask(HAS_SCHEMA, tenant):
         if found := [row[0] for row in await link.ask(FOREIGN, tenant)]:
             raise ForeignDatabase(
                 f'schema "{tenant}" is there already, and has what cloaca did not make ({", ".join(found)}): choose '
