@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from cloaca.interpreter.firings import Firing, Schedule, ScheduleStatistics
     from cloaca.interpreter.histories import RunEvent, RunInfo, TaskInfo, Waiting
     from cloaca.runner import BlockingRunHandle, BlockingRunner, RunHandle, Runner, run
+    from cloaca.runner.handovers import HandedOver, handover
     from cloaca.runner.tenants import BlockingTenants, Credentials, Tenant, Tenants
     from cloaca.runner.triggers import TriggerInfo
 
@@ -119,6 +120,7 @@ _HOMES = {
     "interpreter.elements": ("ElementInfo",),
     "interpreter.firings": ("Firing", "Schedule", "ScheduleStatistics"),
     "interpreter.histories": ("RunEvent", "RunInfo", "TaskInfo", "Waiting"),
+    "runner.handovers": ("HandedOver", "handover"),
     "runner.tenants": ("BlockingTenants", "Credentials", "Tenant", "Tenants"),
     "runner.triggers": ("TriggerInfo",),
     "runner": ("BlockingRunHandle", "BlockingRunner", "RunHandle", "Runner", "run"),
@@ -139,6 +141,7 @@ __all__ = [
     "Firing",
     "ForeignDatabase",
     "Graph",
+    "HandedOver",
     "IncompatibleRun",
     "InvalidCron",
     "InvalidDatabaseUrl",
@@ -192,6 +195,7 @@ __all__ = [
     "WrongOutput",
     "branch",
     "each",
+    "handover",
     "run",
     "sleep",
     "subflow",
