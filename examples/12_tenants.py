@@ -1,7 +1,7 @@
 """Three customers in one process: each with runs, keys and a schedule of its own, none of which the others can see.
 
-It uses ``shop.db`` and files beside it in the current directory. With the URL of a PostgreSQL in ``$CLOACA_DATABASE_URL``
-whose user may create schemas and roles, the same program makes a schema and a role for each.
+It uses ``shop.db`` and files beside it in the current directory. ``$CLOACA_DATABASE_URL`` may be that of a PostgreSQL
+whose user may create schemas and roles: then the same program makes a schema and a role for each.
 """
 
 import asyncio

@@ -13,20 +13,24 @@ import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
+from sqlalchemy import text
+from sqlmodel import Session
 
-from cloaca import Runner, Tenants
+from cloaca import Runner, Tenants, Workflow, task
 from cloaca.errors import StoreUnavailable
 from cloaca.ports import Batch
 from cloaca.stores.sql import postgres_listening
 from cloaca.stores.sql.postgres import PostgresStore
-from cloaca.stores.sql.postgres_links import Link, Row
+from cloaca.stores.sql.postgres_links import MOST_SCHEMAS, Link, Names, Row, connect
 from cloaca.stores.sql.postgres_pools import COMMITS, REQUESTS, Pool, pool_of
 from tests.stores.asynchronous import asynchronous
 from tests.stores.clocked import ClockedStore, drop
 from tests.stores.conformance import CHECKS
 from tests.stores.pgbouncers import binary, pgbouncer
 from tests.stores.processes import Number, counting
-from tests.stores.rows import AT, PLAN, end, move, new_run, schedule, session_of, task, waiting
+from tests.stores.rows import AT, PLAN, end, move, new_run, schedule, session_of, waiting
+from tests.stores.rows import task as done_task
 from tests.stores.tenancy import a_database, connected
 from tests.stores.test_postgres_listening import Waker
 
@@ -84,7 +88,7 @@ class Tenancy:
             self.mine(tenant, [history.run.id])
             assert history.run.input == f'"{tenant}"'
         done = [history.run.id for history in claimed]
-        tasks = [task(run, output=f'"{tenant}"') for run in done]
+        tasks = [done_task(run, output=f'"{tenant}"') for run in done]
         await store.transact(Batch(self.sessions[tenant], tasks=tasks, ends=[end(run) for run in done]))
 
     async def look(self, tenant: str, store: PostgresStore) -> None:
@@ -227,6 +231,50 @@ async def gone(look: asyncpg.Connection[Any]) -> None:
     """Wait until the server has noticed that all connections are closed."""
     while await look.fetchval(CONNECTIONS):
         await asyncio.sleep(0.01)
+
+
+class Path(BaseModel):
+    path: str
+
+
+@task
+def set_path(*, session: Session) -> Path:
+    session.execute(text("SET search_path = 'elsewhere'"))
+    session.execute(text("CREATE TEMP TABLE IF NOT EXISTS cloaca_run (id int)"))
+    return Path(path=str(session.execute(text("SELECT current_setting('search_path')")).scalar_one()))
+
+
+@task
+def get_path(*, session: Session) -> Path:
+    return Path(path=str(session.execute(text("SELECT current_setting('search_path')")).scalar_one()))
+
+
+setting, getting = Workflow("setting", set_path), Workflow("getting", get_path)
+
+
+@asynchronous
+async def test_what_a_body_leaves_on_a_connection_no_other_tenant_meets(postgres: str) -> None:
+    async with (
+        a_database(postgres) as url,
+        Runner(url, tenant="acme", workflows=[setting, getting]) as acme,
+        Runner(url, tenant="beta", workflows=[setting, getting]) as beta,
+    ):
+        for _ in range(3):
+            assert (await acme.run(setting)).unwrap().path == "elsewhere"
+            assert (await beta.run(getting)).unwrap().path == '"$user", public'
+        assert [len(await runner.runs()) for runner in (acme, beta)] == [3, 3]
+
+
+@asynchronous
+async def test_a_connection_remembers_statements_of_few_tenants(postgres: str) -> None:
+    link = await connect(postgres, Names("nobody"))
+    views = [link.under(Names(f"t{number}")) for number in range(MOST_SCHEMAS)]
+    assert link.under(Names("t0")) is views[0]
+    link.under(Names("one-more"))
+    assert link.under(Names("t0")) is views[0]
+    assert link.under(Names("t1")) is not views[1]  # that was not used for longest
+    assert len(link._others) == MOST_SCHEMAS
+    await link.connection.close()
 
 
 def test_every_event_loop_has_a_pool_of_its_own() -> None:

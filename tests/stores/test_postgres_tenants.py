@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TypeAlias
@@ -224,6 +226,42 @@ async def test_many_at_once_make_one_tenant(postgres: str) -> None:
         assert set(made) == set(await Tenants(url).list())
         assert [tenant.name for tenant in await Tenants(url).list()] == ["acme", "beta"]
         assert len({tenant.role for tenant in made}) == 2
+
+
+MAKES = """
+import sys
+from cloaca import BlockingTenants
+print(BlockingTenants(sys.argv[1]).create("acme"))
+"""
+
+
+@asynchronous
+async def test_many_processes_at_once_make_one_tenant(postgres: str) -> None:
+    async with a_database(postgres) as url:
+        makers = [await asyncio.create_subprocess_exec(sys.executable, "-c", MAKES, url, stdout=PIPE) for _ in range(8)]
+        said = await asyncio.gather(*(maker.communicate() for maker in makers))
+        assert [maker.returncode for maker in makers] == [0] * 8
+        [made] = await Tenants(url).list()
+        assert {out.decode() for out, _ in said} == {f"{made}\n"}
+
+
+@asynchronous
+async def test_looking_for_a_hundred_tenants_is_one_statement(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with a_database(postgres) as url, connected(url) as owner:
+        for number in range(100):
+            await owner.execute(
+                f'CREATE SCHEMA "t{number}"; COMMENT ON SCHEMA "t{number}" IS \'{postgres_tenants.MARK}\''
+            )
+        sent: list[str] = []
+        ask = Link.ask
+
+        async def note(link: Link, statement: str, *values: object) -> list[asyncpg.Record]:
+            sent.append(statement)
+            return await ask(link, statement, *values)
+
+        monkeypatch.setattr(Link, "ask", note)
+        assert len(await Tenants(url).list()) == 100
+        assert len(sent) == 1
 
 
 @asynchronous

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sqlite3
+import sys
 from pathlib import Path
 
 import pytest
@@ -135,3 +136,18 @@ async def test_a_deletion_that_was_interrupted_is_done_by_the_next(quick_path: P
     (quick_path / "orders@acme.db-lock").unlink()  # the database itself goes last
     await tenants.drop("acme")
     assert list(quick_path.iterdir()) == []
+
+
+MAKES = """
+import sys
+from cloaca import BlockingTenants
+BlockingTenants(sys.argv[1]).create("acme")
+"""
+
+
+@asynchronous
+async def test_many_processes_at_once_make_one_tenant(quick_path: Path) -> None:
+    url = f"sqlite:///{quick_path / 'orders.db'}"
+    makers = [await asyncio.create_subprocess_exec(sys.executable, "-c", MAKES, url) for _ in range(8)]
+    assert await asyncio.gather(*(maker.wait() for maker in makers)) == [0] * 8
+    assert [tenant.name for tenant in await Tenants(url).list()] == ["acme"]

@@ -189,4 +189,6 @@ _pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Pool]] = 
 def pool_of(url: str) -> Pool:
     """Return the pool of a URL on the event loop that runs: connections belong to one."""
     pools = _pools.setdefault(asyncio.get_running_loop(), {})
-    return pools.setdefault(url, Pool(url))
+    if url not in pools:
+        pools[url] = Pool(url)
+    return pools[url]

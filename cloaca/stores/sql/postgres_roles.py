@@ -27,12 +27,12 @@ SHOWN: Final = 5
 
 DATABASE = "SELECT current_database()"
 ROLE = "SELECT shobj_description(oid, 'pg_authid') FROM pg_catalog.pg_roles WHERE rolname = ?"
-# The roles with rights in a schema: also after the database was given another name.
-GRANTEES = (
-    "SELECT r.rolname FROM pg_catalog.pg_namespace AS n, aclexplode(n.nspacl) AS acl JOIN pg_catalog.pg_roles AS r "
-    "ON r.oid = acl.grantee WHERE n.nspname = ? AND acl.privilege_type = 'USAGE' "
-    "AND shobj_description(r.oid, 'pg_authid') LIKE ? || '%' ORDER BY r.rolname"
+# The roles with rights in a schema n: also after the database was given another name.
+GRANTEE = (
+    "FROM aclexplode(n.nspacl) AS acl JOIN pg_catalog.pg_roles AS r ON r.oid = acl.grantee "
+    "WHERE acl.privilege_type = 'USAGE' AND shobj_description(r.oid, 'pg_authid') LIKE ? || '%'"
 )
+ROLES = f"SELECT (SELECT min(r.rolname::text) {GRANTEE}) FROM pg_catalog.pg_namespace AS n WHERE n.nspname = ?"
 MAY_CONNECT = "SELECT has_database_privilege(?::text, current_database(), 'CONNECT')"
 MAY_ENTER = "SELECT has_schema_privilege(?::text, ?::text, 'USAGE')"
 TABLES = (
@@ -65,8 +65,8 @@ EVERYBODYS = (
 
 async def role_of(link: Link) -> str | None:
     """Return the name of the role of a schema's tenant, None if it has none."""
-    found = await link.ask(GRANTEES, link.names.plain, MARK)
-    return str(found[0][0]) if found else None
+    found = [row[0] for row in await link.ask(ROLES, MARK, link.names.plain)]
+    return found[0] if found else None
 
 
 async def role_name(link: Link, tenant: str) -> str:

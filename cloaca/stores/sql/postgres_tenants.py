@@ -18,6 +18,7 @@ from cloaca.stores.sql.postgres import PostgresStore
 from cloaca.stores.sql.postgres_failures import code_of, shown, translated
 from cloaca.stores.sql.postgres_links import Link, Names, connect, hang_up, transaction
 from cloaca.stores.sql.postgres_roles import (
+    GRANTEE,
     drop_role,
     let_at_tables,
     let_in,
@@ -27,6 +28,7 @@ from cloaca.stores.sql.postgres_roles import (
     refuse_everybodys,
     role_of,
 )
+from cloaca.stores.sql.postgres_roles import MARK as ROLE_MARK
 from cloaca.stores.tenant_names import in_use, is_tenant
 
 T = TypeVar("T")
@@ -40,7 +42,8 @@ IN_THE_WAY: Final = ("42P06", "42710", "42P07", "23505", "40P01", "40001", "XX00
 
 HAS_SCHEMA = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = ?"
 TENANTS = (
-    "SELECT n.nspname FROM pg_catalog.pg_namespace AS n WHERE n.nspname !~ '^pg_' AND "
+    f"SELECT n.nspname, (SELECT min(r.rolname::text) {GRANTEE}) FROM pg_catalog.pg_namespace AS n "
+    "WHERE n.nspname !~ '^pg_' AND "
     "(obj_description(n.oid, 'pg_namespace') = ? OR EXISTS (SELECT 1 FROM pg_catalog.pg_class AS c "
     "WHERE c.relnamespace = n.oid AND c.relname = 'cloaca_meta')) AND (?::text IS NULL OR n.nspname = ?) "
     'ORDER BY n.nspname COLLATE "C"'
@@ -87,8 +90,8 @@ class PostgresTenants:
         """Return the name, the schema and the role of each tenant, or of one, by name."""
 
         async def look(link: Link) -> Found:
-            names = [row[0] for row in await link.ask(TENANTS, MARK, tenant, tenant) if is_tenant(row[0])]
-            return [(name, name, await role_of(link.under(Names(name)))) for name in names]
+            found = await link.ask(TENANTS, *_asked(tenant))
+            return [(name, name, role) for name, role in found if is_tenant(name)]
 
         return await self._again("cloaca", look)
 
@@ -140,7 +143,7 @@ class PostgresTenants:
             await store.close()
 
     async def _refuse_unknown(self, link: Link, tenant: str) -> None:
-        if not await link.ask(TENANTS, MARK, tenant, tenant):
+        if not await link.ask(TENANTS, *_asked(tenant)):
             raise UnknownTenant(
                 f'no tenant is named "{tenant}" in {self.place}: a tenant is a schema that has cloaca\'s tables'
             )
@@ -206,9 +209,13 @@ class PostgresTenants:
             raise
 
 
+def _asked(tenant: str | None) -> tuple[str | None, ...]:
+    return ROLE_MARK, MARK, tenant, tenant
+
+
 async def _make_schema(link: Link, tenant: str) -> None:
     """Make a tenant's schema; one that is there has to be empty, or a tenant's."""
-    if await link.ask(TENANTS, MARK, tenant, tenant):
+    if await link.ask(TENANTS, *_asked(tenant)):
         return
     if await link.ask(HAS_SCHEMA, tenant):
         if found := [row[0] for row in await link.ask(FOREIGN, tenant)]:
