@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import sys
 from asyncio.subprocess import PIPE
@@ -26,7 +27,9 @@ from cloaca import (
 from cloaca.stores.sql import postgres_tenants
 from cloaca.stores.sql.postgres import PostgresStore
 from cloaca.stores.sql.postgres_links import Link
+from cloaca.stores.sql.postgres_roles import verifier
 from tests.stores.asynchronous import asynchronous
+from tests.stores.pgbouncers import binary, pgbouncer
 from tests.stores.processes import Number, counting
 from tests.stores.rows import AT, session_of, waiting
 from tests.stores.tenancy import a_database, connected
@@ -416,6 +419,31 @@ async def test_a_password_is_given_once_and_rotated_on_request(
         public = [repr(first), str(second), caplog.text, *told, stored, *comments, repr(await tenants.list())]
         for password in passwords:
             assert password not in "\n".join(public)
+
+
+@asynchronous
+async def test_the_server_makes_the_same_of_a_password(postgres: str) -> None:
+    """The test server lets anyone in, so what it would check against is compared."""
+    async with connected(postgres) as owner, owner.transaction():
+        await owner.execute("SET LOCAL password_encryption = 'scram-sha-256'")
+        await owner.execute("CREATE ROLE cloaca_pencil PASSWORD 'pencil-7'")
+        stored = await owner.fetchval("SELECT rolpassword FROM pg_authid WHERE rolname = 'cloaca_pencil'")
+        salt = base64.b64decode(stored.split(":")[1].split("$")[0])
+        assert verifier("pencil-7", salt) == stored
+        await owner.execute("DROP ROLE cloaca_pencil")
+
+
+@pytest.mark.skipif(binary() is None, reason="there is no pgbouncer on this machine")
+@asynchronous
+async def test_tenants_are_made_and_dropped_through_pgbouncer(postgres: str) -> None:
+    with pgbouncer(postgres, size=2) as url:
+        tenants = Tenants(url)
+        made = await asyncio.gather(*(tenants.create("through-a-pooler") for _ in range(4)))
+        assert len(set(made)) == 1
+        assert made[0] in await tenants.list()
+        assert (await tenants.credentials("through-a-pooler")).user == made[0].role
+        await tenants.drop("through-a-pooler")
+        assert made[0] not in await tenants.list()
 
 
 @asynchronous
