@@ -51,10 +51,7 @@ def open_store(database: str, tenant: str | None = None) -> Store:
         InvalidTenant: no tenant can have that name.
         StoreUnavailable: it needs a driver that is not installed.
     """
-    if tenant is None and isinstance(database, TenantUrl):
-        tenant = database.tenant
-    if tenant is not None:
-        checked_tenant(tenant)
+    tenant = tenant_of(database, tenant)
     path = file_at(database)
     if path is not None:
         from cloaca.stores.sql.sqlite import SqliteStore  # noqa: PLC0415 - SQL is loaded when a database is opened
@@ -67,6 +64,13 @@ def open_store(database: str, tenant: str | None = None) -> Store:
 
         return MemoryStore()
     raise not_ours(database)
+
+
+def tenant_of(database: str, tenant: str | None = None) -> str | None:
+    """Return the tenant that is meant, if one is: as given, else that of the URL. Raises InvalidTenant."""
+    if tenant is None:
+        return database.tenant if isinstance(database, TenantUrl) else None
+    return checked_tenant(tenant)
 
 
 def open_tenants(database: str) -> TenantStore:

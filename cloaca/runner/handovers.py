@@ -22,8 +22,9 @@ from cloaca.codecs import JsonCodec
 from cloaca.contract.workflows import Workflow
 from cloaca.errors import StoreError, UnknownTenant
 from cloaca.interpreter.ids import run_ids
-from cloaca.ports import NewRun, PlanRow
+from cloaca.ports import NewRun
 from cloaca.runner.databases import open_store, open_tenants, url_of
+from cloaca.runner.runners import Runner
 from cloaca.stores.tenant_names import checked_tenant
 
 Input = TypeVar("Input", bound=BaseModel | None)
@@ -127,12 +128,12 @@ class Elsewhere:
         )  # fmt: skip
 
     async def _submit(self, run: NewRun) -> int:
-        workflow = self._workflow
-        row = PlanRow(workflow.plan.digest, workflow.name, workflow.version, workflow.plan.spec)
-        store = open_store(self._database, self._tenant)
+        """Store a run as a runner there would."""
+        runner = Runner(self._database, tenant=self._tenant, work=False)
+        store = runner._engine.store
         try:
             await store.open()
-            return (await store.submit(row, run)).id
+            return (await store.submit(runner._plan_row(self._workflow), run)).id
         finally:
             await store.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -14,6 +15,8 @@ from cloaca.cli import program
 from cloaca.cli.tenant_options import ABOUT_TENANTS
 from tests.cli import reference
 from tests.cli.conftest import Answer, Command, Shell, environment_of
+from tests.stores.conftest import postgres  # noqa: F401 - a fixture
+from tests.stores.tenancy import a_database, connected
 
 DATABASE = ("--database", "sqlite:///shop.db")
 INPUT = '{"order_id": 7}'
@@ -80,6 +83,29 @@ def test_a_tenants_runs_are_its_own(cloaca: Command) -> None:
     assert acmes["id"] == ran.document["run_id"] != nobodys["id"]
     assert cloaca("runs", "show", acmes["id"], *DATABASE).code == 2
     assert cloaca("runs", "show", acmes["id"], "--tenant", "acme", *DATABASE).code == 0
+
+
+def test_on_postgresql_a_role_comes_with_it_and_a_look_makes_nothing(shell: Shell, postgres: str) -> None:  # noqa: F811 - the fixture
+    async def with_database() -> None:
+        async with a_database(postgres) as url:
+            await asyncio.to_thread(check, url)
+            async with connected(url) as owner:
+                assert await owner.fetchval("SELECT count(*) FROM pg_namespace WHERE nspname = 'typo'") == 0
+
+    def check(url: str) -> None:
+        made = shell("tenants", "create", "acme", "--database", url)
+        assert made.out.startswith('tenant "acme" is in acme, for role "cloaca_acme_'), made.err
+        login = shell("tenants", "credentials", "acme", "--database", url).out.strip()
+        assert login.startswith("postgresql://cloaca_acme_")
+        again = shell("tenants", "credentials", "acme", "--database", url)
+        assert (again.code, "--rotate" in again.err, again.out) == (1, True, "")
+        ran = shell("run", "jobs", "--input", INPUT, "--json", "--tenant", "acme", CLOACA_DATABASE_URL=login)
+        assert (ran.code, ran.document["status"]) == (0, "succeeded")
+        assert login.partition("@")[0].rpartition(":")[2] not in ran.err + again.err
+        typo = shell("runs", "list", "--tenant", "typo", "--database", url)
+        assert (typo.code, 'no tenant is named "typo"' in typo.err) == (2, True)
+
+    asyncio.run(with_database())
 
 
 def test_a_worker_works_for_all_tenants_and_for_nobody_else(shell: Shell, here: Path) -> None:
