@@ -52,16 +52,21 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MOST_REQUESTS = 3  # connections for what is not a commit
+UPGRADE_S = 3600.0  # a statement that changes tables may take as long
 
 
 class PostgresStore(PostgresSchedules):
-    """A store in one schema of the database that ``url`` names. Raises ValueError for a schema that can't be one."""
+    """A store in one schema of the database that ``url`` names. Raises ValueError for a schema that can't be one.
+
+    Opening it makes the tables, or brings them to this release's revision, unless ``upgrades`` is false.
+    """
 
     clock: ClassVar[str] = SERVER_CLOCK
 
-    def __init__(self, url: str, *, schema: str = "cloaca") -> None:
+    def __init__(self, url: str, *, schema: str = "cloaca", upgrades: bool = True) -> None:
         self.place = shown(url)
         self._url = url
+        self._upgrades = upgrades
         self._names = Names(schema, self.clock)
         self._commits: Links | None = None
         self._requests: Links | None = None
@@ -77,7 +82,7 @@ class PostgresStore(PostgresSchedules):
             return
         self._commits, self._requests = Links(self._connect, 1), Links(self._connect, MOST_REQUESTS)
         try:
-            await self._ask(lambda link: postgres_schema.create(link, self.place))
+            await self._ask(self._made if self._upgrades else lambda link: postgres_schema.check(link, self.place))
         except BaseException:
             await self.close()
             raise
@@ -226,6 +231,9 @@ class PostgresStore(PostgresSchedules):
 
     async def _connect(self) -> Link:
         return await connect(self._url, self._names)
+
+    async def _made(self, link: Link) -> None:
+        await postgres_schema.make(link, self.place, lambda: connect(self._url, self._names, timeout_s=UPGRADE_S))
 
     def _open(self) -> None:
         if self._commits is None:

@@ -52,15 +52,20 @@ from cloaca.stores.sql.locks import LockFile
 from cloaca.stores.sql.schedules import SqliteSchedules
 from cloaca.stores.sql.sqlite_bodies import Bodies
 from cloaca.stores.sql.sqlite_watching import Watcher
+from cloaca.stores.sql.standing import Standing, refuse_unless_current, standing
 
 T = TypeVar("T")
 
 
 class SqliteStore(SqliteSchedules):
-    """A store on the SQLite file ``path``, relative to the directory that is current now."""
+    """A store on the SQLite file ``path``, relative to the directory that is current now.
 
-    def __init__(self, path: str | Path) -> None:
+    Opening it makes the tables, or brings them to this release's revision, unless ``upgrades`` is false.
+    """
+
+    def __init__(self, path: str | Path, *, upgrades: bool = True) -> None:
         self.path = Path(path).absolute()
+        self._upgrades = upgrades
         self._writer: ThreadPoolExecutor | None = None
         self._reader: ThreadPoolExecutor | None = None
         self._writing: Connection | None = None
@@ -252,10 +257,13 @@ class SqliteStore(SqliteSchedules):
             self._locks = LockFile(self.path.resolve())
             driver = driver_of(self._writing)
             with self._locks.gate():
-                schema.has_tables(self.path, driver)
+                found = schema.look(driver)
+                if not self._upgrades:
+                    refuse_unless_current(found, str(self.path))
+                is_current = standing(found, str(self.path)) is Standing.CURRENT
                 keep_log(driver)
-                with transaction(driver):
-                    schema.create(self.path, self._writing)
+                if not is_current:
+                    schema.make(self.path, self._writing)
             self._reading = opened(engine)
             self._file = _identity(self.path)
             if log_index.AVAILABLE:
