@@ -17,6 +17,7 @@ from cloaca.errors import (
     RunNotFound,
     StoreError,
     UnknownSchedule,
+    UpgradeRefused,
 )
 
 
@@ -72,6 +73,8 @@ def _code(error: CloacaError) -> Exit:
     match error:
         case InvalidDatabaseUrl():
             return Exit.USAGE
+        case UpgradeRefused():
+            return Exit.FAILED
         case StoreError():
             return Exit.UNAVAILABLE
         case IncompatibleRun():

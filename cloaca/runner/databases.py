@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cloaca.errors import InvalidDatabaseUrl, StoreUnavailable
 from cloaca.ports import Store
+
+if TYPE_CHECKING:
+    from cloaca.stores.sql.upkeep import Upkeep
 
 DEFAULT_DATABASE = "sqlite:///cloaca.db"
 
@@ -50,6 +54,26 @@ def open_store(database: str) -> Store:
         "sqlite:////var/lib/orders.db for an absolute path, postgresql://user:password@host/database, "
         "or memory:// for a test that may lose everything"
     )
+
+
+def open_upkeep(database: str) -> Upkeep:
+    """Return who looks after the tables of a database: all its schemas, or the file and those of tenants beside it.
+
+    Raises:
+        InvalidDatabaseUrl: it is no URL of a database that has tables.
+        StoreUnavailable: it needs a driver that is not installed.
+    """
+    store = open_store(database)
+    path = getattr(store, "path", None)
+    if isinstance(path, Path):
+        from cloaca.stores.sql.sqlite_upkeep import SqliteUpkeep  # noqa: PLC0415 - it loads alembic
+
+        return SqliteUpkeep(path)
+    if database == "memory://":
+        raise InvalidDatabaseUrl("memory:// has no tables to look after")
+    from cloaca.stores.sql.postgres_upkeep import PostgresUpkeep  # noqa: PLC0415 - as above
+
+    return PostgresUpkeep(database)
 
 
 def _postgres(database: str) -> Store:

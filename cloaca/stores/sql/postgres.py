@@ -62,11 +62,11 @@ class PostgresStore(PostgresSchedules):
     """
 
     clock: ClassVar[str] = SERVER_CLOCK
+    upgrades = True
 
-    def __init__(self, url: str, *, schema: str = "cloaca", upgrades: bool = True) -> None:
+    def __init__(self, url: str, *, schema: str = "cloaca") -> None:
         self.place = shown(url)
         self._url = url
-        self._upgrades = upgrades
         self._names = Names(schema, self.clock)
         self._commits: Links | None = None
         self._requests: Links | None = None
@@ -82,7 +82,7 @@ class PostgresStore(PostgresSchedules):
             return
         self._commits, self._requests = Links(self._connect, 1), Links(self._connect, MOST_REQUESTS)
         try:
-            await self._ask(self._made if self._upgrades else lambda link: postgres_schema.check(link, self.place))
+            await self._ask(self._made if self.upgrades else lambda link: postgres_schema.check(link, self.place))
         except BaseException:
             await self.close()
             raise

@@ -111,6 +111,17 @@ async def upgrade(connect: Callable[[], Awaitable[Link]], where: str, *, after_d
         return reached
 
 
+@contextmanager
+def read_only(link: Link) -> Iterator[None]:
+    """A transaction that sees one moment and changes nothing. To be used in a greenlet."""
+    await_(link.connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+    try:
+        yield
+    finally:
+        if not link.connection.is_closed():
+            await_(link.connection.execute("ROLLBACK"))
+
+
 Bridge = Callable[[Callable[[Connection], T]], Awaitable[T]]
 
 

@@ -37,7 +37,7 @@ async def make(link: Link, place: str, connect: Callable[[], Awaitable[Link]]) -
         return
     from cloaca.stores.sql.postgres_migrating import upgrade  # noqa: PLC0415 - it loads alembic
 
-    await _refuse_encoding(link, place)
+    await refuse_encoding(link, place)
     await upgrade(connect, where)
 
 
@@ -89,7 +89,8 @@ def refuse_version(link: Link, place: str) -> None:
         )
 
 
-async def _refuse_encoding(link: Link, place: str) -> None:
+async def refuse_encoding(link: Link, place: str) -> None:
+    """Refuse a database that can't hold every text."""
     [(encoding,)] = await link.ask(ENCODING)
     if encoding != "UTF8":
         raise StoreUnavailable(

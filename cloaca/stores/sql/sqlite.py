@@ -63,9 +63,10 @@ class SqliteStore(SqliteSchedules):
     Opening it makes the tables, or brings them to this release's revision, unless ``upgrades`` is false.
     """
 
-    def __init__(self, path: str | Path, *, upgrades: bool = True) -> None:
+    upgrades = True
+
+    def __init__(self, path: str | Path) -> None:
         self.path = Path(path).absolute()
-        self._upgrades = upgrades
         self._writer: ThreadPoolExecutor | None = None
         self._reader: ThreadPoolExecutor | None = None
         self._writing: Connection | None = None
@@ -258,7 +259,7 @@ class SqliteStore(SqliteSchedules):
             driver = driver_of(self._writing)
             with self._locks.gate():
                 found = schema.look(driver)
-                if not self._upgrades:
+                if not self.upgrades:
                     refuse_unless_current(found, str(self.path))
                 is_current = standing(found, str(self.path)) is Standing.CURRENT
                 keep_log(driver)

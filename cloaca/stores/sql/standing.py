@@ -29,6 +29,9 @@ class Found(NamedTuple):
     oldest: int | None
 
 
+NOTHING = Found(frozenset(), None, None)
+
+
 class Standing(Enum):
     """What is to be done with a database."""
 

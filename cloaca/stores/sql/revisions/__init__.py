@@ -25,27 +25,23 @@ class Revision(NamedTuple):
     needs: str | None = None
 
 
-REVISIONS = (Revision(FIRST, "0.1.0"),)
+REVISIONS: tuple[Revision, ...] = (Revision(FIRST, "0.1.0"),)
 
 
-def head(revisions: tuple[Revision, ...] = REVISIONS) -> str:
-    """Return the revision that this release works with: the last before those that wait until it is deployed.
-
-    >>> head((Revision("0001", "1"), Revision("0002", "2"), Revision("0003", "2", needs="0002")))
-    '0002'
-    """
-    return next(revision.id for revision in reversed(revisions) if revision.needs is None)
+def head() -> str:
+    """Return the revision that this release works with: the last before those that wait until it is deployed."""
+    return next(revision.id for revision in reversed(REVISIONS) if revision.needs is None)
 
 
-def last(revisions: tuple[Revision, ...] = REVISIONS) -> str:
+def last() -> str:
     """Return the newest revision that this release knows."""
-    return revisions[-1].id
+    return REVISIONS[-1].id
 
 
-def pending(found: str | None, goal: str, revisions: tuple[Revision, ...] = REVISIONS) -> list[Revision]:
+def pending(found: str | None, goal: str) -> list[Revision]:
     """Return the steps from what was found, None if nothing was, to ``goal``; none if that lies behind.
 
     >>> [revision.id for revision in pending(None, FIRST)]
     ['0001']
     """
-    return [revision for revision in revisions if (found is None or revision.id > found) and revision.id <= goal]
+    return [revision for revision in REVISIONS if (found is None or revision.id > found) and revision.id <= goal]
