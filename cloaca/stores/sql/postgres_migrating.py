@@ -148,6 +148,8 @@ async def bridged(connect: Callable[[], Awaitable[Link]]) -> AsyncIterator[tuple
     def call(work: Callable[[Connection], T]) -> T:
         with engine.connect() as connection:
             await_(link.connection.execute("COMMIT"))
+            # Alembic asks for no schema by name that is on the search path of the role, as one of its own name is.
+            engine.dialect.default_schema_name = ""
             return work(connection)
 
     try:
