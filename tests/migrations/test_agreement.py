@@ -15,7 +15,7 @@ from cloaca.stores.sql.postgres_links import Link, Names, connect
 from cloaca.stores.sql.postgres_migrating import PostgresGround, bridged
 from cloaca.stores.sql.sqlite_migrating import SqliteGround
 from cloaca.stores.sql.structure import declared, differences
-from tests.migrations import first
+from tests.migrations import first, reference
 from tests.stores.asynchronous import asynchronous
 
 HOW = "a table was changed without a revision: docs/how-to/add-a-revision.md says how to add one; until the first "
@@ -76,6 +76,10 @@ def test_in_each_release_what_takes_away_comes_last() -> None:
         assert kinds == sorted(kinds)
     releases = [revision.release for revision in revisions.REVISIONS]
     assert releases == sorted(releases, key=releases.index)
+
+
+def test_the_reference_has_every_column_and_index() -> None:
+    assert reference.PAGE.read_text(encoding="utf-8") == reference.page(), "python -m tests.migrations.reference"
 
 
 def test_until_the_first_release_the_first_revision_is_as_it_would_be_written_now() -> None:

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -23,8 +24,21 @@ from cloaca.stores.sql.schedules import MOST_SKIPPED
 from cloaca.stores.sql.sqlite import SqliteStore
 from tests.crashes.processes import life, until
 from tests.stores.asynchronous import asynchronous
-from tests.stores.conformance.scheduling import fired, firing_run, hand_over, ledger
-from tests.stores.rows import AT, PLAN, end, failure, new_run, note, owned, schedule, session_of, task, waiting
+from tests.stores.conformance.scheduling import fired, hand_over, ledger
+from tests.stores.rows import (
+    AT,
+    PLAN,
+    end,
+    failure,
+    firing_run,
+    new_run,
+    note,
+    owned,
+    schedule,
+    session_of,
+    task,
+    waiting,
+)
 from tests.stores.traces import Trace, driver
 
 
@@ -211,7 +225,7 @@ async def test_a_pruner_that_is_killed_leaves_whole_runs(
     for life_number in range(3):
         ready = quick_path / f"ready-{life_number}"
         with life(prune_all, place, ready) as pruner:
-            await asyncio.to_thread(until, lambda left=left, ready=ready: ready.exists() and number_of(*place) < left)
+            await asyncio.to_thread(until, partial(has_begun, place, ready, left))
             pruner.kill()
         left = number_of(*place)
         assert 1 < left < count + 1
@@ -225,6 +239,10 @@ async def test_a_pruner_that_is_killed_leaves_whole_runs(
     assert await prune(store, AT + 1) == left - 1
     assert number_of(*place) == 1
     await store.close()
+
+
+def has_begun(place: tuple[str, ...], ready: Path, left: int) -> bool:
+    return ready.exists() and number_of(*place) < left
 
 
 def number_of(*place: str) -> int:
