@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Column, Index, Table
 from sqlalchemy.dialects import postgresql, sqlite
@@ -28,7 +29,7 @@ def page() -> str:
     )
 
 
-def _section(table: Table, docs: dict[object, str]) -> str:
+def _section(table: Table, docs: Mapping[Any, str]) -> str:
     summary = " ".join(docs[table].split("\n\n")[0].split()).replace("``", "`")
     rows = "\n".join(_row(column) for column in table.columns)
     indexes = "\n".join(f"- `{_definition(index)}`" for index in sorted(table.indexes, key=lambda each: str(each.name)))
