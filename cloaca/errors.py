@@ -38,6 +38,8 @@ whose fault it is and what to do next.
         ├── CorruptDatabase      the file is not a database, or is damaged
         ├── ForeignDatabase      tables with our names that are not ours
         ├── DatabaseTooNew       written by a newer release than this one
+        ├── DatabaseTooOld       not upgraded yet, and who only looks upgrades nothing
+        ├── UpgradeRefused       not now: workers of an older release are at work, or the tables are not as they were
         └── LeaseLost            this worker was taken for dead; its work has gone to another
 """
 
@@ -211,6 +213,14 @@ class ForeignDatabase(StoreError):
 
 class DatabaseTooNew(StoreError):
     """A newer release of cloaca wrote this database. Upgrade cloaca here; the database was not touched."""
+
+
+class DatabaseTooOld(StoreError):
+    """The tables are those of an older release. Run ``cloaca db upgrade``, or start a worker of this release."""
+
+
+class UpgradeRefused(StoreError):
+    """The tables can't be upgraded now; nothing was changed. The message says what is in the way."""
 
 
 class LeaseLost(StoreError):

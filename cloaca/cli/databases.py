@@ -1,4 +1,4 @@
-"""Databases to look at: opened only if they are there, and nothing is made of a mistyped path.
+"""Databases to look at: opened only if they are there, as they are; nothing is made of a mistyped path.
 
 It knows URLs and that SQLite's are files; what is in a database, the store knows.
 """
@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from cloaca.errors import RunNotFound, StoreUnavailable, UnknownTenant
 from cloaca.ports import Store
@@ -18,17 +19,27 @@ from cloaca.runner.databases import TenantUrl, is_postgres, open_tenants
 LARGEST_ID = 2**63 - 1
 
 
+@runtime_checkable
+class Upgrading(Protocol):
+    """A store that makes or upgrades its tables when it is opened, if ``upgrades`` says so."""
+
+    upgrades: bool
+
+
 @asynccontextmanager
 async def opened(database: str | None) -> AsyncIterator[Store]:
-    """Yield the store of a database that exists.
+    """Yield the store of a database that exists and is up to date: no table is made or changed.
 
     Raises:
         InvalidDatabaseUrl: ``database`` is no URL that cloaca runs on.
         StoreUnavailable: there is no such file, or nothing of cloaca's in it.
+        DatabaseTooOld: nobody has upgraded it to this release yet.
         StoreError: it can't be opened.
     """
     url = url_of(database)
     store = open_store(url)
+    if isinstance(store, Upgrading):
+        store.upgrades = False
     path = getattr(store, "path", None)
     if isinstance(path, Path):
         _check_file(path)

@@ -21,6 +21,7 @@ from cloaca.errors import (
     TenantInUse,
     UnknownSchedule,
     UnknownTenant,
+    UpgradeRefused,
 )
 
 
@@ -79,6 +80,8 @@ def _code(error: CloacaError) -> Exit:
     match error:
         case InvalidDatabaseUrl():
             return Exit.USAGE
+        case UpgradeRefused():
+            return Exit.FAILED
         case StoreError():
             return Exit.UNAVAILABLE
         case IncompatibleRun() | CredentialsGiven() | NotIsolated() | TenantInUse():

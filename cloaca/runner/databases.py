@@ -10,10 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cloaca.errors import InvalidDatabaseUrl, StoreUnavailable
 from cloaca.ports import Store, TenantStore
 from cloaca.stores.tenant_names import checked_tenant, file_of
+
+if TYPE_CHECKING:
+    from cloaca.stores.sql.upkeep import Upkeep
 
 DEFAULT_DATABASE = "sqlite:///cloaca.db"
 
@@ -111,6 +115,27 @@ def not_ours(database: str) -> InvalidDatabaseUrl:
         "sqlite:////var/lib/orders.db for an absolute path, postgresql://user:password@host/database, "
         "or memory:// for a test that may lose everything"
     )
+
+
+def open_upkeep(database: str) -> Upkeep:
+    """Return who looks after the tables of a database: all its schemas or files, or those of the tenant that is meant.
+
+    Raises:
+        InvalidDatabaseUrl: it is no URL of a database that has tables.
+        StoreUnavailable: it needs a driver that is not installed.
+    """
+    path, tenant = file_at(database), tenant_of(database)
+    if path is not None:
+        from cloaca.stores.sql.sqlite_upkeep import SqliteUpkeep  # noqa: PLC0415 - it loads alembic
+
+        return SqliteUpkeep(path if tenant is None else file_of(path, tenant))
+    if is_postgres(database):
+        with driver_wanted():
+            from cloaca.stores.sql.postgres_upkeep import PostgresUpkeep  # noqa: PLC0415 - as above
+        return PostgresUpkeep(str(database), schema=tenant)
+    if database == "memory://":
+        raise InvalidDatabaseUrl("memory:// has no tables to look after")
+    raise not_ours(database)
 
 
 def _postgres(database: str, tenant: str | None) -> Store:

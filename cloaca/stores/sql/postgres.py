@@ -54,15 +54,18 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MOST_REQUESTS = 3  # connections for what is not a commit
+UPGRADE_S = 3600.0  # a statement that changes tables may take as long
 
 
 class PostgresStore(PostgresSchedules):
     """A store in one schema of the database that ``url`` names. Raises ValueError for a schema that can't be one.
 
     With ``pool``, which returns a pool on the event loop that runs, it shares connections with stores in other schemas.
+    Opening it makes the tables, or brings them to this release's revision, unless ``upgrades`` is false.
     """
 
     clock: ClassVar[str] = SERVER_CLOCK
+    upgrades = True
 
     def __init__(self, url: str, *, schema: str = "cloaca", pool: Callable[[], Pool] | None = None) -> None:
         self.place = shown(url)
@@ -88,7 +91,7 @@ class PostgresStore(PostgresSchedules):
             self._pool = self._find_pool()
             self._commits, self._requests = self._pool.enter(self._names)
         try:
-            await self._ask(lambda link: postgres_schema.create(link, self.place))
+            await self._ask(self._made if self.upgrades else lambda link: postgres_schema.check(link, self.place))
         except BaseException:
             await self.close()
             raise
@@ -243,6 +246,9 @@ class PostgresStore(PostgresSchedules):
 
     async def _connect(self) -> Link:
         return await connect(self._url, self._names)
+
+    async def _made(self, link: Link) -> None:
+        await postgres_schema.make(link, self.place, lambda: connect(self._url, self._names, timeout_s=UPGRADE_S))
 
     def _open(self) -> None:
         if self._commits is None:

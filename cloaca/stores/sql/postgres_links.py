@@ -127,12 +127,15 @@ def _element(value: object) -> str:
     raise StoreError(f"{value!r:.80} can't be stored: it is neither a text nor a number")
 
 
-async def connect(url: str, names: Names) -> Link:
-    """Return a new connection. Raises StoreUnavailable or InvalidDatabaseUrl."""
+async def connect(url: str, names: Names, *, timeout_s: float = STATEMENT_TIMEOUT_S) -> Link:
+    """Return a new connection, for statements that take ``timeout_s`` at most.
+
+    Raises StoreUnavailable or InvalidDatabaseUrl.
+    """
     with translated(shown(url)):
         try:
             connection = await asyncpg.connect(
-                url, timeout=CONNECT_TIMEOUT_S, command_timeout=STATEMENT_TIMEOUT_S, statement_cache_size=0
+                url, timeout=CONNECT_TIMEOUT_S, command_timeout=timeout_s, statement_cache_size=0
             )
         except ValueError:  # the driver's words may have parts of the password
             raise bad_url(shown(url)) from None
