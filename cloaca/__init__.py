@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from cloaca.contract.subflows import subflow
     from cloaca.contract.workflows import Workflow, WorkflowBuilder
     from cloaca.errors import (
+        AsyncSecrets,
         CloacaError,
+        CodecError,
+        CodecNeeded,
         ContractError,
         CorruptDatabase,
         DatabaseTooNew,
@@ -41,16 +44,19 @@ if TYPE_CHECKING:
         RunnerClosed,
         RunNotFound,
         ScheduleConflict,
+        SecretExposed,
         SessionMisused,
         StoreError,
         StoreUnavailable,
         TaskNotImportable,
         UnknownQueue,
         UnknownSchedule,
+        UnknownSecret,
         UnknownTask,
         UnknownWorkflow,
         UnstablePayload,
         Violation,
+        WrongKey,
         WrongOutput,
     )
     from cloaca.interpreter.elements import ElementInfo
@@ -58,6 +64,7 @@ if TYPE_CHECKING:
     from cloaca.interpreter.histories import RunEvent, RunInfo, TaskInfo, Waiting
     from cloaca.runner import BlockingRunHandle, BlockingRunner, RunHandle, Runner, run
     from cloaca.runner.triggers import TriggerInfo
+    from cloaca.secrets import Secret
 
 _HOMES = {
     "algebra.branches": ("branch",),
@@ -74,7 +81,10 @@ _HOMES = {
     "contract.subflows": ("subflow",),
     "contract.workflows": ("Workflow", "WorkflowBuilder"),
     "errors": (
+        "AsyncSecrets",
         "CloacaError",
+        "CodecError",
+        "CodecNeeded",
         "ContractError",
         "CorruptDatabase",
         "DatabaseTooNew",
@@ -93,30 +103,37 @@ _HOMES = {
         "RunNotFound",
         "RunnerClosed",
         "ScheduleConflict",
+        "SecretExposed",
         "SessionMisused",
         "StoreError",
         "StoreUnavailable",
         "TaskNotImportable",
         "UnknownQueue",
         "UnknownSchedule",
+        "UnknownSecret",
         "UnknownTask",
         "UnknownWorkflow",
         "UnstablePayload",
         "Violation",
+        "WrongKey",
         "WrongOutput",
     ),
     "interpreter.elements": ("ElementInfo",),
     "interpreter.firings": ("Firing", "Schedule", "ScheduleStatistics"),
     "interpreter.histories": ("RunEvent", "RunInfo", "TaskInfo", "Waiting"),
     "runner.triggers": ("TriggerInfo",),
+    "secrets": ("Secret",),
     "runner": ("BlockingRunHandle", "BlockingRunner", "RunHandle", "Runner", "run"),
 }
 _HOME = {name: f"cloaca.{module}" for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AsyncSecrets",
     "BlockingRunHandle",
     "BlockingRunner",
     "CloacaError",
+    "CodecError",
+    "CodecNeeded",
     "ContractError",
     "CorruptDatabase",
     "DatabaseTooNew",
@@ -149,6 +166,8 @@ __all__ = [
     "Schedule",
     "ScheduleConflict",
     "ScheduleStatistics",
+    "Secret",
+    "SecretExposed",
     "SessionMisused",
     "StoreError",
     "StoreUnavailable",
@@ -161,6 +180,7 @@ __all__ = [
     "TriggerInfo",
     "UnknownQueue",
     "UnknownSchedule",
+    "UnknownSecret",
     "UnknownTask",
     "UnknownWorkflow",
     "UnstablePayload",
@@ -168,6 +188,7 @@ __all__ = [
     "Waiting",
     "Workflow",
     "WorkflowBuilder",
+    "WrongKey",
     "WrongOutput",
     "branch",
     "each",

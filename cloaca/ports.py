@@ -858,3 +858,5 @@ class Ports:
     executor: Executor
     codec: Codec
     processes: Processes
+    tenant: str | None = None
+    secrets: Any = None  # where ``Secret.reveal`` finds values, None for the environment

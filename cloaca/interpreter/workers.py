@@ -20,6 +20,7 @@ from cloaca.algebra.context import TaskContext
 from cloaca.algebra.outcomes import TaskFailure
 from cloaca.contract.plans import Plan
 from cloaca.contract.workflows import Workflow
+from cloaca.current import ATTEMPT, Attempt, Place
 from cloaca.errors import IncompatibleRun, LeaseLost, StoreError, StoreUnavailable
 from cloaca.interpreter.alarms import Alarms
 from cloaca.interpreter.answers import Report, Returned, Withdrawn, raised
@@ -38,9 +39,10 @@ from cloaca.interpreter.retrials import retrial
 from cloaca.interpreter.schedulers import Scheduler
 from cloaca.interpreter.slots import Slots
 from cloaca.interpreter.transactions import in_transaction
+from cloaca.logs import logger_of
 from cloaca.ports import SUSPECT_CRASHES, History, NewRun, PlanRow, Poll, Ports, RunRow, Submitted
 
-logger = logging.getLogger("cloaca.worker")
+logger = logger_of("cloaca.worker")
 
 MOST_RUNS = 1000  # runs in memory; more wait in the database
 PARKED_AFTER_S = 60.0  # what has nothing to do for longer than this rests in the database
@@ -81,6 +83,7 @@ class Worker:
     ) -> None:
         self.store, self.clock, self.executor, self.codec = ports.store, ports.clock, ports.executor, ports.codec
         self.processes, self.ids = ports.processes, ids
+        self._ports, self.place = ports, Place(0)
         self._cache = Cache(ports.store, ports.clock.now, ports.codec)
         self.settings, self.workflows = settings, workflows
         self.session = 0
@@ -200,6 +203,7 @@ class Worker:
         at = self.now()
         name = f"{socket.gethostname()}:{os.getpid()}"
         self.session = await self.store.open_session(name, at, at + self.settings.lease_s)
+        self.place = Place(self.session, self._ports.tenant, self._ports.secrets, self._loop)
         serves = ", ".join(sorted(self.workflows)) or "nothing yet"
         logger.info("Session %d serves %s", self.session, serves, extra={"session": self.session})
         self.commits = GroupCommit(
@@ -765,6 +769,7 @@ class Worker:
 
     async def _attempt(self, drive: Drive, node: int, number: int) -> None:
         running = drive.running[node]
+        current = ATTEMPT.set(Attempt(drive.row, drive.name_of(node), number, self.place))
         try:
             report = await self._end_of(drive, node, number, running)
             if report is not None:
@@ -777,6 +782,7 @@ class Worker:
                     running.task.uncancel()
                 drive.report(node, number, raised(error, retryable=False))
         finally:
+            ATTEMPT.reset(current)
             if running.ticket is not None:  # unless it was given back with the report
                 self.queues.over(running.ticket)
             if self.queues.line:
@@ -824,7 +830,7 @@ class Worker:
             attempt=number,
             idempotency_key=idempotency_key(drive.plan, drive.state, drive.id, node, name),
             logger=logging.LoggerAdapter(
-                logging.getLogger(f"cloaca.task.{shown}"), {"run": run_id, "task": name, "attempt": number}
+                logger_of(f"cloaca.task.{shown}"), {"run": run_id, "task": name, "attempt": number}
             ),
             scheduled_for=None if drive.row.scheduled_for is None else moment(drive.row.scheduled_for),
             is_cancelled=lambda: drive.dropped or drive.state.over or drive.running.get(node) is not running,

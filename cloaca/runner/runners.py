@@ -50,6 +50,7 @@ from cloaca.runner.handles import RunHandle
 from cloaca.runner.queues import Declared, warn_of_unknown
 from cloaca.runner.schedules import ScheduleOptions, Schedules, define
 from cloaca.runner.triggers import Asking, TriggerInfo
+from cloaca.secrets import Provider, check_provider
 
 Out = TypeVar("Out", covariant=True)
 Errors = TypeVar("Errors", covariant=True)
@@ -73,6 +74,7 @@ class RunnerOptions(TypedDict, total=False):
     processes: int | None
     payload_limit: int
     retention: Seconds | None
+    secrets: Provider | None
     work: bool
     store: Store | None
 
@@ -97,6 +99,8 @@ class Runner:
         payload_limit: the largest payload in bytes; 1 MiB by default.
         retention: how long runs are kept after their end (a ``timedelta``, or seconds), None for ever. While a runner
             works it deletes, now and then and a few at a time, what ended before; a run that has not ended, never.
+        secrets: where ``Secret.reveal`` finds values: a mapping of names to values, or a function of a name, which may
+            be async; by default the environment. Values are never stored.
         work: False for a runner that only starts runs and follows them; others do the work.
 
     Raises:
@@ -118,6 +122,7 @@ class Runner:
         processes: int | None = None,
         payload_limit: int = MEBIBYTE,
         retention: Seconds | None = RETENTION,
+        secrets: Provider | None = None,
         work: bool = True,
         store: Store | None = None,
     ) -> None:
@@ -130,13 +135,15 @@ class Runner:
             raise ValueError(
                 f"Runner: retention={retention!r} is no time to keep runs for: more than 0, or None for ever"
             )
+        if secrets is not None:
+            check_provider(secrets)
         clock = SystemClock()
         chosen = store if store is not None else open_store(url_of(database))
         self._engine = Engine(chosen, JsonCodec(payload_limit), clock, run_ids(clock))
         self._settings = Settings(concurrency=concurrency, lease_s=lease_s, grace_s=grace_s, retention_s=retention_s)
         self._workflows: dict[str, Workflow[Any, Any, Any, Any]] = {}
         self._plans: dict[Plan, PlanRow] = {}
-        self._work = work
+        self._work, self._secrets = work, secrets
         self._queues = None if queues is None else Declared(queues)
         self._known_queues: set[str] = set()  # which others have declared, or of which was warned
         self._executor: ThreadExecutor | None = None
@@ -174,7 +181,9 @@ class Runner:
             self._executor = ThreadExecutor()
         if self._work:
             assert self._executor is not None
-            ports = Ports(engine.store, engine.clock, self._executor, engine.codec, self._processes)
+            ports = Ports(
+                engine.store, engine.clock, self._executor, engine.codec, self._processes, secrets=self._secrets
+            )
             worker = Worker(ports, self._settings, self._workflows, engine.ids)
             await worker.open()
             engine.worker = worker

@@ -57,6 +57,7 @@ _HOMES = {
     "ledgers": ("Ledger",),
     "overrides": ("override",),
     "replays": ("replay",),
+    "secrets": ("given_secrets",),
     "schedules": ("Cron", "simulate_schedules"),
     "searches": ("Faults",),
     "simulations": (
@@ -85,6 +86,7 @@ __all__ = [
     "crash_in_body",
     "exhaust",
     "fail",
+    "given_secrets",
     "graphs",
     "inputs",
     "leave",
