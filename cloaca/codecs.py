@@ -16,7 +16,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json, to_json
 
-from cloaca.errors import PayloadTooLarge, UnstablePayload, WrongOutput
+from cloaca.errors import CodecNeeded, PayloadTooLarge, UnstablePayload, WrongOutput
+from cloaca.ports import SEALED
 from cloaca.secrets import masked
 
 MEBIBYTE = 1024 * 1024
@@ -56,8 +57,13 @@ class JsonCodec:
         return raw.decode()
 
     def decode(self, model: type[BaseModel], payload: str) -> BaseModel:
-        """Return the model that ``payload`` says. Raises pydantic's ValidationError."""
-        return model.__pydantic_validator__.validate_json(payload, by_alias=False, by_name=True)  # type: ignore[no-any-return]  # pydantic-core's validators are not generic
+        """Return the model that ``payload`` says. Raises pydantic's ValidationError; CodecNeeded if it is encrypted."""
+        try:
+            return model.__pydantic_validator__.validate_json(payload, by_alias=False, by_name=True)  # type: ignore[no-any-return]  # pydantic-core's validators are not generic
+        except ValidationError:
+            if not payload.startswith(SEALED):
+                raise
+        raise CodecNeeded(f"{model.__name__} is encrypted, and there is no key for it here: give Runner(codec=...)")
 
 
 # Writing

@@ -10,9 +10,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
+from cloaca.encryption import Encryption
 from cloaca.errors import RunNotFound, StoreUnavailable
 from cloaca.ports import Store
 from cloaca.runner import open_store, url_of
+from cloaca.runner.sealing import sealing
 
 LARGEST_ID = 2**63 - 1
 
@@ -33,7 +35,7 @@ async def opened(database: str | None) -> AsyncIterator[Store]:
         _check_file(path)
     await store.open()
     try:
-        yield store
+        yield sealing(store, Encryption.from_environment())
     finally:
         await store.close()
 

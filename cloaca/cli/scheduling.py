@@ -23,12 +23,14 @@ from cloaca.cli.streams import data_stream, in_one_line, print_data, remark
 from cloaca.cli.targets import AnyWorkflow, load_workflow
 from cloaca.clocks import SystemClock
 from cloaca.codecs import MEBIBYTE, JsonCodec
+from cloaca.encryption import Encryption
 from cloaca.interpreter.firings import Firing, Schedule, ScheduleStatistics
 from cloaca.interpreter.ids import run_ids
 from cloaca.ports import ScheduleRow, Store
 from cloaca.runner import open_store, url_of
 from cloaca.runner.engines import Engine
 from cloaca.runner.schedules import Schedules, define
+from cloaca.runner.sealing import sealing
 
 T = TypeVar("T")
 Work = Callable[[Schedules], Awaitable[T]]
@@ -145,7 +147,7 @@ def _row(workflow: str, payload: str | None, given: Definition) -> ScheduleRow:
 
 
 async def _put(row: ScheduleRow, url: str) -> Schedule:
-    store = open_store(url)
+    store = sealing(open_store(url), Encryption.from_environment())
     await store.open()
     try:
         return await Schedules(_Owner(store, None)).put(row)

@@ -66,7 +66,7 @@ class Waits:
             input = child_input(plan_node, self.drive.outputs, self.drive.worker.codec)
         except BaseException as error:  # noqa: BLE001 - a user's reducer or validator may raise anything
             return self.end(node, raised(error, retryable=False))
-        child = self.family.get(child_key(self.drive.id, plan_node, input))
+        child = self.family.get(child_key(self.drive.id, plan_node.name, input))
         if child is not None:
             self.children[node] = child.id
             self._look_at(child)
@@ -83,7 +83,7 @@ class Waits:
                 input = child_input(plan_node, drive.outputs, drive.worker.codec)
             except BaseException as error:  # noqa: BLE001 - a user's reducer or validator may raise anything
                 failure = raised(error, retryable=False)
-            child = self.family.pop(child_key(drive.id, plan_node, input), None)
+            child = self.family.pop(child_key(drive.id, plan_node.name, input), None)
             if failure is None and child is not None and child.status in ENDED_BADLY:
                 self.revived.add(node)
                 return drive.worker.revive(drive, node, child.id)

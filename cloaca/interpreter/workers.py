@@ -21,7 +21,7 @@ from cloaca.algebra.outcomes import TaskFailure
 from cloaca.contract.plans import Plan
 from cloaca.contract.workflows import Workflow
 from cloaca.current import ATTEMPT, Attempt, Place
-from cloaca.errors import IncompatibleRun, LeaseLost, StoreError, StoreUnavailable
+from cloaca.errors import CodecNeeded, IncompatibleRun, LeaseLost, StoreError, StoreUnavailable
 from cloaca.interpreter.alarms import Alarms
 from cloaca.interpreter.answers import Report, Returned, Withdrawn, raised
 from cloaca.interpreter.attempts import SUBSTITUTES, attempt, evaluate
@@ -37,10 +37,11 @@ from cloaca.interpreter.queues import Queues
 from cloaca.interpreter.retention import keep_pruning
 from cloaca.interpreter.retrials import retrial
 from cloaca.interpreter.schedulers import Scheduler
+from cloaca.interpreter.sealed import SEALED_SIGNAL, refuse_sealed
 from cloaca.interpreter.slots import Slots
 from cloaca.interpreter.transactions import in_transaction
 from cloaca.logs import logger_of
-from cloaca.ports import SUSPECT_CRASHES, History, NewRun, PlanRow, Poll, Ports, RunRow, Submitted
+from cloaca.ports import SUSPECT_CRASHES, History, NewRun, PlanRow, Poll, Ports, RunRow, Submitted, is_sealed
 
 logger = logger_of("cloaca.worker")
 
@@ -529,8 +530,9 @@ class Worker:
         if history.run.crashes:
             _log(history.run, f"is taken over, {history.run.crashes} of its workers died")
         try:
+            refuse_sealed(history)
             drive = self.drive(plan, history)
-        except IncompatibleRun as error:
+        except (IncompatibleRun, CodecNeeded) as error:
             logger.error("Run %d is blocked: %s", history.run.id, error)
             self.spawn(self._block(history.run.id, str(error)))
             return
@@ -658,7 +660,11 @@ class Worker:
     async def _hear(self, runs: Iterable[int]) -> None:
         for arrivals in await self.store.hear(self.session, list(runs)):
             if (drive := self.drives.get(arrivals.run)) is not None and not drive.is_gone:
-                drive.waits.arrived(arrivals)
+                if any(is_sealed(signal.payload) for signal in arrivals.signals):
+                    self.spawn(self._block(arrivals.run, SEALED_SIGNAL))  # and the next commit finds it gone
+                    self.disowned(frozenset({arrivals.run}))
+                else:
+                    drive.waits.arrived(arrivals)
 
     async def _persistently(self, work: Callable[[], Coroutine[Any, Any, None]], failure: str) -> None:
         """Do something however often the store fails meanwhile, for as long as this session may."""
@@ -720,6 +726,7 @@ class Worker:
         async def see() -> None:
             history = await self.store.history(child)
             if history is not None and history.run.finished_at is not None:
+                refuse_sealed(history)
                 drive.waits.end(node, child_report(drive.plan.nodes[node], history, self.codec))
 
         async def end() -> None:

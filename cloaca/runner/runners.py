@@ -23,6 +23,7 @@ from cloaca.clocks import SystemClock
 from cloaca.codecs import MEBIBYTE, JsonCodec
 from cloaca.contract.plans import Plan
 from cloaca.contract.workflows import Workflow
+from cloaca.encryption import Encryption
 from cloaca.errors import (
     ContractError,
     KeyConflict,
@@ -42,13 +43,14 @@ from cloaca.interpreter.histories import RunInfo
 from cloaca.interpreter.homes import refuse_while_importing
 from cloaca.interpreter.ids import run_ids
 from cloaca.interpreter.workers import Settings, Worker
-from cloaca.ports import NewRun, PlanRow, Ports, Store, Submitted
+from cloaca.ports import NewRun, PayloadCodec, PlanRow, Ports, Store, Submitted
 from cloaca.runner.children import ENTRY
 from cloaca.runner.databases import open_store, url_of
 from cloaca.runner.engines import Engine
 from cloaca.runner.handles import RunHandle
 from cloaca.runner.queues import Declared, warn_of_unknown
 from cloaca.runner.schedules import ScheduleOptions, Schedules, define
+from cloaca.runner.sealing import refuse_unreadable, sealing
 from cloaca.runner.triggers import Asking, TriggerInfo
 from cloaca.secrets import Provider, check_provider
 
@@ -75,6 +77,7 @@ class RunnerOptions(TypedDict, total=False):
     payload_limit: int
     retention: Seconds | None
     secrets: Provider | None
+    codec: PayloadCodec | None
     work: bool
     store: Store | None
 
@@ -101,11 +104,14 @@ class Runner:
             works it deletes, now and then and a few at a time, what ended before; a run that has not ended, never.
         secrets: where ``Secret.reveal`` finds values: a mapping of names to values, or a function of a name, which may
             be async; by default the environment. Values are never stored.
+        codec: what encrypts payloads in the database, such as ``Encryption(key)``; by default what
+            ``$CLOACA_ENCRYPTION_KEYS`` says, and nothing if it is not set.
         work: False for a runner that only starts runs and follows them; others do the work.
 
     Raises:
         UnknownQueue: a task of a workflow names a queue that is not among ``queues``.
         InvalidDatabaseUrl: ``database`` is no URL that cloaca runs on.
+        CodecNeeded, WrongKey: on entering: the latest runs are encrypted, and there is no key for them here.
         StoreError: on entering: the database can't be opened, is damaged, is not cloaca's, or is too new.
     """
 
@@ -123,6 +129,7 @@ class Runner:
         payload_limit: int = MEBIBYTE,
         retention: Seconds | None = RETENTION,
         secrets: Provider | None = None,
+        codec: PayloadCodec | None = None,
         work: bool = True,
         store: Store | None = None,
     ) -> None:
@@ -139,6 +146,8 @@ class Runner:
             check_provider(secrets)
         clock = SystemClock()
         chosen = store if store is not None else open_store(url_of(database))
+        self._codec = codec if codec is not None else Encryption.from_environment()
+        chosen = sealing(chosen, self._codec)
         self._engine = Engine(chosen, JsonCodec(payload_limit), clock, run_ids(clock))
         self._settings = Settings(concurrency=concurrency, lease_s=lease_s, grace_s=grace_s, retention_s=retention_s)
         self._workflows: dict[str, Workflow[Any, Any, Any, Any]] = {}
@@ -171,6 +180,7 @@ class Runner:
 
     async def _enter(self, engine: Engine) -> None:
         await engine.store.open()
+        await refuse_unreadable(engine.store, self._codec)
         if self._queues is not None:
             await self._queues.store(engine.store)
         if self._work:
