@@ -35,12 +35,14 @@ from cloaca.ports import (
     SignalRow,
     Store,
     Submitted,
+    Taken,
     TaskRow,
     Transaction,
     is_sealed,
 )
 
 HASHED = re.compile(r"(trigger:.*:#)([0-9a-f]{64})")  # what a trigger without a key of its user's knows an input by
+MOST_SENT, LARGEST_SENT = 2048, 4 * 1024 * 1024  # new runs that are remembered, and the characters of their inputs
 LOOKED_AT = 20  # of the latest runs, when a runner is opened
 
 
@@ -71,6 +73,8 @@ class Seals:
 
     def __init__(self, codec: PayloadCodec) -> None:
         self._codec = codec
+        self._sent: dict[NewRun, NewRun] = {}
+        self._size = 0
 
     def seal(self, text: str | None) -> str | None:
         """Return a text sealed."""
@@ -107,8 +111,14 @@ class Seals:
     # Rows
 
     def new_run(self, run: NewRun) -> NewRun:
-        """Return a new run sealed."""
-        return run._replace(input=self.seal(run.input), key=self.key(run.key))
+        """Return a new run sealed; the same run alike for a while, so that a store knows it if it is sent again."""
+        if (known := self._sent.get(run)) is not None:
+            return known
+        sealed = self._sent[run] = run._replace(input=self.seal(run.input), key=self.key(run.key))
+        self._size += len(sealed.input or "")
+        while len(self._sent) > MOST_SENT or self._size > LARGEST_SENT:
+            self._size -= len(self._sent.pop(next(iter(self._sent))).input or "")
+        return sealed
 
     def run(self, row: RunRow) -> RunRow:
         """Return a run opened; what a child run is known by is made again from what it was made from."""
@@ -283,14 +293,23 @@ class SealedStore:
     async def schedule(self, name: str) -> ScheduleRow | None:
         """As ``Store``. Raises WrongKey."""
         found = await self.inner.schedule(name)
-        return None if found is None else found._replace(input=self._seals.open(found.input))
+        return None if found is None else self._with_input(found)
 
     async def schedules(self, *, after: str | None, limit: int) -> list[ScheduleRow]:
         """As ``Store``; a schedule that can't be read here is given on sealed."""
-        return _or_sealed(
-            lambda row: row._replace(input=self._seals.open(row.input)),
-            await self.inner.schedules(after=after, limit=limit),
-        )
+        return _or_sealed(self._with_input, await self.inner.schedules(after=after, limit=limit))
+
+    async def due(self, workflows: Sequence[str], at: float, limit: int) -> tuple[float, list[ScheduleRow]]:
+        """As ``Store``; what can't be read here is given on sealed, and becomes a run's input so."""
+        now, rows = await self.inner.due(workflows, at, limit)
+        return now, _or_sealed(self._with_input, rows)
+
+    async def take_firings(self, session: int, workflows: Sequence[str], limit: int) -> list[Taken]:
+        """As ``Store``; what can't be read here is given on sealed, and becomes a run's input so."""
+        return _or_sealed(self._with_input, await self.inner.take_firings(session, workflows, limit))
+
+    def _with_input(self, row: Any) -> Any:
+        return row._replace(input=self._seals.open(row.input))
 
     # Results that are kept
 
