@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from cloaca.errors import CorruptDatabase, DatabaseTooNew, ForeignDatabase, StoreUnavailable
+from cloaca.stores.sql import views
 from cloaca.stores.sql.postgres_links import Link, transaction
 from cloaca.stores.sql.tables import SCHEMA, Table
 
@@ -91,7 +92,7 @@ async def _refuse_encoding(link: Link, place: str) -> None:
 async def _make(link: Link) -> None:
     if not await link.ask(HAS_SCHEMA, link.names.plain):  # even IF NOT EXISTS needs the right to create one
         await link.ask("CREATE SCHEMA {schema}")
-    for statement in statements(link.names.plain):
+    for statement in [*statements(link.names.plain), *views.statements(views.postgres(link.names.plain))]:
         await link.connection.execute(statement)
     await link.ask(NEW_META, SCHEMA, time.time())
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from cloaca.errors import CorruptDatabase, DatabaseTooNew, ForeignDatabase
+from cloaca.stores.sql import views
 from cloaca.stores.sql.connections import connect, driver_of
 from cloaca.stores.sql.failures import BUSY, DAMAGED, code_of
 from cloaca.stores.sql.tables import SCHEMA, Meta, Table
@@ -37,6 +38,8 @@ def create(path: Path, connection: Connection) -> None:
     """Make the tables if they are not there yet."""
     if not has_tables(path, driver_of(connection)):
         Table.metadata.create_all(connection)
+        for statement in views.statements(views.SQLITE):
+            driver_of(connection).execute(statement)
         row = Meta(id=1, schema_version=SCHEMA, created_at=time.time())
         connection.execute(Table.metadata.tables["cloaca_meta"].insert(), row.model_dump())
 
