@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from asyncio import Future
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple, Protocol
 
 from pydantic import BaseModel
@@ -32,7 +32,8 @@ class RunRow(NamedTuple):
     ``epilogue`` says that its plan has one: such a run is not cancelled but by a worker, which sees it through.
     ``closing`` is how the run will end, from the moment on at which its epilogue began: a JSON object.
 
-    ``schedule`` has started it, at the nominal time ``scheduled_for``; a fork has the time alone.
+    ``schedule`` has started it, at the nominal time ``scheduled_for``; a fork has the time alone. ``traceparent`` is
+    the W3C trace context in which it was started, None if nobody traced that.
     """
 
     id: int
@@ -60,6 +61,7 @@ class RunRow(NamedTuple):
     closing: str | None = None
     schedule: str | None = None
     scheduled_for: float | None = None
+    traceparent: str | None = None
 
 
 TAKEN_OVER = 0  # the session of what another run has done
@@ -164,6 +166,7 @@ class NewRun(NamedTuple):
     epilogue: bool = False
     schedule: str | None = None
     scheduled_for: float | None = None
+    traceparent: str | None = None
 
 
 class ClosingRow(NamedTuple):
@@ -398,6 +401,14 @@ class Batch:
         )  # fmt: skip
         parents = {child.parent for child in self.children if child.parent is not None}
         return parents.union(row[0] for rows in groups for row in rows)  # the first column is the run's id
+
+    def size(self) -> int:
+        """Return how many rows the batch has."""
+        return sum(
+            len(rows)
+            for rows in (getattr(self, each.name) for each in fields(self) if each.name != "held")
+            if isinstance(rows, list)
+        )
 
     def concerned(self) -> set[int]:
         """Return the stored runs of which the batch writes something that others can see."""
@@ -884,3 +895,4 @@ class Ports:
     processes: Processes
     tenant: str | None = None
     secrets: Any = None  # where ``Secret.reveal`` finds values, None for the environment
+    telemetry: Any = None  # a ``telemetry.Telemetry``, None if nobody wants to know

@@ -50,6 +50,7 @@ from cloaca.machine.events import (
 from cloaca.machine.states import enabled
 from cloaca.machine.statuses import RunStatus, TaskStatus
 from cloaca.ports import AttemptRow, Batch, CacheRow, Codec, EndRow, FailureRow, History, NoteRow, TaskRow
+from cloaca.telemetry import Begun, Telemetry
 
 ROWS_OF_A_REPORT = 5  # a failure, a task, the run's end or its outcome, who is told, a note or what is cached
 FATAL_CRASHES = 5  # of workers: then a run is not tried again, nor its epilogue after as many more
@@ -145,6 +146,11 @@ class Owner(Protocol):
         """Whether the worker is leaving."""
         ...
 
+    @property
+    def telemetry(self) -> Telemetry | None:
+        """What tells OpenTelemetry, None if nobody wants to know."""
+        ...
+
     def now(self) -> float:
         """Return seconds since the epoch."""
         ...
@@ -235,6 +241,7 @@ class Drive:
             self.closed.set()
         self.committing: set[int] = set()  # nodes whose success is committed by itself, or was, for all that is known
         self.cancelling = False  # the run is to be cancelled once it is known what has become of those
+        self.begun: dict[tuple[int, int], Begun] = {}  # attempts of which OpenTelemetry is told once they are durable
         self.unsettled = 0  # reports and the like whose rows are not durable yet
 
     def _rescuable(self, name: str) -> PlanNode | None:
@@ -676,6 +683,8 @@ class Drive:
         self.unsettled -= 1
         if self.dropped:
             return
+        if self.begun:
+            self.tell(events)
         if any(isinstance(event, OutcomeReached) for event in events):
             self.deaf = False
             self.closed.set()
@@ -695,6 +704,15 @@ class Drive:
             self.wake()
         else:
             self.worker.weigh(self)
+
+    def tell(self, events: tuple[Event, ...]) -> None:
+        """Tell OpenTelemetry of attempts whose end is durable."""
+        telemetry = self.worker.telemetry
+        for event in events:
+            if isinstance(event, TaskSucceeded | TaskFailed | AttemptFailed):
+                begun = self.begun.pop((event.node, event.attempt), None)
+                if begun is not None and telemetry is not None:
+                    telemetry.committed(self.row, begun, event)
 
     def wake(self) -> None:
         """Wake whoever waits for the end."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cloaca.interpreter.queues import Queues
     from cloaca.machine.events import Event
     from cloaca.ports import Batch, Codec, EndRow, History, NoteRow
+    from cloaca.telemetry import Telemetry
 
 TURN = 128  # elements that begin, or are found done, before the event loop gets a turn
 
@@ -205,6 +206,11 @@ class FanOut:
     def closing(self) -> bool:
         """Whether the worker is leaving."""
         return self.drive.worker.closing
+
+    @property
+    def telemetry(self) -> Telemetry | None:
+        """What tells OpenTelemetry."""
+        return self.drive.worker.telemetry
 
     def now(self) -> float:
         """Return seconds since the epoch."""

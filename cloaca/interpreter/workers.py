@@ -23,7 +23,7 @@ from cloaca.contract.workflows import Workflow
 from cloaca.current import ATTEMPT, Attempt, Place
 from cloaca.errors import CodecNeeded, IncompatibleRun, LeaseLost, StoreError, StoreUnavailable
 from cloaca.interpreter.alarms import Alarms
-from cloaca.interpreter.answers import Report, Returned, Withdrawn, raised
+from cloaca.interpreter.answers import Raised, Report, Returned, Withdrawn, raised
 from cloaca.interpreter.attempts import SUBSTITUTES, attempt, evaluate
 from cloaca.interpreter.caching import Cache
 from cloaca.interpreter.drives import Drive, Running
@@ -42,6 +42,7 @@ from cloaca.interpreter.slots import Slots
 from cloaca.interpreter.transactions import in_transaction
 from cloaca.logs import logger_of
 from cloaca.ports import SUSPECT_CRASHES, History, NewRun, PlanRow, Poll, Ports, RunRow, Submitted, is_sealed
+from cloaca.telemetry import Begun, Telemetry, traceparent
 
 logger = logger_of("cloaca.worker")
 
@@ -85,6 +86,7 @@ class Worker:
         self.store, self.clock, self.executor, self.codec = ports.store, ports.clock, ports.executor, ports.codec
         self.processes, self.ids = ports.processes, ids
         self._ports, self.place = ports, Place(0)
+        self.telemetry: Telemetry | None = ports.telemetry
         self._cache = Cache(ports.store, ports.clock.now, ports.codec)
         self.settings, self.workflows = settings, workflows
         self.session = 0
@@ -128,12 +130,16 @@ class Worker:
         if not await self.store.watch(self.wake):
             self._look_every = min(self._look_every, UNHEARD_POLL_S)
         self._ticker = self._loop.create_task(self._tick())
+        if self.telemetry is not None:
+            self.telemetry.watch(self.load)
         if self.settings.retention_s is not None:
             self.spawn(keep_pruning(self.store, self.now, self.chance, self.settings.retention_s))
 
     async def close(self) -> None:
         """Start nothing more, give running attempts their grace, then release every run to the other workers."""
         self.closing = True
+        if self.telemetry is not None:
+            self.telemetry.unwatch(self.load)
         leaving = {"session": self.session, "attempts": len(self._attempts())}
         logger.info("Session %(session)d leaves, attempts that run: %(attempts)d", leaving, extra=leaving)
         self._slots.close()
@@ -210,6 +216,8 @@ class Worker:
         self.commits = GroupCommit(
             self.store, self.clock, self.session, lost=self._session_lost, disowned=self.disowned, held=self._held
         )
+        if self.telemetry is not None:
+            self.commits.measured = self.telemetry.commit
         self.commits.lease_s = self.settings.lease_s
         self.commits.renew_at = at + self.settings.lease_s / 5
         self.queues = Queues(self)
@@ -232,6 +240,8 @@ class Worker:
                 self.session,
             )
             self._lapsed.extend(self.drives)
+            if self.telemetry is not None:
+                self.telemetry.lease_lost()
         self._slots.clear()
         self.queues.close()
         for drive in list(self.drives.values()):
@@ -346,7 +356,7 @@ class Worker:
         row = RunRow(
             stored.id, run.workflow, run.version, run.plan, "running", run.input, run.key, run.owner, 0,
             run.created_at, run.created_at, None, None, cancel_requested=False, priority=run.priority,
-            parent=run.parent, parent_task=run.parent_task, epilogue=run.epilogue,
+            parent=run.parent, parent_task=run.parent_task, epilogue=run.epilogue, traceparent=run.traceparent,
         )  # fmt: skip
         return self.drive(plan, History(row, [], [], [], []))
 
@@ -390,6 +400,8 @@ class Worker:
     def finished(self, drive: Drive) -> None:
         """Let go of a run that has ended, and take others if some wait."""
         _log(drive.row, f"has ended: {drive.state.status}", status=drive.state.status)
+        if self.telemetry is not None:
+            self.telemetry.ended(drive.row, str(drive.state.status), self.now())
         self._let_go(drive)
         self._ended += 1
         if drive.row.parent in self.drives:
@@ -512,6 +524,8 @@ class Worker:
             for history in histories:
                 if commits.closed or self.closing:
                     return  # the lease was lost meanwhile: the claims are void
+                if self.telemetry is not None:
+                    self.telemetry.claimed(history.run, self.now())
                 if history.run.crashes >= SUSPECT_CRASHES:
                     self._suspect = history.run.id
                 self._take(history)
@@ -683,6 +697,8 @@ class Worker:
         """Store the child run that ``node`` starts, together with the rows appended last."""
         plan_node, owner = drive.plan.nodes[node], self.session if self.has_room else None
         child = new_child(drive.row, plan_node, input, id=next(self.ids), owner=owner, at=self.now())
+        if self.telemetry is not None:
+            child = child._replace(traceparent=traceparent(drive.row))
         self.commits.bear(plan_row(plan_node), child, partial(self._born, drive, node, child))
 
     def _born(self, drive: Drive, node: int, child: NewRun, stored: Submitted) -> None:
@@ -777,8 +793,11 @@ class Worker:
     async def _attempt(self, drive: Drive, node: int, number: int) -> None:
         running = drive.running[node]
         current = ATTEMPT.set(Attempt(drive.row, drive.name_of(node), number, self.place))
+        begun = None if self.telemetry is None else self._traced(self.telemetry, drive, node, number)
         try:
             report = await self._end_of(drive, node, number, running)
+            if begun is not None and isinstance(report, Raised):
+                begun.error = report.exception_type
             if report is not None:
                 drive.report(node, number, report)
         except Withdrawn:  # only a worker that leaves closes its executor: the run is released with all the others
@@ -789,11 +808,26 @@ class Worker:
                     running.task.uncancel()
                 drive.report(node, number, raised(error, retryable=False))
         finally:
+            if begun is not None and self.telemetry is not None:
+                self.telemetry.left(begun)
             ATTEMPT.reset(current)
             if running.ticket is not None:  # unless it was given back with the report
                 self.queues.over(running.ticket)
             if self.queues.line:
                 self.queues.ask()
+
+    def _traced(self, telemetry: Telemetry, drive: Drive, node: int, number: int) -> Begun:
+        """Begin the span of an attempt; the drive ends it once its end is durable."""
+        plan_node, at = drive.plan.nodes[node], drive.running[node].started_at
+        name, kind, task = drive.name_of(node), plan_node.kind, plan_node.task
+        begun = telemetry.begin(drive.row, name=name, kind=kind, task=task, number=number, at=at)
+        drive.begun[node, number] = begun
+        return begun
+
+    def load(self) -> dict[str, int]:
+        """Return how many runs are driven, attempts run, and attempts wait for a slot; from any thread."""
+        waiting = self._slots.waiting + len(self.queues.line)
+        return {"runs": len(self.drives), "running": self._slots.busy, "waiting": waiting}
 
     async def _end_of(self, drive: Drive, node: int, number: int, running: Running) -> Report | None:
         """Make an attempt; return how it ended, None if that is committed already. Raises as ``attempts.attempt``."""

@@ -53,6 +53,7 @@ from cloaca.runner.schedules import ScheduleOptions, Schedules, define
 from cloaca.runner.sealing import refuse_unreadable, sealing
 from cloaca.runner.triggers import Asking, TriggerInfo
 from cloaca.secrets import Provider, check_provider
+from cloaca.telemetry import telemetry
 
 Out = TypeVar("Out", covariant=True)
 Errors = TypeVar("Errors", covariant=True)
@@ -78,6 +79,7 @@ class RunnerOptions(TypedDict, total=False):
     retention: Seconds | None
     secrets: Provider | None
     codec: PayloadCodec | None
+    telemetry: bool | None
     work: bool
     store: Store | None
 
@@ -106,6 +108,8 @@ class Runner:
             be async; by default the environment. Values are never stored.
         codec: what encrypts payloads in the database, such as ``Encryption(key)``; by default what
             ``$CLOACA_ENCRYPTION_KEYS`` says, and nothing if it is not set.
+        telemetry: whether spans and metrics go to OpenTelemetry; by default if the program has set a provider of
+            either before the runner is entered.
         work: False for a runner that only starts runs and follows them; others do the work.
 
     Raises:
@@ -130,6 +134,7 @@ class Runner:
         retention: Seconds | None = RETENTION,
         secrets: Provider | None = None,
         codec: PayloadCodec | None = None,
+        telemetry: bool | None = None,
         work: bool = True,
         store: Store | None = None,
     ) -> None:
@@ -153,6 +158,7 @@ class Runner:
         self._workflows: dict[str, Workflow[Any, Any, Any, Any]] = {}
         self._plans: dict[Plan, PlanRow] = {}
         self._work, self._secrets = work, secrets
+        self._wants_telemetry = telemetry
         self._queues = None if queues is None else Declared(queues)
         self._known_queues: set[str] = set()  # which others have declared, or of which was warned
         self._executor: ThreadExecutor | None = None
@@ -179,6 +185,7 @@ class Runner:
         return self
 
     async def _enter(self, engine: Engine) -> None:
+        engine.telemetry = telemetry(self._wants_telemetry)
         await engine.store.open()
         await refuse_unreadable(engine.store, self._codec)
         if self._queues is not None:
@@ -192,7 +199,13 @@ class Runner:
         if self._work:
             assert self._executor is not None
             ports = Ports(
-                engine.store, engine.clock, self._executor, engine.codec, self._processes, secrets=self._secrets
+                engine.store,
+                engine.clock,
+                self._executor,
+                engine.codec,
+                self._processes,
+                secrets=self._secrets,
+                telemetry=engine.telemetry,
             )
             worker = Worker(ports, self._settings, self._workflows, engine.ids)
             await worker.open()
@@ -280,7 +293,7 @@ class Runner:
         epilogue = found.plan.has_epilogue
         what = (number, found.name, found.version, plan.digest, payload, key)
         run = NewRun(*what, owner, at, priority, epilogue=epilogue)
-        submitted, drive = await self._submit(found.plan, plan, run)
+        submitted, drive = await self._traced(found.plan, plan, run)
         if not submitted.agrees and not await self._same_input(found, payload, submitted.id):
             taken = f'key {key!r} of workflow "{found.name}" has started run {submitted.id} with another input'
             raise KeyConflict(f"{taken}; use another key, or the same input")
@@ -483,6 +496,19 @@ class Runner:
         except ValidationError:
             return False
         return older == self._engine.codec.decode(workflow.input, payload)
+
+    async def _traced(self, plan: Plan, row: PlanRow, run: NewRun) -> tuple[Submitted, Drive | None]:
+        """Store a run, with the trace context in which it is started, if somebody traces that."""
+        telemetry = self._engine.telemetry
+        if telemetry is None:
+            return await self._submit(plan, row, run)
+        span, traceparent = telemetry.starting(run.workflow)
+        stored = None
+        try:
+            stored = await self._submit(plan, row, run._replace(traceparent=traceparent))
+            return stored
+        finally:
+            telemetry.started(span, None if stored is None else str(stored[0].id))
 
     async def _submit(self, plan: Plan, row: PlanRow, run: NewRun) -> tuple[Submitted, Drive | None]:
         worker = self._engine.worker

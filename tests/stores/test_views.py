@@ -148,7 +148,7 @@ async def test_what_is_encrypted_is_left_out(database: tuple[Store, Ask, views.D
     for view in ("runs", "failures", "schedules"):
         assert {bool(row[0]) for row in await ask(f"SELECT encrypted FROM cloaca_{view}")} == {True}
     assert {row[0] for row in await ask("SELECT input FROM cloaca_runs")} == {None}
-    assert {row for row in await ask("SELECT message, traceback FROM cloaca_failures")} == {(None, None)}
+    assert set(await ask("SELECT message, traceback FROM cloaca_failures")) == {(None, None)}
 
 
 @asynchronous

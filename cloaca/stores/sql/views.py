@@ -86,8 +86,8 @@ def _views(d: Dialect) -> Iterator[View]:
             "encrypted": "whether its input is encrypted",
         },
         f"SELECT id, workflow, version, status, CASE WHEN substr(key, 1, 1) = {d.unit} THEN NULL ELSE key END, "
-        f"priority, {t('created_at')}, {t('started_at')}, {t('finished_at')}, finished_at - created_at, owner, crashes, "
-        f"reason, parent, parent_task, schedule, {t('scheduled_for')}, {d.open('input')}, {d.sealed('input')} "
+        f"priority, {t('created_at')}, {t('started_at')}, {t('finished_at')}, finished_at - created_at, owner, "
+        f"crashes, reason, parent, parent_task, schedule, {t('scheduled_for')}, {d.open('input')}, {d.sealed('input')} "
         f"FROM {p}cloaca_run",
     )
     yield View(
