@@ -41,9 +41,35 @@ class RunName(NamedTuple):
     workflow: str
 
 
-@dataclass(slots=True)
-class Attempt:
+class Attempt(Protocol):
     """An attempt under way. ``revealed`` has the secrets that its body has asked for, by name; None for none."""
+
+    revealed: dict[str, str] | None
+
+    @property
+    def run(self) -> Run:
+        """The run that it belongs to."""
+        ...
+
+    @property
+    def task(self) -> str:
+        """The name by which its body knows the task."""
+        ...
+
+    @property
+    def number(self) -> int:
+        """Its number, from 1."""
+        ...
+
+    @property
+    def place(self) -> Place:
+        """The worker that makes it."""
+        ...
+
+
+@dataclass(slots=True)
+class Told:
+    """An attempt as a child process was told of it."""
 
     run: Run
     task: str
@@ -51,16 +77,17 @@ class Attempt:
     place: Place
     revealed: dict[str, str] | None = None
 
-    def facts(self) -> dict[str, object]:
-        """Return what a log record says of it: ``run``, ``task``, ``attempt``, ``workflow``, ``worker``, ``tenant``."""
-        return {
-            "run": str(self.run.id),
-            "task": self.task,
-            "attempt": self.number,
-            "workflow": self.run.workflow,
-            "worker": self.place.worker,
-            "tenant": self.place.tenant,
-        }
+
+def facts(attempt: Attempt) -> dict[str, object]:
+    """Return what a log record says of one: ``run``, ``task``, ``attempt``, ``workflow``, ``worker``, ``tenant``."""
+    return {
+        "run": str(attempt.run.id),
+        "task": attempt.task,
+        "attempt": attempt.number,
+        "workflow": attempt.run.workflow,
+        "worker": attempt.place.worker,
+        "tenant": attempt.place.tenant,
+    }
 
 
 ATTEMPT: ContextVar[Attempt | None] = ContextVar("cloaca_attempt", default=None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from cloaca.current import ATTEMPT
+from cloaca.current import ATTEMPT, facts
 from cloaca.secrets import masked
 
 USUAL: Final = frozenset(logging.makeLogRecord({}).__dict__) - {"msg", "args", "exc_text", "stack_info"}
@@ -30,7 +30,7 @@ class AttemptFilter(logging.Filter):
         """Complete a record and mask what it says; always True."""
         if (attempt := ATTEMPT.get()) is not None:
             known = record.__dict__
-            for name, value in attempt.facts().items():
+            for name, value in facts(attempt).items():
                 known.setdefault(name, value)
         mask(record)
         return True

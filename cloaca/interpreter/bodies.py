@@ -20,7 +20,7 @@ from cloaca.algebra.declarations import Signature
 from cloaca.algebra.outcomes import TaskFailure
 from cloaca.algebra.signatures import Model
 from cloaca.algebra.tasks import Task, task
-from cloaca.current import ATTEMPT, Attempt, Place, RunName
+from cloaca.current import ATTEMPT, Attempt, Place, RunName, Told
 from cloaca.errors import TaskNotImportable
 from cloaca.interpreter.answers import Exit, Raised, Report, answer, raised, worth_retrying
 from cloaca.interpreter.homes import Home, found, known_as
@@ -138,7 +138,7 @@ def _current(errand: Errand) -> Attempt | None:
     if errand.get("attempt") is None:
         return None
     run, workflow, task, number, worker, tenant = errand["attempt"]
-    return Attempt(RunName(run, workflow), task, number, Place(worker, tenant, Sent(errand["secrets"])))
+    return Told(RunName(run, workflow), task, number, Place(worker, tenant, Sent(errand["secrets"])))
 
 
 def _context(given: Mapping[str, Any] | None, tell: Tell) -> TaskContext | None:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from cloaca.algebra.outcomes import RunFailure
 from cloaca.contract.plans import Plan, PlanNode
+from cloaca.current import Place
 from cloaca.interpreter.answers import Raised, Report, Returned
 from cloaca.interpreter.epilogues import Closing, closing_of, closing_row
 from cloaca.interpreter.errands import runs_in_a_child
@@ -49,7 +50,7 @@ from cloaca.machine.events import (
 )
 from cloaca.machine.states import enabled
 from cloaca.machine.statuses import RunStatus, TaskStatus
-from cloaca.ports import AttemptRow, Batch, CacheRow, Codec, EndRow, FailureRow, History, NoteRow, TaskRow
+from cloaca.ports import AttemptRow, Batch, CacheRow, Codec, EndRow, FailureRow, History, NoteRow, RunRow, TaskRow
 from cloaca.telemetry import Begun, Telemetry
 
 ROWS_OF_A_REPORT = 5  # a failure, a task, the run's end or its outcome, who is told, a note or what is cached
@@ -67,12 +68,37 @@ class Running:
 
     attempt: int
     started_at: float
-    task: asyncio.Task[None] | None = None
+    drive: Drive
+    node: int
+    serving: asyncio.Task[None] | None = None
     beat_at: float | None = None
     shown: bool = False
     stopped: bool = False
     cache_key: str | None = None
     ticket: Ticket | None = None  # of the slot that it holds in a queue
+    revealed: dict[str, str] | None = None
+
+    # What its body may know of it, as ``current.Attempt``
+
+    @property
+    def run(self) -> RunRow:
+        """The run's row."""
+        return self.drive.row
+
+    @property
+    def task(self) -> str:
+        """The name by which its body knows the task."""
+        return self.drive.name_of(self.node)
+
+    @property
+    def number(self) -> int:
+        """Its number, from 1."""
+        return self.attempt
+
+    @property
+    def place(self) -> Place:
+        """The worker that makes it."""
+        return self.drive.worker.place
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +170,11 @@ class Owner(Protocol):
     @property
     def closing(self) -> bool:
         """Whether the worker is leaving."""
+        ...
+
+    @property
+    def place(self) -> Place:
+        """What attempts here have in common."""
         ...
 
     @property
@@ -363,7 +394,7 @@ class Drive:
             if (due := self.state.retry_at.get(node)) is not None:  # the clock was set back since it was offered
                 self.worker.offer_at(due, self, node)
             return None
-        self.running[node] = Running(event.attempt, event.at)
+        self.running[node] = Running(event.attempt, event.at, self, node)
         if self.listeners and self.shows(node):
             self.publish(RunEvent("task_started", self.plan.nodes[node].task, moment(event.at), event.attempt))
         return event.attempt
@@ -582,8 +613,8 @@ class Drive:
         for drive, node in reversed(list(self.attempts())):
             running = drive.running[node]
             running.stopped = True
-            if running.task is not None:
-                running.task.cancel()
+            if running.serving is not None:
+                running.serving.cancel()
 
     def drop_fans(self) -> None:
         """Let go of all elements: whatever they still report is ignored."""

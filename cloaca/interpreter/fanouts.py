@@ -19,6 +19,7 @@ from cloaca.interpreter.scopes import Rows, prefix_of
 from cloaca.machine.fanouts import Window
 
 if TYPE_CHECKING:
+    from cloaca.current import Place
     from cloaca.interpreter.group_commit import GroupCommit
     from cloaca.interpreter.queues import Queues
     from cloaca.machine.events import Event
@@ -206,6 +207,11 @@ class FanOut:
     def closing(self) -> bool:
         """Whether the worker is leaving."""
         return self.drive.worker.closing
+
+    @property
+    def place(self) -> Place:
+        """What attempts here have in common."""
+        return self.drive.worker.place
 
     @property
     def telemetry(self) -> Telemetry | None:

@@ -20,7 +20,7 @@ from cloaca.algebra.context import TaskContext
 from cloaca.algebra.outcomes import TaskFailure
 from cloaca.contract.plans import Plan
 from cloaca.contract.workflows import Workflow
-from cloaca.current import ATTEMPT, Attempt, Place
+from cloaca.current import ATTEMPT, Place
 from cloaca.errors import CodecNeeded, IncompatibleRun, LeaseLost, StoreError, StoreUnavailable
 from cloaca.interpreter.alarms import Alarms
 from cloaca.interpreter.answers import Raised, Report, Returned, Withdrawn, raised
@@ -197,7 +197,7 @@ class Worker:
 
     def _attempts(self) -> set[asyncio.Task[None]]:
         drives = self.drives.values()
-        running = (drive.running[node].task for root in drives for drive, node in root.attempts())
+        running = (drive.running[node].serving for root in drives for drive, node in root.attempts())
         return {task for task in running if task is not None and not task.done()}
 
     async def _flush(self, within_s: float) -> None:
@@ -785,14 +785,14 @@ class Worker:
             drive.report(node, number, evaluate(plan_node, drive.outputs, self.codec))
             return None
         running = drive.running[node]
-        running.task = self._slots.serving
+        running.serving = self._slots.serving
         if (ticket := drive.tickets.get(node)) is not None:
             running.ticket, ticket.begun = ticket, True
         return self._attempt(drive, node, number)
 
     async def _attempt(self, drive: Drive, node: int, number: int) -> None:
         running = drive.running[node]
-        current = ATTEMPT.set(Attempt(drive.row, drive.name_of(node), number, self.place))
+        current = ATTEMPT.set(running)
         begun = None if self.telemetry is None else self._traced(self.telemetry, drive, node, number)
         try:
             report = await self._end_of(drive, node, number, running)
@@ -804,8 +804,8 @@ class Worker:
             drive.running.pop(node, None)
         except asyncio.CancelledError as error:
             if not running.stopped:
-                if running.task is not None:  # the body cancelled its own task: that is a fault like any other
-                    running.task.uncancel()
+                if running.serving is not None:  # the body cancelled its own task: that is a fault like any other
+                    running.serving.uncancel()
                 drive.report(node, number, raised(error, retryable=False))
         finally:
             if begun is not None and self.telemetry is not None:
