@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from cloaca.cli.streams import printable
+from cloaca.logs import AttemptFilter
 
 # What every record has; whatever else is there was given by `extra`.
 USUAL = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
@@ -24,6 +25,7 @@ def logging_to_stderr(*, as_json: bool) -> Iterator[None]:
     """Write what is logged to standard error: cloaca's lines from INFO on, others from WARNING on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if as_json else Lines())
+    handler.addFilter(AttemptFilter())
     ours, root = logging.getLogger("cloaca"), logging.getLogger()
     before = (ours.level, ours.propagate)
     ours.setLevel(ours.level or logging.INFO)
@@ -64,6 +66,6 @@ class JsonLines(logging.Formatter):
             "message": record.getMessage(),
         }
         line |= {name: value for name, value in vars(record).items() if name not in USUAL and name not in line}
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+        if record.exc_text or record.exc_info:
+            line["traceback"] = record.exc_text or self.formatException(record.exc_info)  # type: ignore[arg-type]  # one of them is there
         return json.dumps(line, default=str)
