@@ -97,11 +97,11 @@ def test_an_unknown_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         Secret("MAIL_TOKEN").reveal()
     with given_secrets({}), pytest.raises(UnknownSecret, match="add it there"):
         Secret("MAIL_TOKEN").reveal()
-    with given_secrets({"MAIL_TOKEN": 7}), pytest.raises(UnknownSecret, match="gave a int"):  # type: ignore[dict-item]  # that is the point
+    with given_secrets({"MAIL_TOKEN": 7}), pytest.raises(UnknownSecret, match="gave a int"):
         Secret("MAIL_TOKEN").reveal()
     with given_secrets(dict[str, str]().__getitem__), pytest.raises(UnknownSecret):
         Secret("MAIL_TOKEN").reveal()
-    with pytest.raises(TypeError, match="a mapping of names to values, or a function"), given_secrets(7):  # type: ignore[arg-type]  # that is the point
+    with pytest.raises(TypeError, match="a mapping of names to values, or a function"), given_secrets(7):
         pass
 
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from enum import StrEnum
 
 from cloaca.cli.streams import printable
 from cloaca.logs import AttemptFilter
@@ -38,6 +39,13 @@ def logging_to_stderr(*, as_json: bool) -> Iterator[None]:
         chosen.removeHandler(handler)
         ours.setLevel(before[0])
         ours.propagate = before[1]
+
+
+class LogFormat(StrEnum):
+    """How log records are written."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 class Lines(logging.Formatter):

@@ -19,6 +19,7 @@ from typer.main import get_command
 from cloaca.cli.checking import check
 from cloaca.cli.db import db
 from cloaca.cli.graphing import Format, graph
+from cloaca.cli.logs import LogFormat
 from cloaca.cli.options import DatabaseOption, JsonOption, TargetArgument, as_duration, helping
 from cloaca.cli.queueing import queues_of
 from cloaca.cli.refusals import Exit, Refusal, refused
@@ -207,6 +208,9 @@ def _worker(
         typer.Option("--retention", metavar="AGE", help="How long ended runs are kept: 30d, 12h; never deletes none."),
     ] = "30d",
     as_json: Annotated[bool, typer.Option("--json", help="Log JSON, an object a line.")] = False,
+    log_format: Annotated[
+        LogFormat, typer.Option("--log-format", help="Log lines for people, or JSON, an object a line, as --json.")
+    ] = LogFormat.TEXT,
 ) -> int:
     """Drive the runs of these workflows, until SIGTERM or Ctrl-C.
 
@@ -220,7 +224,7 @@ def _worker(
     \b
     --json logs:
       {"at", "level", "logger", "message"} and, where they apply,
-      {"run", "workflow", "status", "task", "attempt", "session", "traceback"}
+      {"run", "workflow", "status", "task", "attempt", "worker", "tenant", "session", "traceback"}
 
     \b
     Examples:
@@ -229,7 +233,7 @@ def _worker(
       cloaca worker shop.jobs --queue mail=4,100/min --queue reports=1
     """
     post = Post(database, concurrency, lease, grace, _kept(retention), queues_of(queue or ()))
-    return work(targets, post, as_json=as_json)
+    return work(targets, post, as_json=as_json or log_format is LogFormat.JSON)
 
 
 def _kept(retention: str) -> timedelta | None:
