@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cloaca.testing.replays import replay
     from cloaca.testing.schedules import Cron, simulate_schedules
     from cloaca.testing.searches import Faults
+    from cloaca.testing.secrets import given_secrets
     from cloaca.testing.simulations import BrokenPromise, simulate
     from cloaca.testing.stages import SimulatedFault
     from cloaca.testing.strategies import graphs, scenarios

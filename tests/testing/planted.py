@@ -137,7 +137,7 @@ PLANTED: Final = (
     bug("a wake-up is lost", Slots.offer, "self._schedule()", "pass"),
     bug("a slot is never given back", Queues._give_back, "if not self._commits.closed:", "if False:", case=QUEUED),
     bug("a retry starts beside a body that still runs", Drive.held_up, "if body is None or body.done():", "if True:", case=TIMED),
-    bug("a body goes on after its lease is lost", Drive.stop_attempts, "running.task.cancel()", "pass"),
+    bug("a body goes on after its lease is lost", Drive.stop_attempts, "running.serving.cancel()", "pass"),
     bug("a worker that leaves takes its attempts along", Worker._see_out, "while running := self._attempts():", "while False:", Worker._release, "self._leave_session()", "asyncio.sleep(0)"),
     bug("a transaction that failed is not tried again", transactions.in_transaction, "case _Try.AGAIN:", "case _Try.NO_MORE:", case=BOOKS),
     bug("a transaction's end is told before it is durable", transactions._tried, "receipt = await transaction.commit(done.batch)", "drive.completed(done, report); receipt = await transaction.commit(done.batch)", case=BOOKS),
