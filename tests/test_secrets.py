@@ -6,7 +6,7 @@ import copy
 import json
 import pickle
 from base64 import b64encode
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 from urllib.parse import quote
 
 import pytest
@@ -97,11 +97,16 @@ def test_an_unknown_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         Secret("MAIL_TOKEN").reveal()
     with given_secrets({}), pytest.raises(UnknownSecret, match="add it there"):
         Secret("MAIL_TOKEN").reveal()
-    with given_secrets({"MAIL_TOKEN": 7}), pytest.raises(UnknownSecret, match="gave a int"):
-        Secret("MAIL_TOKEN").reveal()
     with given_secrets(dict[str, str]().__getitem__), pytest.raises(UnknownSecret):
         Secret("MAIL_TOKEN").reveal()
-    with pytest.raises(TypeError, match="a mapping of names to values, or a function"), given_secrets(7):
+
+
+def test_what_gives_no_text_is_refused() -> None:
+    odd: Any = {"MAIL_TOKEN": 7}
+    with given_secrets(odd), pytest.raises(UnknownSecret, match="gave a int"):
+        Secret("MAIL_TOKEN").reveal()
+    odd = 7
+    with pytest.raises(TypeError, match="a mapping of names to values, or a function"), given_secrets(odd):
         pass
 
 
@@ -113,7 +118,11 @@ def test_an_async_provider_has_to_be_awaited() -> None:
         Secret("MAIL_TOKEN").reveal()
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=4, max_size=80).filter(lambda text: "*" not in text))
+def is_no_part_of_a_mask(text: str) -> bool:
+    return "*" not in text and not text.isupper()
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=4, max_size=80).filter(is_no_part_of_a_mask))
 def test_what_was_revealed_is_masked_as_texts_write_it(value: str) -> None:
     remember("PROPERTY", value)
     for written in (
