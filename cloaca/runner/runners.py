@@ -69,6 +69,7 @@ class RunnerOptions(TypedDict, total=False):
     """What a ``Runner`` takes beside the database."""
 
     workflows: Iterable[Workflow[Any, Any, Any, Any]]
+    tenant: str | None
     queues: Iterable[Queue] | None
     triggers: Iterable[Trigger[Any]]
     concurrency: int
@@ -91,6 +92,9 @@ class Runner:
         database: a URL (``sqlite:///orders.db``), or the ``Path`` of a SQLite file; by default
             ``$CLOACA_DATABASE_URL``, else ``sqlite:///cloaca.db``.
         workflows: what this process can run. A workflow that is started by value is added.
+        tenant: whose runs these are: the name of a schema of its own on PostgreSQL, of a file of its own beside that of
+            ``database`` on SQLite. A runner sees, claims and schedules nothing of another tenant's. Runners of one
+            process on one PostgreSQL and one event loop share their connections.
         queues: the queues that tasks name by ``@task(queue=...)``. Their limits are kept in the database, for all who
             work on it: whoever declares a queue last sets them. A runner that declares queues declares all that its
             workflows name. One that declares none goes by those that others have declared; a queue that nobody has
@@ -116,7 +120,22 @@ class Runner:
         UnknownQueue: a task of a workflow names a queue that is not among ``queues``.
         InvalidDatabaseUrl: ``database`` is no URL that cloaca runs on.
         CodecNeeded, WrongKey: on entering: the latest runs are encrypted, and there is no key for them here.
+        InvalidTenant: no tenant can have that name.
         StoreError: on entering: the database can't be opened, is damaged, is not cloaca's, or is too new.
+
+    >>> import asyncio
+    >>> from cloaca import Runner, Workflow, task
+    >>> @task
+    ... async def greet() -> None:
+    ...     print("hello")
+    >>> greetings = Workflow("greetings", greet)
+    >>> async def main() -> None:
+    ...     async with Runner("memory://", workflows=[greetings]) as runner:
+    ...         handle = await runner.start(greetings, key="first")
+    ...         print(await handle.result())
+    >>> asyncio.run(main())
+    hello
+    <Success: None>
     """
 
     def __init__(
@@ -124,6 +143,7 @@ class Runner:
         database: str | Path | None = None,
         *,
         workflows: Iterable[Workflow[Any, Any, Any, Any]] = (),
+        tenant: str | None = None,
         queues: Iterable[Queue] | None = None,
         triggers: Iterable[Trigger[Any]] = (),
         concurrency: int = 1000,
@@ -150,14 +170,16 @@ class Runner:
         if secrets is not None:
             check_provider(secrets)
         clock = SystemClock()
-        chosen = store if store is not None else open_store(url_of(database))
+        if store is not None and tenant is not None:
+            raise ValueError("Runner: a store is one tenant's already: give tenant= with a database, not with a store")
+        chosen = store if store is not None else open_store(url_of(database), tenant)
         self._codec = codec if codec is not None else Encryption.from_environment()
         chosen = sealing(chosen, self._codec)
         self._engine = Engine(chosen, JsonCodec(payload_limit), clock, run_ids(clock))
         self._settings = Settings(concurrency=concurrency, lease_s=lease_s, grace_s=grace_s, retention_s=retention_s)
         self._workflows: dict[str, Workflow[Any, Any, Any, Any]] = {}
         self._plans: dict[Plan, PlanRow] = {}
-        self._work, self._secrets = work, secrets
+        self._work, self._secrets, self._tenant = work, secrets, tenant
         self._wants_telemetry = telemetry
         self._queues = None if queues is None else Declared(queues)
         self._known_queues: set[str] = set()  # which others have declared, or of which was warned
@@ -204,6 +226,7 @@ class Runner:
                 self._executor,
                 engine.codec,
                 self._processes,
+                tenant=self._tenant,
                 secrets=self._secrets,
                 telemetry=engine.telemetry,
             )
@@ -328,7 +351,9 @@ class Runner:
         self._engine.check_open()
         row = await self._engine.store.run(_number(run_id))
         if row is None:
-            raise RunNotFound(f"no run {run_id!r} in this database")
+            raise RunNotFound(
+                f"no run {run_id!r} in this database: check the URL; ended runs are deleted after `retention=`"
+            )
         return RunHandle(self._engine, row.id, self._named(row.workflow))
 
     async def runs(
@@ -433,7 +458,7 @@ class Runner:
             raise TypeError(f"{workflow!r} is no workflow; close the graph: Workflow(name, graph)")
         if workflow.name not in self._workflows:
             check_homes(workflow.plan)
-            for node in workflow.plan.nodes:
+            for node in workflow.plan.everywhere():
                 if node.child is not None:
                     self._add(node.child)
             if self._queues is not None:
