@@ -28,8 +28,14 @@ whose fault it is and what to do next.
     ├── TaskNotImportable        a child process can't find a task's function by importing it
     ├── ProcessDied              the child process of a body was killed, or ended, before the body did
     ├── SessionMisused           a body ended its session's transaction itself, or used the session after its attempt
+    ├── UnknownSecret            no value is known for a secret's name
+    ├── AsyncSecrets             a body asks at once for a secret that only an async function has
+    ├── CodecError               an encrypted payload can't be read
+    │   ├── WrongKey             it was encrypted with a key that is not here, or was changed
+    │   └── CodecNeeded          the database has encrypted payloads, and this runner has no codec
     ├── PayloadError             a value can't be stored as it is
     │   ├── PayloadTooLarge      more bytes than ``payload_limit``
+    │   ├── SecretExposed        an output holds the value of a secret
     │   ├── UnstablePayload      its JSON can't be written, or reads back as something else
     │   └── WrongOutput          a body returned something else than it declares
     └── StoreError               the database
@@ -172,12 +178,36 @@ class SessionMisused(CloacaError):
     """
 
 
+class UnknownSecret(CloacaError):
+    """No value is known for a secret's name. Set the environment variable, or give ``Runner(secrets=...)``."""
+
+
+class AsyncSecrets(CloacaError):
+    """``Runner(secrets=...)`` is an async function, so ``reveal()`` can't wait for it. Await ``reveal_async()``."""
+
+
+class CodecError(CloacaError):
+    """An encrypted payload can't be read. Nothing is lost: give the runner the codec that it was written with."""
+
+
+class WrongKey(CodecError):
+    """A payload was encrypted with a key that this runner's codec does not have, or was changed. Add the key."""
+
+
+class CodecNeeded(CodecError):
+    """The database has encrypted payloads, and this runner has no codec. Give it: ``Runner(codec=...)``."""
+
+
 class PayloadError(CloacaError):
     """A value can't be stored as it is; it is never retried, since the next attempt would end the same way."""
 
 
 class PayloadTooLarge(PayloadError):
     """A payload is larger than ``payload_limit``. Store the bulk elsewhere and pass a reference, or raise the limit."""
+
+
+class SecretExposed(PayloadError):
+    """An output, or a typed error, holds the value of a secret, and would be stored. Return the ``Secret`` instead."""
 
 
 class UnstablePayload(PayloadError):

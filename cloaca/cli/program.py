@@ -19,6 +19,7 @@ from typer.main import get_command
 from cloaca.cli.checking import check
 from cloaca.cli.db import db
 from cloaca.cli.graphing import Format, graph
+from cloaca.cli.logs import LogFormat
 from cloaca.cli.options import DatabaseOption, JsonOption, TargetArgument, as_duration, helping
 from cloaca.cli.queueing import queues_of
 from cloaca.cli.refusals import Exit, Refusal, refused
@@ -223,6 +224,9 @@ def _worker(
         typer.Option("--retention", metavar="AGE", help="How long ended runs are kept: 30d, 12h; never deletes none."),
     ] = "30d",
     as_json: Annotated[bool, typer.Option("--json", help="Log JSON, an object a line.")] = False,
+    log_format: Annotated[
+        LogFormat, typer.Option("--log-format", help="Log lines for people, or JSON, an object a line, as --json.")
+    ] = LogFormat.TEXT,
 ) -> int:
     """Drive the runs of these workflows, until SIGTERM or Ctrl-C.
 
@@ -239,7 +243,7 @@ def _worker(
     \b
     --json logs:
       {"at", "level", "logger", "message"} and, where they apply,
-      {"run", "workflow", "status", "task", "attempt", "session", "traceback"}
+      {"run", "workflow", "status", "task", "attempt", "worker", "tenant", "session", "traceback"}
 
     \b
     Examples:
@@ -249,6 +253,7 @@ def _worker(
       cloaca worker shop.jobs --tenant acme --tenant beta
     """
     post = Post(database, concurrency, lease, grace, _kept(retention), queues_of(queue or ()))
+    as_json = as_json or log_format is LogFormat.JSON
     if tenant or all_tenants:
         return work_for_tenants(targets, post, chosen(tenant or (), every=all_tenants), as_json=as_json)
     return work(targets, post, as_json=as_json)
