@@ -60,9 +60,10 @@ def imports_spared() -> Iterator[None]:
         gc.unfreeze()
 
 
-async def _serve(workflows: Iterable[AnyWorkflow], post: Post, stop: asyncio.Event) -> None:
-    runner = Runner(
-        post.database,
+def runner_of(workflows: Iterable[AnyWorkflow], post: Post, database: str | None) -> Runner:
+    """Return the runner of a worker, on a database, not entered yet."""
+    return Runner(
+        database,
         workflows=workflows,
         queues=post.queues,
         concurrency=post.concurrency,
@@ -70,6 +71,10 @@ async def _serve(workflows: Iterable[AnyWorkflow], post: Post, stop: asyncio.Eve
         grace_s=post.grace_s,
         retention=post.retention,
     )
+
+
+async def _serve(workflows: Iterable[AnyWorkflow], post: Post, stop: asyncio.Event) -> None:
+    runner = runner_of(workflows, post, post.database)
     names = sorted(workflow.name for workflow in workflows)
     async with runner:
         started = {"pid": os.getpid(), "workflows": names, "database": shown_database(post.database)}

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from cloaca.algebra.outcomes import RunFailure
 from cloaca.contract.plans import Plan, PlanNode
+from cloaca.current import Place
 from cloaca.interpreter.answers import Raised, Report, Returned
 from cloaca.interpreter.epilogues import Closing, closing_of, closing_row
 from cloaca.interpreter.errands import runs_in_a_child
@@ -50,7 +51,8 @@ from cloaca.machine.events import (
 )
 from cloaca.machine.states import READY, enabled
 from cloaca.machine.statuses import RunStatus, TaskStatus
-from cloaca.ports import AttemptRow, Batch, CacheRow, Codec, EndRow, FailureRow, History, NoteRow, TaskRow
+from cloaca.ports import AttemptRow, Batch, CacheRow, Codec, EndRow, FailureRow, History, NoteRow, RunRow, TaskRow
+from cloaca.telemetry import Begun, Telemetry
 
 ROWS_OF_A_REPORT = 5  # a failure, a task, the run's end or its outcome, who is told, a note or what is cached
 FATAL_CRASHES = 5  # of workers: then a run is not tried again, nor its epilogue after as many more
@@ -67,12 +69,37 @@ class Running:
 
     attempt: int
     started_at: float
-    task: asyncio.Task[None] | None = None
+    drive: Drive
+    node: int
+    serving: asyncio.Task[None] | None = None
     beat_at: float | None = None
     shown: bool = False
     stopped: bool = False
     cache_key: str | None = None
     ticket: Ticket | None = None  # of the slot that it holds in a queue
+    revealed: dict[str, str] | None = None
+
+    # What its body may know of it, as ``current.Attempt``
+
+    @property
+    def run(self) -> RunRow:
+        """The run's row."""
+        return self.drive.row
+
+    @property
+    def task(self) -> str:
+        """The name by which its body knows the task."""
+        return self.drive.name_of(self.node)
+
+    @property
+    def number(self) -> int:
+        """Its number, from 1."""
+        return self.attempt
+
+    @property
+    def place(self) -> Place:
+        """The worker that makes it."""
+        return self.drive.worker.place
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +175,16 @@ class Owner(Protocol):
     @property
     def closing(self) -> bool:
         """Whether the worker is leaving."""
+        ...
+
+    @property
+    def place(self) -> Place:
+        """What attempts here have in common."""
+        ...
+
+    @property
+    def telemetry(self) -> Telemetry | None:
+        """What tells OpenTelemetry, None if nobody wants to know."""
         ...
 
     def now(self) -> float:
@@ -244,6 +281,7 @@ class Drive:
             self.closed.set()
         self.committing: dict[int, None] = {}  # nodes whose success is, or was for all that is known, committed alone
         self.cancelling = False  # the run is to be cancelled once it is known what has become of those
+        self.begun: dict[tuple[int, int], Begun] = {}  # attempts of which OpenTelemetry is told once they are durable
         self.unsettled = 0  # reports and the like whose rows are not durable yet
 
     def _rescuable(self, name: str) -> PlanNode | None:
@@ -397,7 +435,7 @@ class Drive:
             if (due := self.state.retry_at.get(node)) is not None:  # the clock was set back since it was offered
                 self.worker.offer_at(due, self, node)
             return None
-        self.running[node] = Running(event.attempt, event.at)
+        self.running[node] = Running(event.attempt, event.at, self, node)
         if self.listeners and self.shows(node):
             self.publish(RunEvent("task_started", self.plan.nodes[node].task, moment(event.at), event.attempt))
         return event.attempt
@@ -622,8 +660,8 @@ class Drive:
         for drive, node in reversed(list(self.attempts())):
             running = drive.running[node]
             running.stopped = True
-            if running.task is not None:
-                running.task.cancel()
+            if running.serving is not None:
+                running.serving.cancel()
 
     def drop_fans(self) -> None:
         """Let go of all elements: whatever they still report is ignored."""
@@ -727,6 +765,8 @@ class Drive:
         self.unsettled -= 1
         if self.dropped:
             return
+        if self.begun:
+            self.tell(events)
         if any(isinstance(event, OutcomeReached) for event in events):
             self.deaf = False
             self.closed.set()
@@ -749,6 +789,8 @@ class Drive:
         self.unsettled -= 1
         if self.dropped:
             return
+        if self.begun:
+            self.tell(events)
         if self.listeners:
             for told in self.described(events, news):
                 self.publish(told)
@@ -760,6 +802,15 @@ class Drive:
             if self.state.tasks[node] is READY:
                 self.worker.offer(self, node)
         self.worker.weigh(self)
+
+    def tell(self, events: tuple[Event, ...]) -> None:
+        """Tell OpenTelemetry of attempts whose end is durable."""
+        telemetry = self.worker.telemetry
+        for event in events:
+            if isinstance(event, TaskSucceeded | TaskFailed | AttemptFailed):
+                begun = self.begun.pop((event.node, event.attempt), None)
+                if begun is not None and telemetry is not None:
+                    telemetry.committed(self.row, begun, event)
 
     def wake(self) -> None:
         """Wake whoever waits for the end."""

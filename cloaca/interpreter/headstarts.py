@@ -16,7 +16,9 @@ from cloaca.interpreter.inputs import Outputs
 from cloaca.ports import Codec
 
 
-def begun(node: PlanNode, function: Callable[..., Any], outputs: Outputs, codec: Codec) -> Report | Awaitable[object]:
+def head_start(
+    node: PlanNode, function: Callable[..., Any], outputs: Outputs, codec: Codec
+) -> Report | Awaitable[object]:
     """Begin a body; return how its attempt ended if it is over, else what is to be awaited of it."""
     assert node.body is not None  # only tasks have a function
     try:

@@ -324,7 +324,8 @@ class MemoryStore(MemorySchedules):
     async def prune(self, ended_before: float, limit: int) -> int:
         await asyncio.sleep(0)
         ended = [(row.finished_at or 0.0, row.id) for row in self.rows.values() if row.status in FINAL]
-        roots = (end for end in ended if self.rows[end[1]].parent is None)
+        needed = {row.parent for row in self.rows.values() if row.status not in FINAL}
+        roots = (end for end in ended if self.rows[end[1]].parent is None and end[1] not in needed)
         old = sorted(end for end in roots if end[0] < ended_before)[: max(0, limit)]
         for _, run in old:
             self._delete(run)
@@ -431,7 +432,7 @@ class MemoryStore(MemorySchedules):
                 run.id, run.workflow, run.version, run.plan, status, run.input, run.key, run.owner, 0,
                 run.created_at, started_at, None, None, cancel_requested=False, priority=run.priority,
                 parent=run.parent, parent_task=run.parent_task, epilogue=run.epilogue,
-                schedule=run.schedule, scheduled_for=run.scheduled_for,
+                schedule=run.schedule, scheduled_for=run.scheduled_for, traceparent=run.traceparent,
             )
         )  # fmt: skip
         return Submitted(run.id, created=True, agrees=True)

@@ -60,6 +60,12 @@ class Cron:
     """What ``runner.schedule`` takes, as a value. The schedule is named after its workflow unless ``name`` says else.
 
     Raises as ``Runner.schedule``, when it is made.
+
+    >>> from cloaca import Workflow, task
+    >>> @task
+    ... def report() -> None: ...
+    >>> Cron(Workflow("reports", report), "0 9 * * MON-FRI", timezone="Europe/Berlin").row.name
+    'reports'
     """
 
     workflow: AnyWorkflow
@@ -116,6 +122,14 @@ def simulate_schedules(
     Raises:
         BrokenPromise: an instant has no run, or two, or something that catch-up does not allow was lost.
         ValueError: a deviation that this simulation does not know, or two schedules of one name.
+
+    >>> from cloaca import Workflow, task
+    >>> @task
+    ... def report() -> None: ...
+    >>> daily = Cron(Workflow("reports", report), "0 9 * * MON-FRI")
+    >>> world = simulate_schedules([daily], start=datetime(2030, 1, 1), until=datetime(2030, 2, 1))
+    >>> len(world.firings("reports"))
+    23
     """
     world = _Simulation(schedules, _utc(start), _utc(until), scenario or Scenario()).run()
     if world.violations:

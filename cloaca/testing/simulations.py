@@ -164,6 +164,14 @@ def simulate(
 
     Raises:
         BrokenPromise: the execution breaks what the engine promises, whatever goes wrong.
+
+    >>> from cloaca import Retry, task
+    >>> from cloaca.testing import fail
+    >>> @task(retry=Retry(attempts=3, delay=60))
+    ... def charge() -> None: ...
+    >>> world = simulate(Workflow("bills", charge), scenario=Scenario(fail(charge, times=2)))
+    >>> world.status, world.attempts(charge)
+    ('succeeded', 3)
     """
     ready = staged(workflow, fakes or {})
     simulation = Simulation(ready, input, scenario or Scenario(), invariants=invariants, queues=queues)

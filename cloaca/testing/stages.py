@@ -27,7 +27,16 @@ AnyTask = Task[Any, Any, Any, ..., Any]
 
 
 class SimulatedFault(Exception):
-    """What a body raises that is to fail. Where its retry policy names exceptions, it is also one of those."""
+    """What a body raises that is to fail. Where its retry policy names exceptions, it is also one of those.
+
+    >>> from cloaca import Workflow, task
+    >>> from cloaca.testing import Scenario, exhaust, simulate
+    >>> @task
+    ... def pay() -> None: ...
+    >>> world = simulate(Workflow("bills", pay), scenario=Scenario(exhaust(pay)))
+    >>> world.failures[0].exception_type == SimulatedFault.__name__
+    True
+    """
 
 
 class ProcessKilled(BaseException):

@@ -34,6 +34,18 @@ def scenarios(
     """Return a strategy for scenarios of a workflow: what goes wrong at its tasks, how many workers there are.
 
     The simplest is the one in which nothing goes wrong.
+
+    >>> from hypothesis import given, settings
+    >>> from cloaca import task
+    >>> from cloaca.testing import simulate
+    >>> @task
+    ... def pay() -> None: ...
+    >>> bills = Workflow("bills", pay)
+    >>> @settings(max_examples=5)
+    ... @given(scenarios(bills))
+    ... def every_scenario_ends(scenario: Scenario) -> None:
+    ...     assert simulate(bills, scenario=scenario).status in ("succeeded", "failed")
+    >>> every_scenario_ends()
     """
     allowed = faults or Faults()
     tasks = [node.task for node in workflow.plan.nodes if node.body is not None]
@@ -100,6 +112,14 @@ def graphs(draw: st.DrawFn, *, max_tasks: int = 6) -> Graph[Any, Any, Any]:
     """Draw a graph of 1 to ``max_tasks`` tasks whose bodies run: close it with ``Workflow(name, graph)``.
 
     Each task adds what it reads, and writes the sum as a field of its own; some are retried, some are asynchronous.
+
+    >>> from hypothesis import given, settings
+    >>> from cloaca.testing import simulate
+    >>> @settings(max_examples=5)
+    ... @given(graphs(max_tasks=3))
+    ... def every_graph_ends(graph: Graph[Any, Any, Any]) -> None:
+    ...     assert 1 <= len(graph.structure.nodes) <= 3
+    >>> every_graph_ends()
     """
     nodes: list[Graph[Any, Any, Any]] = []
     before: list[set[int]] = []  # the ancestors of each

@@ -76,6 +76,14 @@ def workflow_test(
         scenarios: scenarios of several deviations for each input, where not as many as ``--cloaca-scenarios`` says.
         sweep: whether every single deviation is tried once, where not as ``--cloaca-sweep`` says.
         workers: the fewest and the most workers that share the store.
+
+    >>> from cloaca import task
+    >>> @task
+    ... def pay() -> None: ...
+    >>> @workflow_test(Workflow("bills", pay), examples=1, scenarios=2, faults=Faults(failures=False))
+    ... def test_it_succeeds(world: World) -> None:
+    ...     assert world.status == "succeeded"
+    >>> test_it_succeeds()
     """
     if not isinstance(workflow, Workflow):
         raise TypeError(f"workflow_test({workflow!r:.80}): give the workflow, as in @workflow_test(orders)")

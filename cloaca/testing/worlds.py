@@ -39,6 +39,12 @@ class World:
         signals: the payload, as JSON, that each wait for a signal has taken, by name.
         tables: what tasks with a session have written by the end: the rows of each table, by name.
         ledger: the firings of each schedule, by name.
+
+    >>> from cloaca import Workflow, sleep
+    >>> from cloaca.testing import simulate
+    >>> world = simulate(Workflow("naps", sleep(timedelta(days=30))))
+    >>> isinstance(world, World), world.status, world.now - START
+    (True, 'succeeded', datetime.timedelta(days=30))
     """
 
     input: Any

@@ -17,7 +17,7 @@ from cloaca.codecs import JsonCodec
 from cloaca.interpreter.answers import Raised, Returned
 from cloaca.interpreter.drives import Drive
 from cloaca.interpreter.flags import Flag
-from cloaca.interpreter.headstarts import begun
+from cloaca.interpreter.headstarts import head_start
 from cloaca.interpreter.inputs import Outputs
 
 
@@ -120,20 +120,20 @@ def test_whatever_a_body_does_is_a_failure_of_its_task_alone(step: Task[Any, Any
 
 def test_a_body_that_is_over_at_once_needs_no_event_loop() -> None:
     node = workflow(at_once).plan.nodes[0]
-    found = begun(node, at_once.function, Outputs('{"n":1}'), JsonCodec())
+    found = head_start(node, at_once.function, Outputs('{"n":1}'), JsonCodec())
     assert found == Returned('{"n":2}')
 
 
 def test_an_input_that_can_not_be_read_is_a_failure_that_is_not_retried() -> None:
     node = workflow(at_once).plan.nodes[0]
-    found = begun(node, at_once.function, Outputs('{"n":"x"}'), JsonCodec())
+    found = head_start(node, at_once.function, Outputs('{"n":"x"}'), JsonCodec())
     assert isinstance(found, Raised)
     assert (found.exception_type, found.retryable) == ("ValidationError", False)
 
 
 def test_what_is_no_coroutine_is_awaited_later() -> None:
     node = workflow(at_once).plan.nodes[0]
-    found = begun(node, lambda _: Thing(), Outputs('{"n":1}'), JsonCodec())
+    found = head_start(node, lambda _: Thing(), Outputs('{"n":1}'), JsonCodec())
     assert isinstance(found, Awaitable)
     assert asyncio.run(_await(found)) is None
 
