@@ -19,12 +19,23 @@ whose fault it is and what to do next.
     ├── InvalidTimezone          no IANA time zone that this machine knows
     ├── UnknownSchedule          no schedule has this name in this database
     ├── ScheduleConflict         a schedule that others change at the same time, again and again
+    ├── InvalidTenant            a name that no tenant can have
+    ├── UnknownTenant            no tenant has this name in this database
+    ├── TenantInUse              a tenant that is not dropped, since a worker is alive or somebody needs what it has
+    ├── CredentialsGiven         a tenant's password was given out before, and is not kept anywhere
+    ├── NotIsolated              rights that everybody has here, and with them each tenant's role
     ├── RunnerClosed             a runner used before it was entered or after it was left
     ├── TaskNotImportable        a child process can't find a task's function by importing it
     ├── ProcessDied              the child process of a body was killed, or ended, before the body did
     ├── SessionMisused           a body ended its session's transaction itself, or used the session after its attempt
+    ├── UnknownSecret            no value is known for a secret's name
+    ├── AsyncSecrets             a body asks at once for a secret that only an async function has
+    ├── CodecError               an encrypted payload can't be read
+    │   ├── WrongKey             it was encrypted with a key that is not here, or was changed
+    │   └── CodecNeeded          the database has encrypted payloads, and this runner has no codec
     ├── PayloadError             a value can't be stored as it is
     │   ├── PayloadTooLarge      more bytes than ``payload_limit``
+    │   ├── SecretExposed        an output holds the value of a secret
     │   ├── UnstablePayload      its JSON can't be written, or reads back as something else
     │   └── WrongOutput          a body returned something else than it declares
     └── StoreError               the database
@@ -48,6 +59,9 @@ class Violation:
 
     ``code`` is one of the codes in the reference (``missing-field``, ``field-type`` ...), ``task`` the node it is
     about, ``field`` the context field (``""`` where none is meant), ``message`` the whole sentence for a person.
+
+    >>> print(Violation("missing-field", "reserve", "sku", 'Task "reserve" requires field "sku"'))
+    Task "reserve" requires field "sku"  [cloaca-missing-field]
     """
 
     code: str
@@ -124,6 +138,26 @@ class ScheduleConflict(CloacaError):
     """Others change this schedule at the same time, again and again. Nothing was changed; try again."""
 
 
+class InvalidTenant(CloacaError, ValueError):
+    """A tenant can't have this name. The message says which names there are; nothing was made."""
+
+
+class UnknownTenant(CloacaError):
+    """No tenant has this name in this database. ``Tenants(url).list()`` returns those there are."""
+
+
+class TenantInUse(CloacaError):
+    """The tenant was not dropped: a worker of its is alive, or somebody else needs what it has. Nothing was changed."""
+
+
+class CredentialsGiven(CloacaError):
+    """A tenant's password is shown once. Take it from where it was put, or have a new one made: ``rotate=True``."""
+
+
+class NotIsolated(CloacaError):
+    """Everybody has rights in this database, and so would a tenant's role. The message says how to take them away."""
+
+
 class RunnerClosed(CloacaError):
     """The runner is not open. Use it inside ``async with Runner(...)`` or ``with BlockingRunner(...)``."""
 
@@ -144,12 +178,36 @@ class SessionMisused(CloacaError):
     """
 
 
+class UnknownSecret(CloacaError):
+    """No value is known for a secret's name. Set the environment variable, or give ``Runner(secrets=...)``."""
+
+
+class AsyncSecrets(CloacaError):
+    """``Runner(secrets=...)`` is an async function, so ``reveal()`` can't wait for it. Await ``reveal_async()``."""
+
+
+class CodecError(CloacaError):
+    """An encrypted payload can't be read. Nothing is lost: give the runner the codec that it was written with."""
+
+
+class WrongKey(CodecError):
+    """A payload was encrypted with a key that this runner's codec does not have, or was changed. Add the key."""
+
+
+class CodecNeeded(CodecError):
+    """The database has encrypted payloads, and this runner has no codec. Give it: ``Runner(codec=...)``."""
+
+
 class PayloadError(CloacaError):
     """A value can't be stored as it is; it is never retried, since the next attempt would end the same way."""
 
 
 class PayloadTooLarge(PayloadError):
     """A payload is larger than ``payload_limit``. Store the bulk elsewhere and pass a reference, or raise the limit."""
+
+
+class SecretExposed(PayloadError):
+    """An output, or a typed error, holds the value of a secret, and would be stored. Return the ``Secret`` instead."""
 
 
 class UnstablePayload(PayloadError):

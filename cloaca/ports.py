@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from asyncio import Future
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple, Protocol
 
 from pydantic import BaseModel
@@ -32,7 +32,8 @@ class RunRow(NamedTuple):
     ``epilogue`` says that its plan has one: such a run is not cancelled but by a worker, which sees it through.
     ``closing`` is how the run will end, from the moment on at which its epilogue began: a JSON object.
 
-    ``schedule`` has started it, at the nominal time ``scheduled_for``; a fork has the time alone.
+    ``schedule`` has started it, at the nominal time ``scheduled_for``; a fork has the time alone. ``traceparent`` is
+    the W3C trace context in which it was started, None if nobody traced that.
     """
 
     id: int
@@ -60,6 +61,7 @@ class RunRow(NamedTuple):
     closing: str | None = None
     schedule: str | None = None
     scheduled_for: float | None = None
+    traceparent: str | None = None
 
 
 TAKEN_OVER = 0  # the session of what another run has done
@@ -164,6 +166,7 @@ class NewRun(NamedTuple):
     epilogue: bool = False
     schedule: str | None = None
     scheduled_for: float | None = None
+    traceparent: str | None = None
 
 
 class ClosingRow(NamedTuple):
@@ -398,6 +401,14 @@ class Batch:
         )  # fmt: skip
         parents = {child.parent for child in self.children if child.parent is not None}
         return parents.union(row[0] for rows in groups for row in rows)  # the first column is the run's id
+
+    def size(self) -> int:
+        """Return how many rows the batch has."""
+        return sum(
+            len(rows)
+            for rows in (getattr(self, each.name) for each in fields(self) if each.name != "held")
+            if isinstance(rows, list)
+        )
 
     def concerned(self) -> set[int]:
         """Return the stored runs of which the batch writes something that others can see."""
@@ -777,6 +788,26 @@ class Store(Protocol):
         ...
 
 
+class TenantStore(Protocol):
+    """The tenants of a database. Names are checked by who calls."""
+
+    async def create(self, tenant: str) -> None:
+        """Make a tenant, as far as it is not there yet."""
+        ...
+
+    async def list(self, tenant: str | None = None) -> Sequence[tuple[str, str, str | None]]:
+        """Return the name, the place and the role of each tenant, or of one, by name."""
+        ...
+
+    async def drop(self, tenant: str, *, force: bool) -> None:
+        """Remove a tenant with all it has. Raises UnknownTenant, TenantInUse, ForeignDatabase."""
+        ...
+
+    async def credentials(self, tenant: str, *, rotate: bool) -> tuple[str, str, str] | None:
+        """Return user, password and database, None where nobody logs in. Raises UnknownTenant, CredentialsGiven."""
+        ...
+
+
 SUSPECT_CRASHES = 2
 GIVEN_UP = "it was cancelled while it was blocked: what had succeeded was not undone, its callbacks were not called"
 MOST_HANDOVERS = 5
@@ -849,6 +880,30 @@ class Codec(Protocol):
         ...
 
 
+SEALED = "cloaca-sealed:"  # with which every payload begins that a ``PayloadCodec`` has encoded
+
+
+def is_sealed(payload: str | None) -> bool:
+    """Whether a payload is encoded: no JSON begins so."""
+    return payload is not None and payload.startswith(SEALED)
+
+
+class PayloadCodec(Protocol):
+    """Turns payloads into what is stored of them, and back: encryption at rest. What it makes is ASCII."""
+
+    def encode(self, text: str) -> str:
+        """Return what is stored of a text. It need not be the same twice."""
+        ...
+
+    def decode(self, text: str) -> str:
+        """Return the text, whichever release or key has encoded it. Raises WrongKey, and never returns another text."""
+        ...
+
+    def digest(self, text: str) -> str:
+        """Return at least 32 hexadecimal digits, the same for equal texts, that tell nothing to who lacks the key."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """The world as the interpreter sees it."""
@@ -858,3 +913,6 @@ class Ports:
     executor: Executor
     codec: Codec
     processes: Processes
+    tenant: str | None = None
+    secrets: Any = None  # where ``Secret.reveal`` finds values, None for the environment
+    telemetry: Any = None  # a ``telemetry.Telemetry``, None if nobody wants to know

@@ -11,9 +11,12 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from cloaca.errors import RunNotFound, StoreUnavailable
+from cloaca.encryption import Encryption
+from cloaca.errors import RunNotFound, StoreUnavailable, UnknownTenant
 from cloaca.ports import Store
 from cloaca.runner import open_store, url_of
+from cloaca.runner.databases import TenantUrl, is_postgres, open_tenants
+from cloaca.runner.sealing import sealing
 
 LARGEST_ID = 2**63 - 1
 
@@ -42,11 +45,18 @@ async def opened(database: str | None) -> AsyncIterator[Store]:
     path = getattr(store, "path", None)
     if isinstance(path, Path):
         _check_file(path)
+    await _check_tenant(url)
     await store.open()
     try:
-        yield store
+        yield sealing(store, Encryption.from_environment())
     finally:
         await store.close()
+
+
+async def _check_tenant(url: str) -> None:
+    """Refuse a tenant that is not there: opening its store would make its tables."""
+    if isinstance(url, TenantUrl) and is_postgres(url) and not await open_tenants(url).list(url.tenant):
+        raise UnknownTenant(f'no tenant is named "{url.tenant}" in {shown_database(str(url))}')
 
 
 def _check_file(path: Path) -> None:
@@ -73,11 +83,12 @@ def shown_database(database: str | None) -> str:
     'sqlite:///orders.db'
     """
     url = url_of(database)
-    if not url.startswith("postgres"):
-        return url
+    tenant = f", tenant {url.tenant}" if isinstance(url, TenantUrl) else ""
+    if not is_postgres(url):
+        return f"{url}{tenant}"
     from cloaca.stores.sql.postgres_failures import shown  # noqa: PLC0415 - its driver is an extra
 
-    return shown(url)
+    return f"{shown(url)}{tenant}"
 
 
 def run_number(run_id: str) -> int:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from cloaca.algebra.outcomes import RunFailure
 from cloaca.contract.plans import Plan, PlanNode
+from cloaca.current import Place
 from cloaca.interpreter.answers import Raised, Report, Returned
 from cloaca.interpreter.epilogues import Closing, closing_of, closing_row
 from cloaca.interpreter.errands import runs_in_a_child
@@ -30,7 +31,7 @@ from cloaca.interpreter.histories import (
     tells_failure,
 )
 from cloaca.interpreter.queues import Queues, Ticket
-from cloaca.interpreter.scopes import elements_in
+from cloaca.interpreter.scopes import elements_in, place_of
 from cloaca.interpreter.waiting import Waits
 from cloaca.machine.commands import Abandon, Adopt, Begin, Cancel, Command, Complete, Fail, Pause, PutBack, Resume
 from cloaca.machine.decisions import Rejected, step
@@ -49,7 +50,8 @@ from cloaca.machine.events import (
 )
 from cloaca.machine.states import enabled
 from cloaca.machine.statuses import RunStatus, TaskStatus
-from cloaca.ports import AttemptRow, Batch, CacheRow, Codec, EndRow, FailureRow, History, NoteRow, TaskRow
+from cloaca.ports import AttemptRow, Batch, CacheRow, Codec, EndRow, FailureRow, History, NoteRow, RunRow, TaskRow
+from cloaca.telemetry import Begun, Telemetry
 
 ROWS_OF_A_REPORT = 5  # a failure, a task, the run's end or its outcome, who is told, a note or what is cached
 FATAL_CRASHES = 5  # of workers: then a run is not tried again, nor its epilogue after as many more
@@ -66,12 +68,37 @@ class Running:
 
     attempt: int
     started_at: float
-    task: asyncio.Task[None] | None = None
+    drive: Drive
+    node: int
+    serving: asyncio.Task[None] | None = None
     beat_at: float | None = None
     shown: bool = False
     stopped: bool = False
     cache_key: str | None = None
     ticket: Ticket | None = None  # of the slot that it holds in a queue
+    revealed: dict[str, str] | None = None
+
+    # What its body may know of it, as ``current.Attempt``
+
+    @property
+    def run(self) -> RunRow:
+        """The run's row."""
+        return self.drive.row
+
+    @property
+    def task(self) -> str:
+        """The name by which its body knows the task."""
+        return self.drive.name_of(self.node)
+
+    @property
+    def number(self) -> int:
+        """Its number, from 1."""
+        return self.attempt
+
+    @property
+    def place(self) -> Place:
+        """The worker that makes it."""
+        return self.drive.worker.place
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +128,10 @@ class FanOut(Protocol):
 
     def drives(self) -> Iterator[Drive]:
         """Yield the drives of the elements at work, those inside of them too."""
+        ...
+
+    def element(self, index: int) -> Drive | None:
+        """Return the drive of an element at work."""
         ...
 
     def offer_enabled(self) -> None:
@@ -143,6 +174,16 @@ class Owner(Protocol):
     @property
     def closing(self) -> bool:
         """Whether the worker is leaving."""
+        ...
+
+    @property
+    def place(self) -> Place:
+        """What attempts here have in common."""
+        ...
+
+    @property
+    def telemetry(self) -> Telemetry | None:
+        """What tells OpenTelemetry, None if nobody wants to know."""
         ...
 
     def now(self) -> float:
@@ -235,6 +276,7 @@ class Drive:
             self.closed.set()
         self.committing: set[int] = set()  # nodes whose success is committed by itself, or was, for all that is known
         self.cancelling = False  # the run is to be cancelled once it is known what has become of those
+        self.begun: dict[tuple[int, int], Begun] = {}  # attempts of which OpenTelemetry is told once they are durable
         self.unsettled = 0  # reports and the like whose rows are not durable yet
 
     def _rescuable(self, name: str) -> PlanNode | None:
@@ -271,6 +313,15 @@ class Drive:
         """Return the name by which users know a node."""
         return self.plan.nodes[node].task
 
+    def locate(self, name: str) -> tuple[Drive, int] | None:
+        """Return the node whose rows have a name, with its drive; None if its element is not at work."""
+        if (index := self.plan.by_name.get(name)) is not None:
+            return self, index
+        place = place_of(self.plan, name)
+        fan = None if place is None else self.fans.get(self.plan.by_name[place.fan])
+        element = None if fan is None or place is None else fan.element(place.element)
+        return None if element is None or place is None else element.locate(place.name)
+
     def offer_enabled(self) -> None:
         """Offer whatever may start, now or after its retry delay."""
         for fan in list(self.fans.values()):
@@ -299,8 +350,16 @@ class Drive:
     @property
     def next_due(self) -> float | None:
         """When the first of the moments comes that the run waits for, None if it waits for none."""
-        moments = [due for due in (*self.state.retry_at.values(), *self.state.waits.values()) if due is not None]
-        return min(moments, default=None)
+        states = [drive.state for drive in self.drives()]
+        moments = [due for state in states for due in (*state.retry_at.values(), *state.waits.values())]
+        return min((due for due in moments if due is not None), default=None)
+
+    def park(self, batch: Batch) -> None:
+        """Append that the run rests in the database, until the first of the moments that it waits for."""
+        for drive in self.drives():
+            names = [drive.name_of(node) for node in drive.fans if drive.running[node].shown]
+            batch.settled.extend((self.id, name) for name in names)
+        batch.parked.append((self.id, self.next_due))
 
     @property
     def is_watched(self) -> bool:
@@ -356,7 +415,7 @@ class Drive:
             if (due := self.state.retry_at.get(node)) is not None:  # the clock was set back since it was offered
                 self.worker.offer_at(due, self, node)
             return None
-        self.running[node] = Running(event.attempt, event.at)
+        self.running[node] = Running(event.attempt, event.at, self, node)
         if self.listeners and self.shows(node):
             self.publish(RunEvent("task_started", self.plan.nodes[node].task, moment(event.at), event.attempt))
         return event.attempt
@@ -501,11 +560,14 @@ class Drive:
             self.put_back()
 
     def put_back(self) -> None:
-        """Break off the fan-outs of a run that pauses in which no attempt is in flight: it does not wait for them.
+        """Break off the fan-outs of a run that pauses, once no attempt is in flight: it does not wait for them.
 
-        What their elements have done is stored, and read again when the run goes on.
+        What their elements have done is stored, and read again when the run goes on. While an attempt is in flight,
+        inside or beside, the pause may be withdrawn: then the elements go on as they are.
         """
-        for node in [node for node, fan in self.fans.items() if fan.is_quiet]:
+        if not self.is_quiet:
+            return
+        for node in list(self.fans):
             self.fans.pop(node).drop()
             running = self.running.pop(node)
             if events := self.command(PutBack(node, running.attempt, self.worker.session, self.worker.now())):
@@ -575,8 +637,8 @@ class Drive:
         for drive, node in reversed(list(self.attempts())):
             running = drive.running[node]
             running.stopped = True
-            if running.task is not None:
-                running.task.cancel()
+            if running.serving is not None:
+                running.serving.cancel()
 
     def drop_fans(self) -> None:
         """Let go of all elements: whatever they still report is ignored."""
@@ -599,7 +661,7 @@ class Drive:
         if self.root.told_failures is not None:
             self.root.told_failures.append(row)
         if self.plan.nodes[node].handler is not None:
-            self.faults[node] = row
+            self.faults[node] = row._replace(name=self.plan.nodes[node].name)
         if retry_at is None:
             batch.tasks.append(TaskRow(self.id, name, "failed", event.attempt, session, started_at, event.at, None))
 
@@ -676,6 +738,8 @@ class Drive:
         self.unsettled -= 1
         if self.dropped:
             return
+        if self.begun:
+            self.tell(events)
         if any(isinstance(event, OutcomeReached) for event in events):
             self.deaf = False
             self.closed.set()
@@ -695,6 +759,15 @@ class Drive:
             self.wake()
         else:
             self.worker.weigh(self)
+
+    def tell(self, events: tuple[Event, ...]) -> None:
+        """Tell OpenTelemetry of attempts whose end is durable."""
+        telemetry = self.worker.telemetry
+        for event in events:
+            if isinstance(event, TaskSucceeded | TaskFailed | AttemptFailed):
+                begun = self.begun.pop((event.node, event.attempt), None)
+                if begun is not None and telemetry is not None:
+                    telemetry.committed(self.row, begun, event)
 
     def wake(self) -> None:
         """Wake whoever waits for the end."""

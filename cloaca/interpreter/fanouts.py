@@ -19,10 +19,12 @@ from cloaca.interpreter.scopes import Rows, prefix_of
 from cloaca.machine.fanouts import Window
 
 if TYPE_CHECKING:
+    from cloaca.current import Place
     from cloaca.interpreter.group_commit import GroupCommit
     from cloaca.interpreter.queues import Queues
     from cloaca.machine.events import Event
     from cloaca.ports import Batch, Codec, EndRow, History, NoteRow
+    from cloaca.telemetry import Telemetry
 
 TURN = 128  # elements that begin, or are found done, before the event loop gets a turn
 
@@ -160,6 +162,10 @@ class FanOut:
         for element in self.at_work.values():
             yield from element.drives()
 
+    def element(self, index: int) -> Drive | None:
+        """Return the drive of an element at work."""
+        return self.at_work.get(index)
+
     def offer_enabled(self) -> None:
         """Go on with the elements at work, and begin others."""
         for element in self.at_work.values():
@@ -205,6 +211,16 @@ class FanOut:
     def closing(self) -> bool:
         """Whether the worker is leaving."""
         return self.drive.worker.closing
+
+    @property
+    def place(self) -> Place:
+        """What attempts here have in common."""
+        return self.drive.worker.place
+
+    @property
+    def telemetry(self) -> Telemetry | None:
+        """What tells OpenTelemetry."""
+        return self.drive.worker.telemetry
 
     def now(self) -> float:
         """Return seconds since the epoch."""
@@ -263,6 +279,8 @@ class FanOut:
         self.resting.discard(drive.index)
         self.settle_by(drive)
         self.fill()
+        if self.rests:  # the others did nothing but wait all along
+            self.drive.worker.weigh(self.drive)
 
     def disowned(self, runs: frozenset[int]) -> None:
         """Let go of runs that another has taken."""

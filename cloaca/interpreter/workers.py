@@ -20,9 +20,10 @@ from cloaca.algebra.context import TaskContext
 from cloaca.algebra.outcomes import TaskFailure
 from cloaca.contract.plans import Plan
 from cloaca.contract.workflows import Workflow
-from cloaca.errors import IncompatibleRun, LeaseLost, StoreError, StoreUnavailable
+from cloaca.current import ATTEMPT, Place
+from cloaca.errors import CodecNeeded, IncompatibleRun, LeaseLost, StoreError, StoreUnavailable
 from cloaca.interpreter.alarms import Alarms
-from cloaca.interpreter.answers import Report, Returned, Withdrawn, raised
+from cloaca.interpreter.answers import Raised, Report, Returned, Withdrawn, raised
 from cloaca.interpreter.attempts import SUBSTITUTES, attempt, evaluate
 from cloaca.interpreter.caching import Cache
 from cloaca.interpreter.drives import Drive, Running
@@ -36,11 +37,14 @@ from cloaca.interpreter.queues import Queues
 from cloaca.interpreter.retention import keep_pruning
 from cloaca.interpreter.retrials import retrial
 from cloaca.interpreter.schedulers import Scheduler
+from cloaca.interpreter.sealed import SEALED_SIGNAL, refuse_sealed
 from cloaca.interpreter.slots import Slots
 from cloaca.interpreter.transactions import in_transaction
-from cloaca.ports import SUSPECT_CRASHES, History, NewRun, PlanRow, Poll, Ports, RunRow, Submitted
+from cloaca.logs import logger_of
+from cloaca.ports import SUSPECT_CRASHES, History, NewRun, PlanRow, Poll, Ports, RunRow, Submitted, is_sealed
+from cloaca.telemetry import Begun, Telemetry, traceparent
 
-logger = logging.getLogger("cloaca.worker")
+logger = logger_of("cloaca.worker")
 
 MOST_RUNS = 1000  # runs in memory; more wait in the database
 PARKED_AFTER_S = 60.0  # what has nothing to do for longer than this rests in the database
@@ -81,6 +85,8 @@ class Worker:
     ) -> None:
         self.store, self.clock, self.executor, self.codec = ports.store, ports.clock, ports.executor, ports.codec
         self.processes, self.ids = ports.processes, ids
+        self._ports, self.place = ports, Place(0)
+        self.telemetry: Telemetry | None = ports.telemetry
         self._cache = Cache(ports.store, ports.clock.now, ports.codec)
         self.settings, self.workflows = settings, workflows
         self.session = 0
@@ -104,7 +110,7 @@ class Worker:
         self._alarms: Alarms
         self._calling: set[int] = set()  # runs for which something has come from outside
         self._listening = False
-        self._ending: set[tuple[int, int]] = set()  # nodes whose child run has ended, which is being looked at
+        self._ending: set[int] = set()  # child runs that have ended, and are being looked at
         self._woken = self._waking = False  # somebody has left work to do; it is being looked for
         self._awaited: dict[int, list[Callable[[], None]]] = {}
         self._look_every = min(settings.poll_s, settings.lease_s / 5)
@@ -124,12 +130,16 @@ class Worker:
         if not await self.store.watch(self.wake):
             self._look_every = min(self._look_every, UNHEARD_POLL_S)
         self._ticker = self._loop.create_task(self._tick())
+        if self.telemetry is not None:
+            self.telemetry.watch(self.load)
         if self.settings.retention_s is not None:
             self.spawn(keep_pruning(self.store, self.now, self.chance, self.settings.retention_s))
 
     async def close(self) -> None:
         """Start nothing more, give running attempts their grace, then release every run to the other workers."""
         self.closing = True
+        if self.telemetry is not None:
+            self.telemetry.unwatch(self.load)
         leaving = {"session": self.session, "attempts": len(self._attempts())}
         logger.info("Session %(session)d leaves, attempts that run: %(attempts)d", leaving, extra=leaving)
         self._slots.close()
@@ -187,7 +197,7 @@ class Worker:
 
     def _attempts(self) -> set[asyncio.Task[None]]:
         drives = self.drives.values()
-        running = (drive.running[node].task for root in drives for drive, node in root.attempts())
+        running = (drive.running[node].serving for root in drives for drive, node in root.attempts())
         return {task for task in running if task is not None and not task.done()}
 
     async def _flush(self, within_s: float) -> None:
@@ -200,11 +210,14 @@ class Worker:
         at = self.now()
         name = f"{socket.gethostname()}:{os.getpid()}"
         self.session = await self.store.open_session(name, at, at + self.settings.lease_s)
+        self.place = Place(self.session, self._ports.tenant, self._ports.secrets, self._loop)
         serves = ", ".join(sorted(self.workflows)) or "nothing yet"
         logger.info("Session %d serves %s", self.session, serves, extra={"session": self.session})
         self.commits = GroupCommit(
             self.store, self.clock, self.session, lost=self._session_lost, disowned=self.disowned, held=self._held
         )
+        if self.telemetry is not None:
+            self.commits.measured = self.telemetry.commit
         self.commits.lease_s = self.settings.lease_s
         self.commits.renew_at = at + self.settings.lease_s / 5
         self.queues = Queues(self)
@@ -227,6 +240,8 @@ class Worker:
                 self.session,
             )
             self._lapsed.extend(self.drives)
+            if self.telemetry is not None:
+                self.telemetry.lease_lost()
         self._slots.clear()
         self.queues.close()
         for drive in list(self.drives.values()):
@@ -341,7 +356,7 @@ class Worker:
         row = RunRow(
             stored.id, run.workflow, run.version, run.plan, "running", run.input, run.key, run.owner, 0,
             run.created_at, run.created_at, None, None, cancel_requested=False, priority=run.priority,
-            parent=run.parent, parent_task=run.parent_task, epilogue=run.epilogue,
+            parent=run.parent, parent_task=run.parent_task, epilogue=run.epilogue, traceparent=run.traceparent,
         )  # fmt: skip
         return self.drive(plan, History(row, [], [], [], []))
 
@@ -385,16 +400,30 @@ class Worker:
     def finished(self, drive: Drive) -> None:
         """Let go of a run that has ended, and take others if some wait."""
         _log(drive.row, f"has ended: {drive.state.status}", status=drive.state.status)
+        if self.telemetry is not None:
+            self.telemetry.ended(drive.row, str(drive.state.status), self.now())
         self._let_go(drive)
         self._ended += 1
-        if drive.row.parent in self.drives:
-            self.listen(drive.row.parent)
+        if (parent := self.drives.get(drive.row.parent or 0)) is not None:
+            self._tell(parent, drive)
         if drive.row.schedule is not None and self.scheduler.waits:
             self.wake()
         refill = min(REFILL, max(1, (self.settings.concurrency + self._pace) // 4))
         if self._more and self._room >= refill and not self.closing:
             self._more = False
             self.spawn(self._look())
+
+    def _tell(self, parent: Drive, child: Drive) -> None:
+        """Tell a run that its child run has ended; it asks for itself if the wait is not there yet."""
+        found = None if child.row.parent_task is None else parent.locate(child.row.parent_task)
+        if (
+            found is not None
+            and (waits := found[0].waits).children.get(found[1]) == child.id
+            and found[1] in waits.durable
+        ):
+            self.see_end(*found, child.id)
+        else:
+            self.listen(parent.id)
 
     def released(self, drive: Drive) -> None:
         """Let go of a run that is paused, or waits again because nobody wants it to be paused any more."""
@@ -507,6 +536,8 @@ class Worker:
             for history in histories:
                 if commits.closed or self.closing:
                     return  # the lease was lost meanwhile: the claims are void
+                if self.telemetry is not None:
+                    self.telemetry.claimed(history.run, self.now())
                 if history.run.crashes >= SUSPECT_CRASHES:
                     self._suspect = history.run.id
                 self._take(history)
@@ -525,8 +556,9 @@ class Worker:
         if history.run.crashes:
             _log(history.run, f"is taken over, {history.run.crashes} of its workers died")
         try:
+            refuse_sealed(history)
             drive = self.drive(plan, history)
-        except IncompatibleRun as error:
+        except (IncompatibleRun, CodecNeeded) as error:
             logger.error("Run %d is blocked: %s", history.run.id, error)
             self.spawn(self._block(history.run.id, str(error)))
             return
@@ -589,22 +621,26 @@ class Worker:
         return answered
 
     def _park(self) -> None:
-        """Give back to the store what only waits, and will for long: it needs no worker, no memory and no lease."""
+        """Give back to the store what only waits, and will for long: it needs no worker, no memory and no lease.
+
+        A run under suspicion at once: meanwhile no other such run is taken, and it may be one that this one waits for.
+        """
         now = self.now()
+        if self._suspect in self._resting:
+            self._park_at_rest(self.drives[self._suspect])
         for run, since in list(self._resting.items()):
             if now - since < PARKED_AFTER_S:
                 return  # those after it rest for a shorter time
-            drive, due = self.drives[run], self.drives[run].next_due
-            if (
-                drive.rests
-                and drive.is_idle
-                and not drive.fans
-                and not drive.is_watched
-                and (due is None or due - now > PARKED_AFTER_S)
-            ):
-                self.commits.batch().parked.append((run, due))
-                self._let_go(drive)
-                drive.drop()
+            drive = self.drives[run]
+            due = drive.next_due
+            if not drive.is_watched and (due is None or due - now > PARKED_AFTER_S):
+                self._park_at_rest(drive)
+
+    def _park_at_rest(self, drive: Drive) -> None:
+        if drive.rests and drive.is_idle:
+            drive.park(self.commits.batch())
+            self._let_go(drive)
+            drive.drop()
 
     def _show_attempts(self) -> None:
         older_than = self.now() - SHOWN_AFTER_S
@@ -654,7 +690,11 @@ class Worker:
     async def _hear(self, runs: Iterable[int]) -> None:
         for arrivals in await self.store.hear(self.session, list(runs)):
             if (drive := self.drives.get(arrivals.run)) is not None and not drive.is_gone:
-                drive.waits.arrived(arrivals)
+                if any(is_sealed(signal.payload) for signal in arrivals.signals):
+                    self.spawn(self._block(arrivals.run, SEALED_SIGNAL))  # and the next commit finds it gone
+                    self.disowned(frozenset({arrivals.run}))
+                else:
+                    drive.waits.arrived(arrivals)
 
     async def _persistently(self, work: Callable[[], Coroutine[Any, Any, None]], failure: str) -> None:
         """Do something however often the store fails meanwhile, for as long as this session may."""
@@ -672,7 +712,10 @@ class Worker:
     def bear(self, drive: Drive, node: int, input: str | None) -> None:
         """Store the child run that ``node`` starts, together with the rows appended last."""
         plan_node, owner = drive.plan.nodes[node], self.session if self.has_room else None
-        child = new_child(drive.row, plan_node, input, id=next(self.ids), owner=owner, at=self.now())
+        name = drive.name_of(node)
+        child = new_child(drive.row, plan_node, name, input, id=next(self.ids), owner=owner, at=self.now())
+        if self.telemetry is not None:
+            child = child._replace(traceparent=traceparent(drive.row))
         self.commits.bear(plan_row(plan_node), child, partial(self._born, drive, node, child))
 
     def _born(self, drive: Drive, node: int, child: NewRun, stored: Submitted) -> None:
@@ -687,9 +730,10 @@ class Worker:
 
     def forsake(self, drive: Drive) -> None:
         """Cancel the child runs that are driven here: their parent has ended before them."""
-        for id in drive.waits.children.values():
-            if (child := self.drives.get(id)) is not None:
-                child.cancel()
+        for waiter in drive.drives():
+            for id in waiter.waits.children.values():
+                if (child := self.drives.get(id)) is not None:
+                    child.cancel()
 
     def revive(self, drive: Drive, node: int, child: int) -> None:
         """Retry a child run that has ended badly, and then offer ``node`` again."""
@@ -709,20 +753,21 @@ class Worker:
 
     def see_end(self, drive: Drive, node: int, child: int) -> None:
         """Look at a child run that has ended, and end the wait of ``node`` accordingly."""
-        if (drive.id, node) in self._ending:
+        if child in self._ending:
             return
-        self._ending.add((drive.id, node))
+        self._ending.add(child)
 
         async def see() -> None:
             history = await self.store.history(child)
             if history is not None and history.run.finished_at is not None:
+                refuse_sealed(history)
                 drive.waits.end(node, child_report(drive.plan.nodes[node], history, self.codec))
 
         async def end() -> None:
             try:
                 await self._persistently(see, f"The end of child run {child} could not be read")
             finally:
-                self._ending.discard((drive.id, node))
+                self._ending.discard(child)
 
         self.spawn(end())
 
@@ -758,29 +803,49 @@ class Worker:
             drive.report(node, number, evaluate(plan_node, drive.outputs, self.codec))
             return None
         running = drive.running[node]
-        running.task = self._slots.serving
+        running.serving = self._slots.serving
         if (ticket := drive.tickets.get(node)) is not None:
             running.ticket, ticket.begun = ticket, True
         return self._attempt(drive, node, number)
 
     async def _attempt(self, drive: Drive, node: int, number: int) -> None:
         running = drive.running[node]
+        current = ATTEMPT.set(running)
+        begun = None if self.telemetry is None else self._traced(self.telemetry, drive, node, number)
         try:
             report = await self._end_of(drive, node, number, running)
+            if begun is not None and isinstance(report, Raised):
+                begun.error = report.exception_type
             if report is not None:
                 drive.report(node, number, report)
         except Withdrawn:  # only a worker that leaves closes its executor: the run is released with all the others
             drive.running.pop(node, None)
         except asyncio.CancelledError as error:
             if not running.stopped:
-                if running.task is not None:  # the body cancelled its own task: that is a fault like any other
-                    running.task.uncancel()
+                if running.serving is not None:  # the body cancelled its own task: that is a fault like any other
+                    running.serving.uncancel()
                 drive.report(node, number, raised(error, retryable=False))
         finally:
+            if begun is not None and self.telemetry is not None:
+                self.telemetry.left(begun)
+            ATTEMPT.reset(current)
             if running.ticket is not None:  # unless it was given back with the report
                 self.queues.over(running.ticket)
             if self.queues.line:
                 self.queues.ask()
+
+    def _traced(self, telemetry: Telemetry, drive: Drive, node: int, number: int) -> Begun:
+        """Begin the span of an attempt; the drive ends it once its end is durable."""
+        plan_node, at = drive.plan.nodes[node], drive.running[node].started_at
+        name, kind, task = drive.name_of(node), plan_node.kind, plan_node.task
+        begun = telemetry.begin(drive.row, name=name, kind=kind, task=task, number=number, at=at)
+        drive.begun[node, number] = begun
+        return begun
+
+    def load(self) -> dict[str, int]:
+        """Return how many runs are driven, attempts run, and attempts wait for a slot; from any thread."""
+        waiting = self._slots.waiting + len(self.queues.line)
+        return {"runs": len(self.drives), "running": self._slots.busy, "waiting": waiting}
 
     async def _end_of(self, drive: Drive, node: int, number: int, running: Running) -> Report | None:
         """Make an attempt; return how it ended, None if that is committed already. Raises as ``attempts.attempt``."""
@@ -808,8 +873,10 @@ class Worker:
 
     def _failure(self, drive: Drive, node: int) -> TaskFailure | None:
         """Return what a handler is given."""
-        row = drive.fault(node)
-        return None if row is None else task_failure(drive.plan, row, self.codec)
+        row, rescued = drive.fault(node), drive.plan.nodes[node].rescues
+        if row is None or rescued is None:
+            return None
+        return replace(task_failure(drive.plan, row, self.codec), task=drive.shown(rescued))
 
     def _context(self, drive: Drive, node: int, number: int, running: Running) -> TaskContext:
         name, run_id = drive.name_of(node), str(drive.id)
@@ -824,7 +891,7 @@ class Worker:
             attempt=number,
             idempotency_key=idempotency_key(drive.plan, drive.state, drive.id, node, name),
             logger=logging.LoggerAdapter(
-                logging.getLogger(f"cloaca.task.{shown}"), {"run": run_id, "task": name, "attempt": number}
+                logger_of(f"cloaca.task.{shown}"), {"run": run_id, "task": name, "attempt": number}
             ),
             scheduled_for=None if drive.row.scheduled_for is None else moment(drive.row.scheduled_for),
             is_cancelled=lambda: drive.dropped or drive.state.over or drive.running.get(node) is not running,

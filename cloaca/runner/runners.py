@@ -23,6 +23,7 @@ from cloaca.clocks import SystemClock
 from cloaca.codecs import MEBIBYTE, JsonCodec
 from cloaca.contract.plans import Plan
 from cloaca.contract.workflows import Workflow
+from cloaca.encryption import Encryption
 from cloaca.errors import (
     ContractError,
     KeyConflict,
@@ -42,14 +43,17 @@ from cloaca.interpreter.histories import RunInfo
 from cloaca.interpreter.homes import refuse_while_importing
 from cloaca.interpreter.ids import run_ids
 from cloaca.interpreter.workers import Settings, Worker
-from cloaca.ports import NewRun, PlanRow, Ports, Store, Submitted
+from cloaca.ports import NewRun, PayloadCodec, PlanRow, Ports, Store, Submitted
 from cloaca.runner.children import ENTRY
 from cloaca.runner.databases import open_store, url_of
 from cloaca.runner.engines import Engine
 from cloaca.runner.handles import RunHandle
 from cloaca.runner.queues import Declared, warn_of_unknown
 from cloaca.runner.schedules import ScheduleOptions, Schedules, define
+from cloaca.runner.sealing import refuse_unreadable, sealing
 from cloaca.runner.triggers import Asking, TriggerInfo
+from cloaca.secrets import Provider, check_provider
+from cloaca.telemetry import telemetry
 
 Out = TypeVar("Out", covariant=True)
 Errors = TypeVar("Errors", covariant=True)
@@ -65,6 +69,7 @@ class RunnerOptions(TypedDict, total=False):
     """What a ``Runner`` takes beside the database."""
 
     workflows: Iterable[Workflow[Any, Any, Any, Any]]
+    tenant: str | None
     queues: Iterable[Queue] | None
     triggers: Iterable[Trigger[Any]]
     concurrency: int
@@ -73,6 +78,9 @@ class RunnerOptions(TypedDict, total=False):
     processes: int | None
     payload_limit: int
     retention: Seconds | None
+    secrets: Provider | None
+    codec: PayloadCodec | None
+    telemetry: bool | None
     work: bool
     store: Store | None
 
@@ -84,6 +92,9 @@ class Runner:
         database: a URL (``sqlite:///orders.db``), or the ``Path`` of a SQLite file; by default
             ``$CLOACA_DATABASE_URL``, else ``sqlite:///cloaca.db``.
         workflows: what this process can run. A workflow that is started by value is added.
+        tenant: whose runs these are: the name of a schema of its own on PostgreSQL, of a file of its own beside that of
+            ``database`` on SQLite. A runner sees, claims and schedules nothing of another tenant's. Runners of one
+            process on one PostgreSQL and one event loop share their connections.
         queues: the queues that tasks name by ``@task(queue=...)``. Their limits are kept in the database, for all who
             work on it: whoever declares a queue last sets them. A runner that declares queues declares all that its
             workflows name. One that declares none goes by those that others have declared; a queue that nobody has
@@ -97,12 +108,34 @@ class Runner:
         payload_limit: the largest payload in bytes; 1 MiB by default.
         retention: how long runs are kept after their end (a ``timedelta``, or seconds), None for ever. While a runner
             works it deletes, now and then and a few at a time, what ended before; a run that has not ended, never.
+        secrets: where ``Secret.reveal`` finds values: a mapping of names to values, or a function of a name, which may
+            be async; by default the environment. Values are never stored.
+        codec: what encrypts payloads in the database, such as ``Encryption(key)``; by default what
+            ``$CLOACA_ENCRYPTION_KEYS`` says, and nothing if it is not set.
+        telemetry: whether spans and metrics go to OpenTelemetry; by default if the program has set a provider of
+            either before the runner is entered.
         work: False for a runner that only starts runs and follows them; others do the work.
 
     Raises:
         UnknownQueue: a task of a workflow names a queue that is not among ``queues``.
         InvalidDatabaseUrl: ``database`` is no URL that cloaca runs on.
+        CodecNeeded, WrongKey: on entering: the latest runs are encrypted, and there is no key for them here.
+        InvalidTenant: no tenant can have that name.
         StoreError: on entering: the database can't be opened, is damaged, is not cloaca's, or is too new.
+
+    >>> import asyncio
+    >>> from cloaca import Runner, Workflow, task
+    >>> @task
+    ... async def greet() -> None:
+    ...     print("hello")
+    >>> greetings = Workflow("greetings", greet)
+    >>> async def main() -> None:
+    ...     async with Runner("memory://", workflows=[greetings]) as runner:
+    ...         handle = await runner.start(greetings, key="first")
+    ...         print(await handle.result())
+    >>> asyncio.run(main())
+    hello
+    <Success: None>
     """
 
     def __init__(
@@ -110,6 +143,7 @@ class Runner:
         database: str | Path | None = None,
         *,
         workflows: Iterable[Workflow[Any, Any, Any, Any]] = (),
+        tenant: str | None = None,
         queues: Iterable[Queue] | None = None,
         triggers: Iterable[Trigger[Any]] = (),
         concurrency: int = 1000,
@@ -118,6 +152,9 @@ class Runner:
         processes: int | None = None,
         payload_limit: int = MEBIBYTE,
         retention: Seconds | None = RETENTION,
+        secrets: Provider | None = None,
+        codec: PayloadCodec | None = None,
+        telemetry: bool | None = None,
         work: bool = True,
         store: Store | None = None,
     ) -> None:
@@ -130,13 +167,20 @@ class Runner:
             raise ValueError(
                 f"Runner: retention={retention!r} is no time to keep runs for: more than 0, or None for ever"
             )
+        if secrets is not None:
+            check_provider(secrets)
         clock = SystemClock()
-        chosen = store if store is not None else open_store(url_of(database))
+        if store is not None and tenant is not None:
+            raise ValueError("Runner: a store is one tenant's already: give tenant= with a database, not with a store")
+        chosen = store if store is not None else open_store(url_of(database), tenant)
+        self._codec = codec if codec is not None else Encryption.from_environment()
+        chosen = sealing(chosen, self._codec)
         self._engine = Engine(chosen, JsonCodec(payload_limit), clock, run_ids(clock))
         self._settings = Settings(concurrency=concurrency, lease_s=lease_s, grace_s=grace_s, retention_s=retention_s)
         self._workflows: dict[str, Workflow[Any, Any, Any, Any]] = {}
         self._plans: dict[Plan, PlanRow] = {}
-        self._work = work
+        self._work, self._secrets, self._tenant = work, secrets, tenant
+        self._wants_telemetry = telemetry
         self._queues = None if queues is None else Declared(queues)
         self._known_queues: set[str] = set()  # which others have declared, or of which was warned
         self._executor: ThreadExecutor | None = None
@@ -163,7 +207,9 @@ class Runner:
         return self
 
     async def _enter(self, engine: Engine) -> None:
+        engine.telemetry = telemetry(self._wants_telemetry)
         await engine.store.open()
+        await refuse_unreadable(engine.store, self._codec)
         if self._queues is not None:
             await self._queues.store(engine.store)
         if self._work:
@@ -174,7 +220,16 @@ class Runner:
             self._executor = ThreadExecutor()
         if self._work:
             assert self._executor is not None
-            ports = Ports(engine.store, engine.clock, self._executor, engine.codec, self._processes)
+            ports = Ports(
+                engine.store,
+                engine.clock,
+                self._executor,
+                engine.codec,
+                self._processes,
+                tenant=self._tenant,
+                secrets=self._secrets,
+                telemetry=engine.telemetry,
+            )
             worker = Worker(ports, self._settings, self._workflows, engine.ids)
             await worker.open()
             engine.worker = worker
@@ -261,7 +316,7 @@ class Runner:
         epilogue = found.plan.has_epilogue
         what = (number, found.name, found.version, plan.digest, payload, key)
         run = NewRun(*what, owner, at, priority, epilogue=epilogue)
-        submitted, drive = await self._submit(found.plan, plan, run)
+        submitted, drive = await self._traced(found.plan, plan, run)
         if not submitted.agrees and not await self._same_input(found, payload, submitted.id):
             taken = f'key {key!r} of workflow "{found.name}" has started run {submitted.id} with another input'
             raise KeyConflict(f"{taken}; use another key, or the same input")
@@ -296,7 +351,9 @@ class Runner:
         self._engine.check_open()
         row = await self._engine.store.run(_number(run_id))
         if row is None:
-            raise RunNotFound(f"no run {run_id!r} in this database")
+            raise RunNotFound(
+                f"no run {run_id!r} in this database: check the URL; ended runs are deleted after `retention=`"
+            )
         return RunHandle(self._engine, row.id, self._named(row.workflow))
 
     async def runs(
@@ -401,7 +458,7 @@ class Runner:
             raise TypeError(f"{workflow!r} is no workflow; close the graph: Workflow(name, graph)")
         if workflow.name not in self._workflows:
             check_homes(workflow.plan)
-            for node in workflow.plan.nodes:
+            for node in workflow.plan.everywhere():
                 if node.child is not None:
                     self._add(node.child)
             if self._queues is not None:
@@ -464,6 +521,19 @@ class Runner:
         except ValidationError:
             return False
         return older == self._engine.codec.decode(workflow.input, payload)
+
+    async def _traced(self, plan: Plan, row: PlanRow, run: NewRun) -> tuple[Submitted, Drive | None]:
+        """Store a run, with the trace context in which it is started, if somebody traces that."""
+        telemetry = self._engine.telemetry
+        if telemetry is None:
+            return await self._submit(plan, row, run)
+        span, traceparent = telemetry.starting(run.workflow)
+        stored = None
+        try:
+            stored = await self._submit(plan, row, run._replace(traceparent=traceparent))
+            return stored
+        finally:
+            telemetry.started(span, None if stored is None else str(stored[0].id))
 
     async def _submit(self, plan: Plan, row: PlanRow, run: NewRun) -> tuple[Submitted, Drive | None]:
         worker = self._engine.worker

@@ -432,7 +432,7 @@ class MemoryStore(MemorySchedules):
                 run.id, run.workflow, run.version, run.plan, status, run.input, run.key, run.owner, 0,
                 run.created_at, started_at, None, None, cancel_requested=False, priority=run.priority,
                 parent=run.parent, parent_task=run.parent_task, epilogue=run.epilogue,
-                schedule=run.schedule, scheduled_for=run.scheduled_for,
+                schedule=run.schedule, scheduled_for=run.scheduled_for, traceparent=run.traceparent,
             )
         )  # fmt: skip
         return Submitted(run.id, created=True, agrees=True)

@@ -18,19 +18,22 @@ if TYPE_CHECKING:
         fail,
         leave,
         lose_lease,
+        pause,
+        send,
         store_error,
         time_out,
         zombie,
     )
-    from cloaca.testing.inputs import inputs, register
+    from cloaca.testing.instances import inputs, register
     from cloaca.testing.ledgers import Ledger
     from cloaca.testing.overrides import override
     from cloaca.testing.replays import replay
     from cloaca.testing.schedules import Cron, simulate_schedules
     from cloaca.testing.searches import Faults
+    from cloaca.testing.secrets import given_secrets
     from cloaca.testing.simulations import BrokenPromise, simulate
     from cloaca.testing.stages import SimulatedFault
-    from cloaca.testing.strategies import graphs, scenarios
+    from cloaca.testing.strategies import graphs, scenarios, signals
     from cloaca.testing.workflow_tests import workflow_test
     from cloaca.testing.worlds import World
 
@@ -46,17 +49,20 @@ _HOMES = {
         "fail",
         "leave",
         "lose_lease",
+        "pause",
+        "send",
         "store_error",
         "time_out",
         "zombie",
     ),
-    "inputs": (
+    "instances": (
         "inputs",
         "register",
     ),
     "ledgers": ("Ledger",),
     "overrides": ("override",),
     "replays": ("replay",),
+    "secrets": ("given_secrets",),
     "schedules": ("Cron", "simulate_schedules"),
     "searches": ("Faults",),
     "simulations": (
@@ -64,7 +70,7 @@ _HOMES = {
         "simulate",
     ),
     "stages": ("SimulatedFault",),
-    "strategies": ("graphs", "scenarios"),
+    "strategies": ("graphs", "scenarios", "signals"),
     "workflow_tests": ("workflow_test",),
     "worlds": ("World",),
 }
@@ -85,14 +91,18 @@ __all__ = [
     "crash_in_body",
     "exhaust",
     "fail",
+    "given_secrets",
     "graphs",
     "inputs",
     "leave",
     "lose_lease",
     "override",
+    "pause",
     "register",
     "replay",
     "scenarios",
+    "send",
+    "signals",
     "simulate",
     "simulate_schedules",
     "store_error",

@@ -13,9 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from typer.main import get_command
-
-from cloaca.cli.program import app
+from cloaca.cli import program
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"
 LEFT_OUT = {"help", "install_completion", "show_completion"}
@@ -37,17 +35,32 @@ This page is made from the commands' own help, which `--help` shows too.
 What is asked for goes to standard output, everything else to standard error. The database is that of `--database`, else
 of `$CLOACA_DATABASE_URL`, else `sqlite:///cloaca.db`. A target is `module:workflow`, `path/to/file.py:workflow`, or a
 module that has only one; modules are imported as `python -m` would, with the current directory on the path.
+
+Colours are for terminals: `NO_COLOR=1` takes them away, `FORCE_COLOR=1` keeps them in a pipe, `--json` never has any.
+Tables fit 80 columns. The fields of `--json` stand with each command; others may be added in later releases, so read
+what you know and ignore the rest.
+
+## Completion in a shell
+
+`cloaca --install-completion` adds it to the start-up file of the shell that you are in, bash, zsh or fish; open a new
+shell then. To put it there yourself, or into an image:
+
+```sh
+_CLOACA_COMPLETE=source_bash cloaca >> ~/.bashrc
+_CLOACA_COMPLETE=source_zsh cloaca >> ~/.zshrc
+_CLOACA_COMPLETE=source_fish cloaca > ~/.config/fish/completions/cloaca.fish
+```
 """
 
 
 def commands() -> list[list[str]]:
     """Return every command that is no group, as the words that call it."""
-    return [words for words, _ in _found(get_command(app), [])]
+    return [words for words, _ in _found(program.commands(), [])]
 
 
 def page() -> str:
     """Return the page."""
-    sections = (_section(command, " ".join(["cloaca", *words])) for words, command in _found(get_command(app), []))
+    sections = (_section(command, " ".join(["cloaca", *words])) for words, command in _found(program.commands(), []))
     return HEAD + "".join(f"\n{section}" for section in sections)
 
 

@@ -339,7 +339,14 @@ async def test_bad_input_is_refused_before_anything_is_stored(place: dict[str, A
         (ValueError, {"cron": NOON, "name": "x" * 129}),
         (ValueError, {"cron": NOON, "name": "a\0b"}),
         (ContractError, {"cron": NOON, "input": None}),
+        (ValueError, {"cron": NOON, "name": "  "}),
+        (TypeError, {"cron": NOON, "jitter": "5"}),
+        (TypeError, {"every": "1h"}),
+        (TypeError, {"every": True}),
+        (ValueError, {"every": timedelta.max}),
         (TypeError, {"at": "tomorrow"}),
+        (ValueError, {"at": datetime.max}),  # it would be rounded up to a year that nothing can show
+        (ValueError, {"cron": NOON, "timezone": "Europe/Berlin", "start": datetime.min}),
         (ValueError, {"cron": NOON, "start": datetime(2030, 1, 2), "end": datetime(2030, 1, 1)}),
     ]
     async with runner(place, work=False) as running:
@@ -365,6 +372,28 @@ async def test_a_schedule_that_one_process_does_not_understand_does_not_stop_the
     async with runner(place) as running:
         await settled(running, "b", 1)
         assert await running.schedules.history("a") == []
+
+
+@asynchronous
+async def test_a_schedule_that_is_changed_all_the_time_still_fires(
+    place: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change between the look and the claim makes the claim void: the scheduler looks again at once, not later."""
+    async with runner(place) as running:
+        worker, claims = running._engine.worker, []
+        assert worker is not None
+        fire = worker.store.fire
+
+        async def changed_before(session: int, moves: Any, at: float) -> Any:
+            claims.append(worker.scheduler._not_before)
+            if len(claims) == 1:
+                await running.schedules.update("each second", input=Number(value=2))
+            return await fire(session, moves, at)
+
+        monkeypatch.setattr(worker.store, "fire", changed_before)
+        await running.schedule(looking, every=1, input=ONE, name="each second")
+        await settled(running, "each second", 1)
+    assert claims[:2] == [0.0, 0.0]  # there was no pause between the two
 
 
 def test_a_blocking_runner_has_the_same(tmp_path: Path) -> None:

@@ -28,7 +28,8 @@ TABLES = (
 SIZES = f"SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::int8 {TABLES}"
 SWITCHED_OFF = f"SELECT c.relname {TABLES} AND 'autovacuum_enabled=false' = ANY(c.reloptions)"
 ALLOWED = " AND ".join(f"has_table_privilege(c.oid, '{right}')" for right in ("SELECT", "INSERT", "UPDATE", "DELETE"))
-FORBIDDEN = f"SELECT c.relname {TABLES} AND NOT ({ALLOWED})"
+READ_ONLY = "('cloaca_meta', 'cloaca_version')"  # for a tenant's role
+FORBIDDEN = f"SELECT c.relname {TABLES} AND NOT ({ALLOWED}) AND c.relname NOT IN {READ_ONLY}"
 MAY_MAKE = "SELECT has_schema_privilege(:schema, 'CREATE')"
 ROWS = "FROM pg_catalog.pg_stat_user_tables WHERE schemaname = :schema AND relname LIKE 'cloaca\\_%'"
 NEVER_COUNTED = (
@@ -48,10 +49,11 @@ OLD = (
 
 
 class PostgresUpkeep:
-    """Looks after the database that ``url`` names; ``schema`` is the one that is made if there is none."""
+    """Looks after the database that ``url`` names: after ``schema``, or after all that it has."""
 
-    def __init__(self, url: str, *, schema: str = "cloaca") -> None:
-        self.place, self._url, self._schema = shown(url), url, schema
+    def __init__(self, url: str, *, schema: str | None = None) -> None:
+        self.place, self._url, self._only = shown(url), url, schema
+        self._schema = schema or "cloaca"
 
     async def states(self) -> list[State]:
         """Return where each schema stands."""
@@ -75,7 +77,8 @@ class PostgresUpkeep:
             return [await self._report(name, thorough) for name in await self._schemas()]
 
     async def _schemas(self) -> list[str]:
-        return await self._with(self._schema, _schemas)
+        found = await self._with(self._schema, _schemas)
+        return found if self._only is None else [name for name in found if name == self._only]
 
     async def _state(self, schema: str) -> State:
         async def look(link: Link) -> State:

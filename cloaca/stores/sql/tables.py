@@ -128,6 +128,7 @@ class Run(Table, table=True):
     closing: str | None = Field(default=None, sa_column=Column(Text))
     schedule: str | None = None
     scheduled_for: float | None = None
+    traceparent: str | None = None
 
 
 class Task(Table, table=True):

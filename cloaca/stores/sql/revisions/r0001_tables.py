@@ -165,6 +165,7 @@ def upgrade(op: Operations, schema: str | None) -> None:
         sa.Column("closing", sa.Text(), nullable=True),
         sa.Column("schedule", sa.String(), nullable=True),
         sa.Column("scheduled_for", sa.Float(), nullable=True),
+        sa.Column("traceparent", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         schema=schema,
     )
