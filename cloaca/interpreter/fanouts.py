@@ -19,6 +19,7 @@ from cloaca.interpreter.scopes import Rows, prefix_of
 from cloaca.machine.fanouts import Window
 
 if TYPE_CHECKING:
+    from cloaca.contract.plans import Plan
     from cloaca.interpreter.group_commit import GroupCommit
     from cloaca.interpreter.queues import Queues
     from cloaca.machine.events import Event
@@ -205,6 +206,10 @@ class FanOut:
     def closing(self) -> bool:
         """Whether the worker is leaving."""
         return self.drive.worker.closing
+
+    def codes(self, plan: Plan) -> Mapping[int, str]:
+        """Return the fingerprints of the code of a plan's nodes, by index."""
+        return self.drive.worker.codes(plan)
 
     def now(self) -> float:
         """Return seconds since the epoch."""

@@ -24,6 +24,7 @@ from cloaca.errors import IncompatibleRun
 from cloaca.interpreter.epilogues import not_due, reach, shown_status
 from cloaca.interpreter.inputs import Outputs, typed
 from cloaca.interpreter.scopes import found, outermost
+from cloaca.machine.belated import Belated
 from cloaca.machine.events import AttemptFailed, AttemptStarted, RunAdopted, TaskFailed, TaskSucceeded, WaitBegun
 from cloaca.machine.states import RunState, Skip, evolve
 from cloaca.machine.statuses import FINAL_TASK, TaskStatus
@@ -31,6 +32,14 @@ from cloaca.ports import TAKEN_OVER, Codec, FailureRow, History, RunRow, TaskRow
 
 VISIBLE = (*SHOWN, *EPILOGUE)
 CHILD_KEY = "\x1f"  # the keys of child runs begin with it: no user's key has a character that can't be printed
+
+
+class OutOfOrder(IncompatibleRun):
+    """A task has run that would be skipped now; ``name`` is that of its row."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +136,15 @@ def run_info(row: RunRow) -> RunInfo:
 
 def restored(plan: Plan, history: History) -> RunState:
     """Return the state that the rows of a run amount to. Raises IncompatibleRun if they don't belong to this plan."""
-    state, earlier = RunState(plan), earlier_attempts(history.run)
+    return placed(plan, history)[1]
+
+
+def placed(plan: Plan, history: History) -> tuple[Plan, RunState]:
+    """Return the state of a run, and the plan by which it goes on: ``plan``, unless it has run in another order.
+
+    Raises IncompatibleRun.
+    """
+    belated, state, earlier = Belated(plan), RunState(plan), earlier_attempts(history.run)
     state.recall({plan.by_name[name]: count for name, count in earlier.items() if name in plan.by_name})
     evolve(plan, state, RunAdopted(0, 0.0))
     done = {row.name: row for row in history.tasks}
@@ -136,20 +153,26 @@ def restored(plan: Plan, history: History) -> RunState:
     for row in history.failures:
         if row.attempt > earlier.get(row.name, 0):
             failures.setdefault(row.name, []).append(row)
-    unknown = (done.keys() | failures.keys()) - plan.by_name.keys()
+    unknown = done.keys() - plan.by_name.keys()
     if unknown := {name for name in unknown if found(plan, name) is None}:
         raise IncompatibleRun(f'task "{min(unknown)}" has run, but the workflow no longer has it')
     for node in plan.nodes[: plan.length]:  # in topological order, so that predecessors come first
         if node.name in done or node.name in failures:
-            _replay(plan, state, node, done.get(node.name), failures.get(node.name, []))
+            if state.tasks[node.index] is TaskStatus.PENDING:
+                if node.name not in done:  # it waits for what is new before it; its attempts count
+                    state.recall_attempts(node.index, failures[node.name][-1].attempt)
+                    continue
+                belated.admit(state, node.index)
+            _replay(belated.plan, state, node, done.get(node.name), failures.get(node.name, []))
         elif (wait := waits.get(node.name)) is not None and _still_waits(state, node, wait):
-            evolve(plan, state, WaitBegun(node.index, state.attempt(node.index), wait.began_at, wait.until))
+            evolve(belated.plan, state, WaitBegun(node.index, state.attempt(node.index), wait.began_at, wait.until))
+    plan = belated.placed()
     order = state.due if reach(plan, state, history.run) else ()
     for node in (*map(plan.nodes.__getitem__, order), *plan.nodes[plan.length :]):  # what is not due has no rows
         if node.name in done or node.name in failures:
             _replay(plan, state, node, done.pop(node.name, None), failures.pop(node.name, []))
     state.take_news()
-    return state
+    return plan, state
 
 
 def _still_waits(state: RunState, node: PlanNode, row: WaitRow) -> bool:
@@ -165,7 +188,9 @@ def earlier_attempts(row: RunRow) -> dict[str, int]:
 
 def _replay(plan: Plan, state: RunState, node: PlanNode, done: TaskRow | None, failures: list[FailureRow]) -> None:
     if state.tasks[node.index] is not TaskStatus.READY:
-        raise IncompatibleRun(f'task "{node.task}" has run, but by the workflow\'s order now it could not have')
+        if done is None:  # a task that would not run any more has failed, and was to be tried again
+            return
+        raise OutOfOrder(node.name, f'task "{node.task}" has run, but by the workflow\'s order now it could not have')
     for failure in failures:
         if failure.retry_at is not None:
             evolve(plan, state, AttemptStarted(node.index, failure.attempt, failure.started_at))

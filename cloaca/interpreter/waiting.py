@@ -67,6 +67,9 @@ class Waits:
         except BaseException as error:  # noqa: BLE001 - a user's reducer or validator may raise anything
             return self.end(node, raised(error, retryable=False))
         child = self.family.get(child_key(self.drive.id, plan_node, input))
+        if child is None:  # other code has made another input of the same fields
+            children = [row for row in self.family.values() if row.parent_task == plan_node.name]
+            child = max(children, key=lambda row: row.id, default=None)
         if child is not None:
             self.children[node] = child.id
             self._look_at(child)
