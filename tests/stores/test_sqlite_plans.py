@@ -18,7 +18,7 @@ from tests.stores.traces import Trace, driver
 # Of all tables, only these are ever looked through: the workers that are alive, the plans, for those without runs, and
 # the queues.
 SCANS = re.compile(
-    r"SCAN (?!cloaca_session|cloaca_plan|cloaca_queue|json_each|wanted|CONSTANT ROW|sqlite_master|cloaca_meta"
+    r"SCAN (?!cloaca_session|cloaca_plan|cloaca_queue|json_each|wanted|mine|its|CONSTANT ROW|sqlite_master|cloaca_meta"
     r"|named|\(subquery|f USING INDEX cloaca_firing_open)"
 )
 # The newest runs, whichever they are, are the last of the table: the limit ends the scan.
