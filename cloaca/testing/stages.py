@@ -18,6 +18,7 @@ from cloaca.testing.crews import Crew
 from cloaca.testing.observing import Observer
 from cloaca.testing.processes import PROCESS, Process
 from cloaca.testing.scenes import LEASE_S, Scene
+from cloaca.testing.threads import on_a_thread
 
 HANG_S: Final = 60.0  # of a body without a timeout
 DURATIONS: Final = (0.0, 0.0, 0.001, 0.1, 2.0)  # of bodies, by chance, in seconds
@@ -39,7 +40,7 @@ class Attempt:
     process: Process
     session: int
     task: str
-    is_async: bool
+    is_async: bool  # what runs: a fake on a thread may stand for an asynchronous body
 
     @property
     def place(self) -> tuple[Process, int, str]:
@@ -63,7 +64,7 @@ class Performance:
             raise ProcessKilled
         nth = scene.world.begun[name]
         scene.world.begun[name] += 1
-        attempt = Attempt(process, self._crew.workers[process].session, name, task.signature.is_async)
+        attempt = Attempt(process, self._crew.workers[process].session, name, not on_a_thread())
         self._attempt.set(attempt)
         self._observer.begins(process, name, context.attempt)
         self._running[attempt.place] += 1

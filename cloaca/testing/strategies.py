@@ -63,7 +63,7 @@ def _kinds(faults: Faults, tasks: list[str], timed: list[str]) -> list[st.Search
 
 @st.composite
 def graphs(draw: st.DrawFn, *, max_tasks: int = 6) -> Graph[Any, Any, Any]:
-    """Draw a graph of 1 to ``max_tasks`` tasks whose bodies run: close it with ``Workflow(name, graph, input=Start)``.
+    """Draw a graph of 1 to ``max_tasks`` tasks whose bodies run: close it with ``Workflow(name, graph)``.
 
     Each task adds what it reads, and writes the sum as a field of its own; some are retried, some are asynchronous.
     """
@@ -83,8 +83,8 @@ def graphs(draw: st.DrawFn, *, max_tasks: int = 6) -> Graph[Any, Any, Any]:
 
 
 def _task(number: int, reads: list[int], *, attempts: int, is_async: bool) -> Graph[Any, Any, Any]:
-    needs: dict[str, Any] = {"start": (int, ...), **{f"f{each}": (int, ...) for each in reads}}
-    read = create_model(f"Needs{number}", **needs)
+    needs: dict[str, Any] = {f"f{each}": (int, ...) for each in reads}
+    read = create_model(f"Needs{number}", __base__=Start, **needs) if reads else Start
     writes: dict[str, Any] = {f"f{number}": (int, ...)}
     written = create_model(f"Sum{number}", **writes)
 

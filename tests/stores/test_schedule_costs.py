@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from cloaca import Runner, Workflow, task
-from cloaca.ports import Move
+from cloaca.ports import Move, ScheduleRow
 from cloaca.stores.sql.schedules import INSERT_SCHEDULE
 from cloaca.stores.sql.sqlite import SqliteStore
 from tests.runner.databases import eventually
@@ -33,8 +33,16 @@ async def filled(path: Path, others: int) -> SqliteStore:
     store = SqliteStore(path)
     await store.open()
     rows = [schedule(name=f"other {number}", due_at=AT + 9e9) for number in range(others)]
-    driver(store._writing).executemany(INSERT_SCHEDULE, rows)
+    insert(store, rows)
     return store
+
+
+def insert(store: SqliteStore, rows: list[ScheduleRow]) -> None:
+    """Write many schedules in one transaction."""
+    connection = driver(store._writing)
+    connection.execute("BEGIN")
+    connection.executemany(INSERT_SCHEDULE, rows)
+    connection.execute("COMMIT")
 
 
 async def cost_of_a_firing(path: Path, others: int) -> Counter[str]:
@@ -66,7 +74,7 @@ async def test_schedules_that_are_due_together_share_transactions(tmp_path: Path
     rows = [
         schedule(name=f"s{number}", input="{}", cron=None, at=AT, next_at=AT, due_at=AT) for number in range(wanted)
     ]
-    driver(store._writing).executemany(INSERT_SCHEDULE, rows)
+    insert(store, rows)
     trace = Trace(store)
     async with Runner(store=store, workflows=[nodding]) as runner:
 

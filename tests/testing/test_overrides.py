@@ -11,7 +11,7 @@ from returns.result import Success
 
 from cloaca import BlockingRunner, Runner, TaskContext, Workflow
 from cloaca.interpreter.attempts import SUBSTITUTES
-from cloaca.testing import Scenario, fail, override, simulate
+from cloaca.testing import Ledger, Scenario, fail, lose_lease, override, simulate
 from tests.testing.bodies import A, B, Start, elsewhere, in_a_child, left, make, one, right, two
 
 START = Start(n=1)
@@ -66,6 +66,17 @@ def test_on_runners(workflow: Any, task: Any, fake: Any, expected: object) -> No
         with BlockingRunner("memory://") as runner:
             assert runner.run(workflow, START) == Success(expected)
     assert not SUBSTITUTES
+
+
+def test_a_fake_on_a_thread_may_go_on_after_its_lease_though_the_task_is_asynchronous() -> None:
+    ledger = Ledger()
+
+    def posts(start: Start) -> B:
+        ledger.post("card", 1)
+        return B(b=70)
+
+    world = simulate(ON_THE_LOOP, START, Scenario(lose_lease(two)), fakes={two: posts})
+    assert (world.violations, world.outcome, ledger.count("card")) == ([], Success(B(b=70)), 2)
 
 
 def test_the_inner_one_counts_and_the_outer_one_comes_back() -> None:

@@ -169,7 +169,7 @@ def test_nothing_is_left_behind() -> None:
     before = threading.enumerate()
     simulate(shop, ORDER, Scenario(crash_before_commit("charge"), zombie("ship"), workers=3, seed=1))
     gc.collect()
-    assert threading.enumerate() == before
+    assert set(threading.enumerate()) <= set(before)  # one of another test may have ended meanwhile
     with pytest.raises(RuntimeError):
         asyncio.get_running_loop()
 

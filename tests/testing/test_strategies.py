@@ -82,7 +82,7 @@ def test_and_on_postgres(monkeypatch: pytest.MonkeyPatch) -> None:
 @QUIET
 @given(st.data(), graphs())
 def test_graphs_that_the_kit_draws_run_undisturbed_or_not(data: Any, graph: Any) -> None:
-    workflow = Workflow("drawn", graph, input=Start)
+    workflow = Workflow("drawn", graph)
     scenario = data.draw(scenarios(workflow))
     world = simulate(workflow, Start(start=1), scenario)
     assert differs(world, simulate(workflow, Start(start=1), scenario.undisturbed)) is None, world.trace
@@ -96,7 +96,7 @@ def test_graphs_are_of_many_shapes() -> None:
     @settings(QUIET, max_examples=100)
     @given(graphs(max_tasks=4))
     def look(graph: Any) -> None:
-        plan = Workflow("drawn", graph, input=Start).plan
+        plan = Workflow("drawn", graph).plan
         tasks = [node for node in plan.nodes if node.body is not None]
         assert 1 <= len(tasks) <= 4
         shapes.add(tuple(node.preds for node in plan.nodes))
