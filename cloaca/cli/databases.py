@@ -18,8 +18,8 @@ LARGEST_ID = 2**63 - 1
 
 
 @asynccontextmanager
-async def opened(database: str | None) -> AsyncIterator[Store]:
-    """Yield the store of a database that exists.
+async def opened(database: str | None, *, read_only: bool = False) -> AsyncIterator[Store]:
+    """Yield the store of a database that exists; with ``read_only`` nothing at all is written to open it.
 
     Raises:
         InvalidDatabaseUrl: ``database`` is no URL that cloaca runs on.
@@ -31,6 +31,8 @@ async def opened(database: str | None) -> AsyncIterator[Store]:
     path = getattr(store, "path", None)
     if isinstance(path, Path):
         _check_file(path)
+    elif read_only and not await store.is_made():  # type: ignore[attr-defined]  # PostgreSQL's
+        raise StoreUnavailable("the database has no tables of cloaca's: choose another")
     await store.open()
     try:
         yield store

@@ -6,6 +6,7 @@ It reads rows through a plan and writes nothing. Starting a run and recovering o
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -68,7 +69,7 @@ class TaskInfo:
 
     ``elements`` is for an ``each()``: how many elements there are (``total``), and how many of them are ``running``,
     ``succeeded``, ``failed`` or ``cancelled``, where there are any.
-    ``child`` is the id of the run that a ``subflow`` has started.
+    ``child`` is the id of the run that a ``subflow`` has started. ``code`` is the fingerprint of the code that ran.
     """
 
     name: str
@@ -79,6 +80,7 @@ class TaskInfo:
     skipped_because: str | None = None
     elements: Mapping[str, int] | None = None
     child: str | None = None
+    code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +90,9 @@ class RunEvent:
     ``kind`` is ``run_started``, ``task_started``, ``task_succeeded``, ``attempt_failed``, ``task_failed``,
     ``task_skipped``, ``wait_began`` (instead of ``task_started``, of a node that waits), ``signal_received``,
     ``run_succeeded``, ``run_failed``, ``run_cancelled``, or the kind of a note such as ``run_recovered``,
-    ``run_paused``, ``run_resumed``, ``run_retried``, ``run_forked``, ``cache_hit``, or ``outcome_reached``, from which
-    on compensations and callbacks run (``detail`` is the outcome), and ``epilogue_abandoned``. ``at`` is in UTC.
+    ``run_paused``, ``run_resumed``, ``run_retried``, ``run_forked``, ``code_changed``,
+    ``run_upgraded``, ``cache_hit``, or ``outcome_reached``, from which on compensations and callbacks run (``detail``
+    is the outcome), and ``epilogue_abandoned``. ``at`` is in UTC.
     """
 
     kind: str
@@ -107,7 +110,7 @@ class Waiting:
     delay, over at ``until``), ``queue`` (a slot of the queue ``field``; ``until`` if its rate is used up till then),
     ``slot`` (a task is ready, all slots of the worker are taken), ``timer`` (a ``sleep``, over at ``until``),
     ``signal`` (of the model ``field``, until ``until`` at the latest), ``child`` (the run ``field``), ``resume`` (it is
-    paused), ``blocked`` (``field`` says why).
+    paused), ``blocked`` (``field`` says why, ``task`` whom it blames).
     """
 
     kind: str
@@ -261,6 +264,7 @@ def task_infos(plan: Plan, history: History) -> list[TaskInfo]:
                 _moment(row.finished_at if row else None),
                 because,
                 child=children.get(node.name),
+                code=row.code if row else attempt.code if attempt else None,
             )
         )
     return infos
@@ -505,7 +509,8 @@ def why(plan: Plan | None, history: History) -> Waiting:
     """Return the one thing that a run waits for."""
     row = history.run
     if row.status == "blocked":
-        return Waiting("blocked", None, row.reason)
+        blamed = re.search(r'"([^"]+)"', row.reason or "")
+        return Waiting("blocked", blamed[1] if blamed else None, row.reason)
     if row.status == "paused":
         return Waiting("resume")
     if row.finished_at is not None:

@@ -77,10 +77,13 @@ def judge(code: Code, version: str, spec: Mapping[str, Any] | None, history: His
     if code.versioning == "pinned" and row.version != version:
         text = f'workflow "{code.name}" is pinned: it goes on with version {row.version} alone, this code is {version}'
         return Verdict((Misfit("", "", text),))
-    if row.plan == code.plan.digest:
-        return FITS
-    found = misfits(spec or {"nodes": []}, committed_of(history), code.plan)
-    return Verdict(found or tuple(_out_of_order(code.plan, history)))
+    return FITS if row.plan == code.plan.digest else judge_rows(code.plan, spec, history)
+
+
+def judge_rows(plan: Plan, spec: Mapping[str, Any] | None, history: History) -> Verdict:
+    """Return whether what is stored about a run fits a plan, whatever its version is. ``spec`` is as for ``judge``."""
+    found = misfits(spec or {"nodes": []}, committed_of(history), plan)
+    return Verdict(found or tuple(_out_of_order(plan, history)))
 
 
 def committed_of(history: History) -> Committed:

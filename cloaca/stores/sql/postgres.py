@@ -43,7 +43,7 @@ from cloaca.stores.sql import (
     postgres_starts,
 )
 from cloaca.stores.sql.postgres_failures import shown, translated
-from cloaca.stores.sql.postgres_links import SERVER_CLOCK, Link, Links, Names, connect
+from cloaca.stores.sql.postgres_links import SERVER_CLOCK, Link, Links, Names, connect, hang_up
 from cloaca.stores.sql.postgres_listening import Listener
 from cloaca.stores.sql.postgres_news import News
 from cloaca.stores.sql.postgres_schedules import PostgresSchedules
@@ -83,6 +83,15 @@ class PostgresStore(PostgresSchedules):
         except BaseException:
             await self.close()
             raise
+
+    async def is_made(self) -> bool:
+        """Return whether our tables are there, without making them. Raises as ``open``."""
+        with translated(self.place):
+            link = await self._connect()
+            try:
+                return await postgres_schema.has_tables(link, self.place)
+            finally:
+                await hang_up(link)
 
     async def close(self) -> None:
         listener, self._listener = self._listener, None
