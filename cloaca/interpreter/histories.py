@@ -517,7 +517,10 @@ def why(plan: Plan | None, history: History) -> Waiting:
         return Waiting("nothing")
     if row.status == "pending" or plan is None:
         return Waiting("worker")
-    state = restored(plan, history)
+    try:
+        state = restored(plan, history)
+    except IncompatibleRun:  # a worker with other code drives it, or one is about to see that it does not fit
+        return Waiting("worker")
     shown = {attempt.name for attempt in history.attempts}
     for node in plan.nodes:
         if node.name in shown:
