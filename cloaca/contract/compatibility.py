@@ -266,16 +266,16 @@ class _Scope:
             yield from (("output", "", name, source) for name, source in answer.sources.items() if row[name].required)
 
     def lacking(self, source: Source, given: Any, written: Mapping[str, Any]) -> Iterator[str]:
-        """Yield the providers that can't provide: they have run, and have not written it. ``""`` is the input."""
+        """Yield the providers that can't provide: they have run, and have not written it. ``""`` is the input.
+
+        What needs one that has failed is skipped, or does not count on it.
+        """
         for provider in source.providers:
             name = "" if provider.node == INPUT else self.plan.nodes[provider.node].name
             if not name:
                 if given is not None and provider.field not in given:
                     yield name
-            elif name in written:
-                if provider.field is not None and provider.field not in written[name]:
-                    yield name
-            elif name in self.done:
+            elif name in written and provider.field is not None and provider.field not in written[name]:
                 yield name
 
     def bad_input(self, source: Source, written: Mapping[str, Any], problems: Mapping[str, str]) -> str | None:
