@@ -22,6 +22,7 @@ from cloaca.machine.statuses import FINAL_TASK
 from cloaca.ports import NewRun, PlanRow
 from cloaca.runner.engines import Engine
 
+MOST_LOOKS = 20  # at a run that others could not go on with, until whoever has it now says whether it can
 POLL_S = 0.1  # how often one looks whether the worker that drives a run has heard
 FINAL = frozenset({"succeeded", "failed", "cancelled"})
 GOING = frozenset({"pending", "running"})
@@ -113,13 +114,18 @@ async def upgrade(
 ) -> tuple[str, ...]:
     """Let a blocked run go on with other code, without the results of the tasks ``give_up``; return these.
 
+    A worker that has just started may be looking at it once more: that is waited for.
     Raises RunNotFound, NotBlocked, IncompatibleRun, ValueError.
     """
-    plan = workflow.plan
+    plan, looks = workflow.plan, 0
     row = PlanRow(plan.digest, workflow.name, workflow.version, plan.spec)
     while True:
         history = await engine.history(run)
         seen = history.run
+        if seen.status in GOING and seen.refused is not None and looks < MOST_LOOKS:
+            looks += 1
+            await asyncio.sleep(POLL_S)
+            continue
         if seen.status != "blocked":
             raise NotBlocked(f"run {run} is {seen.status}, it is not blocked: there is nothing to upgrade it for")
         stored = await engine.store.plan(seen.plan)
