@@ -47,6 +47,9 @@ class Violation:
 
     ``code`` is one of the codes in the reference (``missing-field``, ``field-type`` ...), ``task`` the node it is
     about, ``field`` the context field (``""`` where none is meant), ``message`` the whole sentence for a person.
+
+    >>> print(Violation("missing-field", "reserve", "sku", 'Task "reserve" requires field "sku"'))
+    Task "reserve" requires field "sku"  [cloaca-missing-field]
     """
 
     code: str

@@ -35,6 +35,15 @@ class TaskContext:
             that should do a thing once.
         logger: a standard logger named after the task, which adds run, task and attempt to each record.
         scheduled_for: the nominal time of the schedule's firing that started the run, or None.
+
+    >>> from logging import getLogger
+    >>> from cloaca import task
+    >>> @task
+    ... def pay(*, ctx: TaskContext) -> None:
+    ...     ctx.heartbeat()
+    ...     print(ctx.attempt, ctx.idempotency_key, ctx.cancelled)
+    >>> pay(ctx=TaskContext("1", "pay", 1, "run 1, pay", getLogger("pay")))
+    1 run 1, pay False
     """
 
     run_id: str

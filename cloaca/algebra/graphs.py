@@ -71,6 +71,22 @@ class Graph(Drawable, Generic[In, Out, Hidden]):
 
     Write ``Graph[In, Out]`` in annotations; the third type argument is for type checkers. ``Graph()`` is the empty
     graph. Composing never changes an operand; equal expressions are equal and hash equal.
+
+    >>> from cloaca import task
+    >>> @task
+    ... def first() -> None: ...
+    >>> @task
+    ... def second() -> None: ...
+    >>> @task
+    ... def third() -> None: ...
+    >>> graph = first >> [second, third]
+    >>> print(graph.to_text())
+    first ─┬─ second
+           └─ third
+    >>> isinstance(graph, Graph), graph == (first >> second) & (first >> third)
+    (True, True)
+    >>> print(graph.sealed(None, None).named("both").to_text())
+    both
     """
 
     @cached_property

@@ -21,6 +21,16 @@ class TaskFailure:
 
     ``exception_type`` is the class's name (``ConnectionError``; ``Failure`` where the body answered with a typed
     error, which is then ``error``; ``TimeoutError`` after a timeout), ``at`` is in UTC.
+
+    >>> from cloaca import run, task, Workflow
+    >>> @task
+    ... def divide() -> None:
+    ...     1 / 0
+    >>> failure = run(Workflow("divide", divide), database="memory://").failure().failures[0]
+    >>> failure.task, failure.attempt, failure.exception_type, failure.message
+    ('divide', 1, 'ZeroDivisionError', 'division by zero')
+    >>> isinstance(failure, TaskFailure), failure.error
+    (True, None)
     """
 
     task: str
@@ -39,6 +49,21 @@ class RunFailure(Generic[E_co]):
     ``status`` is ``failed`` or ``cancelled``; ``task`` the first task that failed for good (``None`` if the run was
     cancelled); ``error`` that task's typed error (``None`` after an exception); ``failures`` every failed attempt,
     in the order in which they happened.
+
+    >>> from returns.result import Result
+    >>> from cloaca import Workflow, run, task
+    >>> class Declined(BaseModel):
+    ...     reason: str
+    >>> @task
+    ... def charge() -> Result[None, Declined]:
+    ...     return Failure(Declined(reason="too much"))
+    >>> outcome = run(Workflow("charge", charge), database="memory://")
+    >>> match outcome:
+    ...     case Success(nothing):
+    ...         print("charged")
+    ...     case Failure(RunFailure(status=status, task=name, error=error)):
+    ...         print(status, name, error)
+    failed charge reason='too much'
     """
 
     run_id: str

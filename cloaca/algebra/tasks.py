@@ -136,6 +136,34 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
     ``reads`` and ``writes`` map a model's fields to other context keys; ``whole`` is the key that takes the whole
     output model (``.into``), if any; ``undo`` is the task that undoes it (``.compensate``), ``handler`` the one that
     stands in if this one fails (``.rescue``).
+
+    >>> from pydantic import BaseModel
+    >>> from cloaca import Workflow, task
+    >>> class Order(BaseModel):
+    ...     order_id: int
+    >>> class Payment(BaseModel):
+    ...     payment_id: str
+    >>> @task
+    ... def charge(order: Order) -> Payment:
+    ...     return Payment(payment_id=f"pay-{order.order_id}")
+    >>> charge(Order(order_id=7))  # the plain function, for a unit test
+    Payment(payment_id='pay-7')
+    >>> isinstance(charge, Task), charge.name
+    (True, 'charge')
+    >>> again = charge.named("again").reading(order_id="other_id").writing(payment_id="second").with_options(timeout=9)
+    >>> again.name, again.options.timeout_s
+    ('again', 9.0)
+    >>> @task
+    ... def refund(order: Order, payment: Payment) -> None: ...
+    >>> @task
+    ... def send_invoice(order: Order) -> Payment:
+    ...     return Payment(payment_id=f"invoice-{order.order_id}")
+    >>> print(Workflow("orders", charge.compensate(refund).rescue(send_invoice)).to_text())
+    charge (undone by refund) ── send_invoice (rescue)
+    >>> def is_large(order: Order) -> bool:
+    ...     return order.order_id > 100
+    >>> print((charge.when(is_large).into("payment") >> refund.on("all_done")).to_text())
+    charge (when is_large) ── refund (on all_done)
     """
 
     function: Callable[..., Any] = field(kw_only=True)
@@ -180,6 +208,11 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
             return ""
         reads = ", ".join(parameter.model.__name__ for parameter in signature.parameters)
         return f"{reads or '()'} -> {signature.output.__name__ if signature.output else '()'}"
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether results that other runs have left may be used."""
+        return self.options.cache_s is not None
 
     @property
     def stand_in(self) -> Task[Any, Any, Any, Any, Any] | None:
@@ -251,7 +284,8 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
 
         Raises:
             TypeError: ``handler`` is no task.
-            ValueError: this task has a handler already, or ``handler`` has a handler, a condition or a rule of its own.
+            ValueError: this task has a handler already, or ``handler`` has a handler, a condition, a rule or a cache of
+                its own.
         """
         if not isinstance(handler, Task):
             raise TypeError(f"rescue({handler!r}): a handler is a task; decorate the function with @task")

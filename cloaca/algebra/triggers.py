@@ -41,6 +41,22 @@ class Trigger(Generic[Input]):
     Raises:
         TypeError: ``poll`` or ``key`` is no function.
         ValueError: ``every`` or ``name`` can't be one.
+
+    >>> from cloaca import BlockingRunner, TriggerInfo, Workflow, task
+    >>> class File(BaseModel):
+    ...     path: str
+    >>> @task
+    ... def load(file: File) -> None:
+    ...     print("loaded", file.path)
+    >>> loading = Workflow("loading", load)
+    >>> trigger = Trigger(loading, lambda: [File(path="a.csv")], every=60, key=lambda file: file.path)
+    >>> with BlockingRunner("memory://", triggers=[trigger]) as runner:
+    ...     while not runner.runs(status="succeeded"):
+    ...         pass
+    ...     asked = runner.triggers()
+    loaded a.csv
+    >>> isinstance(asked[0], TriggerInfo), asked[0].name, asked[0].failures
+    (True, 'loading', 0)
     """
 
     workflow: Workflow[Input, Any, Any, Any]

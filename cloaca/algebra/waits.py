@@ -178,6 +178,16 @@ def wait_for(model: type[M], /, *, timeout: Seconds | None = None) -> WaitFor[No
         ContractError: ``task-model``: ``model`` is no pydantic model, or can't survive JSON.
         TypeError: ``timeout`` is neither a number nor a ``timedelta``.
         ValueError: it is negative, not finite, or longer than a hundred years.
+
+    >>> from cloaca import BlockingRunner, Workflow
+    >>> class Approval(BaseModel):
+    ...     by: str
+    >>> approvals = Workflow("approvals", wait_for(Approval, timeout=timedelta(days=14)))
+    >>> with BlockingRunner("memory://", workflows=[approvals]) as runner:
+    ...     handle = runner.start(approvals)
+    ...     handle.send(Approval(by="the office"))
+    ...     handle.result().unwrap()
+    Approval(by='the office')
     """
     name = f"wait_for:{model_name(model)}" if isinstance(model, type) else "wait_for"
     reader: Reader[type[BaseModel]] = Reader(name, f'Task "{name}"', ANNOTATIONS)

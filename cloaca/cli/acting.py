@@ -167,7 +167,7 @@ async def _done(run_id: str, database: str | None, act: Callable[[Engine, int], 
 async def _row(asked: Awaitable[RunRow | None], run_id: str) -> RunRow:
     row = await asked
     if row is None:
-        raise RunNotFound(f"no run {run_id} in this database")
+        raise RunNotFound(f"no run {run_id} in this database: check the URL; ended runs are deleted after `retention=`")
     return row
 
 

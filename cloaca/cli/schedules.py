@@ -114,6 +114,9 @@ def _add(
     """Schedule a workflow, or change the schedule that has this name. The same again changes nothing.
 
     \b
+    --json prints the schedule, as `list` does.
+
+    \b
     Examples:
       cloaca schedules add shop.jobs:report --name daily --cron "0 9 * * MON-FRI" --timezone Europe/Berlin
       cloaca schedules add jobs.py:poll --name poll --every 90s --input '{"url": "..."}' --overlap skip
@@ -130,6 +133,9 @@ def _pause(name: NameArgument, database: DatabaseOption = None, as_json: JsonOpt
     """Let a schedule fire no more, until it is resumed.
 
     \b
+    --json prints the schedule, as `list` does.
+
+    \b
     Examples:
       cloaca schedules pause daily
     """
@@ -139,6 +145,9 @@ def _pause(name: NameArgument, database: DatabaseOption = None, as_json: JsonOpt
 @schedules.command("resume")
 def _resume(name: NameArgument, database: DatabaseOption = None, as_json: JsonOption = False) -> int:
     """Let a paused schedule fire again, from now on: nothing is caught up.
+
+    \b
+    --json prints the schedule, as `list` does.
 
     \b
     Examples:
@@ -152,6 +161,10 @@ def _delete(name: NameArgument, database: DatabaseOption = None, as_json: JsonOp
     """Delete a schedule and its ledger; its runs stay.
 
     \b
+    --json prints:
+      {"name", "deleted": true}
+
+    \b
     Examples:
       cloaca schedules delete daily
     """
@@ -161,6 +174,9 @@ def _delete(name: NameArgument, database: DatabaseOption = None, as_json: JsonOp
 @schedules.command("run")
 def _run(name: NameArgument, database: DatabaseOption = None, as_json: JsonOption = False) -> int:
     """Fire a schedule now, beside its times. A worker starts the run.
+
+    \b
+    --json prints the firing, as `history` does.
 
     \b
     Examples:
@@ -182,6 +198,10 @@ def _backfill(
     as_json: JsonOption = False,
 ) -> int:
     """Fire a schedule for every instant of a range that it has not fired for.
+
+    \b
+    --json prints how many firings are new:
+      {"name", "firings"}
 
     \b
     Examples:

@@ -19,7 +19,8 @@ from cloaca.cli.documents import Json, moment, write_document
 from cloaca.cli.durations import shown_duration, shown_time
 from cloaca.cli.inputs import read_input
 from cloaca.cli.refusals import Exit, Refusal
-from cloaca.cli.streams import data_stream, in_one_line, print_data, remark
+from cloaca.cli.streams import data_stream, in_one_line, print_data, remark, width_of
+from cloaca.cli.tables import shares
 from cloaca.cli.targets import AnyWorkflow, load_workflow
 from cloaca.clocks import SystemClock
 from cloaca.codecs import MEBIBYTE, JsonCodec
@@ -29,6 +30,8 @@ from cloaca.ports import ScheduleRow, Store
 from cloaca.runner import open_store, url_of
 from cloaca.runner.engines import Engine
 from cloaca.runner.schedules import Schedules, define
+
+BESIDE_WORDS = 19 + 3 * 2  # the time, and what is between the columns
 
 T = TypeVar("T")
 Work = Callable[[Schedules], Awaitable[T]]
@@ -261,10 +264,16 @@ def timing_of(schedule: Schedule) -> str:
 
 
 def _write_schedules(schedules: list[Schedule], out: TextIO) -> None:
-    table = _table("NAME", "WORKFLOW", "WHEN", "NEXT")
-    for each in schedules:
+    rows = [[Text(in_one_line(text)) for text in (each.name, each.workflow, timing_of(each))] for each in schedules]
+    titles = ("NAME", "WORKFLOW", "WHEN")
+    widest = [max(cell.cell_len for cell in column) for column in zip(map(Text, titles), *rows, strict=True)]
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    for title, room in zip(titles, shares(widest, width_of(out) - BESIDE_WORDS), strict=True):
+        table.add_column(title, no_wrap=True, overflow="ellipsis", max_width=room)
+    table.add_column("NEXT", no_wrap=True)
+    for each, row in zip(schedules, rows, strict=True):
         coming = "paused" if each.paused else "over" if each.next_at is None else shown_time(each.next_at)
-        table.add_row(*(Text(in_one_line(text)) for text in (each.name, each.workflow, timing_of(each), coming)))
+        table.add_row(*row, coming)
     print_data(out, table)
 
 
@@ -276,7 +285,9 @@ def _write_firings(firings: list[Firing], out: TextIO) -> None:
 
 
 def _write_facts(facts: dict[str, Any], out: TextIO) -> None:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for name, value in facts.items():
         if value is not None:
             table.add_row(name, Text(in_one_line(str(value))))

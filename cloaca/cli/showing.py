@@ -71,7 +71,9 @@ async def _stored(run_id: str, database: str | None) -> tuple[History, str | Non
     async with opened(database) as store:
         history = await store.history(number)
         if history is None:
-            raise RunNotFound(f"no run {run_id} in this database")
+            raise RunNotFound(
+                f"no run {run_id} in this database: check the URL; ended runs are deleted after `retention=`"
+            )
         plan = await store.plan(history.run.plan)
     return history, plan.spec if plan else None
 

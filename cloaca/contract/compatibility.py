@@ -299,12 +299,13 @@ class _Scope:
 
 def _arrivals(scope: _Scope, committed: Committed) -> Iterator[Misfit]:
     """Yield the signals and child runs that nothing in the plan takes any more."""
-    plan, stored, done = scope.plan, scope.stored, committed.done
+    stored = scope.stored
     for name, payloads in committed.signals.items():
-        takers = [node for node in plan.nodes if node.signal == name and node.name not in done]
-        losers = [node for node in stored.nodes if node.get("signal") == name and node["name"] not in done]
+        takers = [node for node in scope.plan.nodes if node.signal == name and node.name not in committed.done]
+        waiting = (node["name"] for node in stored.nodes if node.get("signal") == name)
+        losers = [waiter for waiter in waiting if waiter not in committed.done]
         if not takers and losers:
-            task = _shown(stored, losers[0]["name"])
+            task = _shown(stored, losers[0])
             yield Misfit(task, "", f'a signal "{name}" was sent to "{task}", and nothing waits for it any more')
         for node in takers:
             assert node.output is not None  # a signal's model
@@ -314,17 +315,38 @@ def _arrivals(scope: _Scope, committed: Committed) -> Iterator[Misfit]:
                     who = f'a signal to "{node.task}"'
                     text = _told(who, field_name, node.output, why, _change(was, field_name, stored))
                     yield Misfit(node.task, field_name, text)
-    for name in committed.children:
-        if name in done or committed.closing:
+    for name in () if committed.closing else committed.children:
+        if name in committed.done or any(name.startswith(f"{done}/") for done in committed.done):
             continue
-        task, index = _shown(stored, name), plan.by_name.get(name)
-        was = stored.by_name.get(name, {}).get("workflow")
-        if index is None or plan.nodes[index].child is None:
+        found, before = _inside(scope.plan, name), (_stored_inside(stored, name) or {}).get("workflow")
+        task = name if found is None else found.task
+        if found is None or found.child is None:
             yield Misfit(task, "", f'the child run of "{task}" has begun, but the workflow no longer has it')
-        elif was is not None and plan.nodes[index].child.name != was:
-            now = plan.nodes[index].child.name
-            text = f'the child run of "{task}" has begun as one of "{was}", and would be one of "{now}" now'
+        elif before is not None and found.child.name != before:
+            now = found.child.name
+            text = f'the child run of "{task}" has begun as one of "{before}", and would be one of "{now}" now'
             yield Misfit(task, "", text)
+
+
+def _inside(plan: Plan, name: str) -> PlanNode | None:
+    """Return the node that a row is about, at any depth."""
+    if name in plan.by_name:
+        return plan.nodes[plan.by_name[name]]
+    for match in _ELEMENT.finditer(name):
+        fan = plan.fans.get(name[: match.start()])
+        if fan is not None and fan.fan is not None:
+            return _inside(fan.fan.plan, name[match.end() :])
+    return None
+
+
+def _stored_inside(stored: _Stored, name: str) -> Mapping[str, Any] | None:
+    if name in stored.by_name:
+        return stored.by_name[name]
+    for match in _ELEMENT.finditer(name):
+        fan = stored.by_name.get(name[: match.start()], {}).get("each")
+        if fan is not None:
+            return _stored_inside(_Stored(fan["nodes"], stored.types), name[match.end() :])
+    return None
 
 
 def _input_problems(spec: Mapping[str, Any], stored: _Stored, payload: str | None, plan: Plan) -> dict[str, str]:

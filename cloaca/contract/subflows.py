@@ -28,6 +28,17 @@ def subflow(workflow: Workflow[In, Out, Any, Any], /) -> Subflow[In, Out]:
     Raises:
         ContractError: ``workflow-input``: the workflow answers with its context, a dict, which is no row.
         TypeError: ``workflow`` is no workflow.
+
+    >>> from cloaca import run, task
+    >>> @task
+    ... def charge() -> None:
+    ...     print("charged")
+    >>> shop = Workflow("shop", subflow(Workflow("payments", charge)))
+    >>> print(shop.to_text())
+    subflow:payments
+    >>> run(shop, database="memory://")
+    charged
+    <Success: None>
     """
     if not isinstance(workflow, Workflow):
         raise TypeError(f"subflow({workflow!r:.80}): give a workflow: subflow(Workflow(name, graph))")
@@ -40,7 +51,7 @@ def subflow(workflow: Workflow[In, Out, Any, Any], /) -> Subflow[In, Out]:
 def family(workflow: Workflow[Any, Any, Any, Any]) -> dict[str, Workflow[Any, Any, Any, Any]]:
     """Return a workflow and those of which its runs may start runs, and so on, by name."""
     found = {workflow.name: workflow}
-    for node in workflow.plan.nodes:
+    for node in workflow.plan.everywhere():
         if node.child is not None:
             found.update(family(node.child))
     return found

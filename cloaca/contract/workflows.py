@@ -73,6 +73,23 @@ class Workflow(Drawable, Generic[In, Out, Context, Errors]):
         ContractError: with every violation of the context contract at once.
         TypeError: a callback is no task, or has a condition, a trigger rule, a cache or a compensation.
         ValueError: ``versioning`` is neither ``compatible`` nor ``pinned``.
+
+    >>> from pydantic import BaseModel
+    >>> from cloaca import task
+    >>> class Order(BaseModel):
+    ...     order_id: int
+    >>> class Payment(BaseModel):
+    ...     payment_id: str
+    >>> @task
+    ... def charge(order: Order) -> Payment:
+    ...     return Payment(payment_id=f"pay-{order.order_id}")
+    >>> orders = Workflow("orders", charge)
+    >>> orders.name, orders.input is Order, orders.output is Payment
+    ('orders', True, True)
+    >>> print(orders.to_text())
+    charge
+    >>> orders.to_dot().splitlines()[0], orders.to_mermaid().splitlines()[0], orders.to_svg()[:4]
+    ('digraph "orders" {', 'flowchart LR', '<svg')
     """
 
     name: str

@@ -21,6 +21,14 @@ class Schedule:
 
     ``next_at`` is the nominal instant that fires next, None if it is paused or over; with ``jitter_s`` it fires a
     little later.
+
+    >>> from cloaca import BlockingRunner, Workflow, task
+    >>> @task
+    ... def report() -> None: ...
+    >>> with BlockingRunner("memory://", work=False) as runner:
+    ...     schedule = runner.schedule(Workflow("reports", report), name="daily", cron="0 9 * * MON-FRI")
+    >>> isinstance(schedule, Schedule), schedule.workflow, schedule.cron, schedule.timezone, schedule.catchup
+    (True, 'reports', '0 9 * * MON-FRI', 'UTC', 'latest')
     """
 
     name: str
@@ -45,6 +53,17 @@ class Firing:
     ``state`` is ``claimed``, ``handed_over`` (``run_id`` is its run then) or ``skipped``, because a run of its schedule
     went on; ``kind`` is ``schedule``, ``backfill`` or ``now``. ``attempts`` is how many workers have tried to hand it
     over.
+
+    >>> from cloaca import BlockingRunner, Workflow, task
+    >>> @task
+    ... def report() -> None: ...
+    >>> with BlockingRunner("memory://", work=False) as runner:
+    ...     _ = runner.schedule(Workflow("reports", report), name="daily", cron="0 9 * * *")
+    ...     runner.schedules.backfill("daily", datetime(2025, 3, 1), datetime(2025, 3, 2))
+    ...     [firing] = runner.schedules.history("daily")
+    1
+    >>> isinstance(firing, Firing), f"{firing.scheduled_for:%d %B, %H:%M}", firing.state, firing.kind
+    (True, '01 March, 09:00', 'claimed', 'backfill')
     """
 
     schedule: str
@@ -64,6 +83,15 @@ class ScheduleStatistics:
     ``late`` were handed over more than ten seconds after they were due, of ``handed_over``; of which runs have
     ``succeeded``, ``failed``, were ``cancelled``, or are ``unfinished``. ``claimed`` are not handed over yet,
     ``skipped`` never will be. ``missed`` instants were passed over as ``catchup`` says.
+
+    >>> from cloaca import BlockingRunner, Workflow, task
+    >>> @task
+    ... def report() -> None: ...
+    >>> with BlockingRunner("memory://", work=False) as runner:
+    ...     _ = runner.schedule(Workflow("reports", report), name="daily", cron="0 9 * * *")
+    ...     statistics = runner.schedules.statistics("daily")
+    >>> isinstance(statistics, ScheduleStatistics), statistics.handed_over, statistics.missed
+    (True, 0, 0)
     """
 
     handed_over: int

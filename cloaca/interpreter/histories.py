@@ -18,6 +18,7 @@ from pydantic_core import from_json, to_json
 from returns.result import Failure, Success
 
 from cloaca.algebra.outcomes import Outcome, RunFailure, TaskFailure
+from cloaca.algebra.signatures import name_of
 from cloaca.contract.elaboration import SHOWN
 from cloaca.contract.epilogues import EPILOGUE
 from cloaca.contract.plans import Plan, PlanNode
@@ -48,6 +49,15 @@ class RunInfo:
     """A run in a listing. Times are in UTC; ``reason`` says why it failed or is blocked, where no task does.
 
     ``parent`` is the id of the run that has started this one by a ``subflow``.
+
+    >>> from cloaca import BlockingRunner, Workflow, task
+    >>> @task
+    ... def greet() -> None: ...
+    >>> with BlockingRunner("memory://") as runner:
+    ...     _ = runner.run(Workflow("greetings", greet), key="hello")
+    ...     [info] = runner.runs()
+    >>> isinstance(info, RunInfo), info.workflow, info.status, info.key
+    (True, 'greetings', 'succeeded', 'hello')
     """
 
     id: str
@@ -70,6 +80,16 @@ class TaskInfo:
     ``elements`` is for an ``each()``: how many elements there are (``total``), and how many of them are ``running``,
     ``succeeded``, ``failed`` or ``cancelled``, where there are any.
     ``child`` is the id of the run that a ``subflow`` has started. ``code`` is the fingerprint of the code that ran.
+
+    >>> from cloaca import BlockingRunner, Workflow, task
+    >>> @task
+    ... def greet() -> None: ...
+    >>> with BlockingRunner("memory://") as runner:
+    ...     handle = runner.start(Workflow("greetings", greet))
+    ...     _ = handle.result()
+    ...     [info] = handle.tasks()
+    >>> isinstance(info, TaskInfo), info.name, info.status, info.attempt
+    (True, 'greet', 'succeeded', 1)
     """
 
     name: str
@@ -93,6 +113,14 @@ class RunEvent:
     ``run_paused``, ``run_resumed``, ``run_retried``, ``run_forked``, ``code_changed``,
     ``run_upgraded``, ``cache_hit``, or ``outcome_reached``, from which on compensations and callbacks run (``detail``
     is the outcome), and ``epilogue_abandoned``. ``at`` is in UTC.
+
+    >>> from cloaca import BlockingRunner, Workflow, task
+    >>> @task
+    ... def greet() -> None: ...
+    >>> with BlockingRunner("memory://") as runner:
+    ...     events = list(runner.start(Workflow("greetings", greet)).events())
+    >>> isinstance(events[0], RunEvent), [event.kind for event in events]
+    (True, ['run_started', 'task_started', 'task_succeeded', 'run_succeeded'])
     """
 
     kind: str
@@ -111,6 +139,12 @@ class Waiting:
     ``slot`` (a task is ready, all slots of the worker are taken), ``timer`` (a ``sleep``, over at ``until``),
     ``signal`` (of the model ``field``, until ``until`` at the latest), ``child`` (the run ``field``), ``resume`` (it is
     paused), ``blocked`` (``field`` says why, ``task`` whom it blames).
+
+    >>> from cloaca import BlockingRunner, Workflow, sleep
+    >>> with BlockingRunner("memory://", work=False) as runner:
+    ...     handle = runner.start(Workflow("naps", sleep(60)))
+    ...     handle.why()
+    Waiting(kind='worker', task=None, field=None, until=None)
     """
 
     kind: str
@@ -304,8 +338,7 @@ def _because(plan: Plan, state: RunState, skip: Skip | None) -> str | None:
     if cause.kind == "branch" and cause.index in state.verdicts:
         return f"{cause.task} said {'yes' if state.verdicts[cause.index] else 'no'}"
     if cause.predicate is not None and state.tasks[cause.index] is TaskStatus.SUCCEEDED:
-        name = getattr(cause.predicate, "__name__", "condition")
-        return f"when {'condition' if name == '<lambda>' else name}"
+        return f"when {name_of(cause.predicate)}"
     if state.tasks[cause.index] is TaskStatus.FAILED:
         return f"{cause.task} failed"
     if state.tasks[cause.index] is TaskStatus.SUCCEEDED:  # so that there is nothing to rescue

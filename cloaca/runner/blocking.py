@@ -90,6 +90,23 @@ class BlockingRunner:
     """``Runner`` without ``await``: for threads, Django, Flask, notebooks. Takes the same arguments.
 
     It drives its runs on an event loop of its own, so that it also works where one runs already.
+
+    >>> from cloaca import BlockingRunner, Workflow, task
+    >>> @task
+    ... def greet() -> None:
+    ...     print("hello")
+    >>> greetings = Workflow("greetings", greet)
+    >>> with BlockingRunner("memory://", workflows=[greetings]) as runner:
+    ...     handle = runner.start(greetings, key="first")
+    ...     _ = handle.result()
+    ...     _ = runner.run("greetings")  # by name, and to its end
+    ...     print(runner.get(handle.id).status(), len(runner.runs(workflow=greetings)), runner.triggers())
+    ...     _ = runner.schedule(greetings, name="hourly", cron="@hourly")
+    ...     print([schedule.name for schedule in runner.schedules.list()])
+    hello
+    hello
+    succeeded 2 []
+    ['hourly']
     """
 
     def __init__(self, database: str | Path | None = None, **options: Unpack[RunnerOptions]) -> None:
@@ -226,7 +243,44 @@ class BlockingRunner:
 
 
 class BlockingRunHandle(Generic[Out, Errors, Context]):
-    """``RunHandle`` without ``await``."""
+    """``RunHandle`` without ``await``.
+
+    >>> from cloaca import BlockingRunner, Workflow, task
+    >>> broken = True
+    >>> class Bill(BaseModel):
+    ...     cents: int
+    >>> class Payment(BaseModel):
+    ...     paid: int
+    >>> class Receipt(BaseModel):
+    ...     text: str
+    >>> @task
+    ... def pay(bill: Bill) -> Payment:
+    ...     return Payment(paid=bill.cents)
+    >>> @task
+    ... def thank(payment: Payment) -> Receipt:
+    ...     if broken:
+    ...         raise ConnectionError("no mail today")
+    ...     return Receipt(text=f"thank you for {payment.paid}")
+    >>> bills = Workflow("bills", pay >> thank)
+    >>> with BlockingRunner("memory://", workflows=[bills]) as runner:
+    ...     handle = runner.start(bills, Bill(cents=5))
+    ...     print(handle.result(timeout=60).failure().task, handle.failures()[0].message)
+    ...     print(handle.output_of(pay), [(info.name, info.status) for info in handle.tasks()])
+    ...     broken = False
+    ...     handle.retry()  # the same run, from what has failed on
+    ...     print(handle.result().unwrap(), handle.context())
+    ...     print(handle.why().kind, handle.children(), handle.picture().to_text())
+    ...     other = handle.fork(before=thank)  # another run, which reuses what was paid
+    ...     other.pause()
+    ...     other.resume()
+    ...     other.cancel()
+    ...     print(other.status() in ("cancelled", "succeeded"), next(other.events()).kind)
+    thank no mail today
+    paid=5 [('pay', 'succeeded'), ('thank', 'failed')]
+    text='thank you for 5' {'cents': 5, 'paid': 5, 'text': 'thank you for 5'}
+    nothing [] ✔ pay ── ✔ thank
+    True run_started
+    """
 
     def __init__(self, runner: BlockingRunner, handle: RunHandle[Out, Errors, Context]) -> None:
         self._runner, self._handle = runner, handle
@@ -337,6 +391,17 @@ def run(workflow: Any, input: Any = None, database: str | Path | None = None) ->
 
     The database is ``database``, else ``$CLOACA_DATABASE_URL``, else ``sqlite:///cloaca.db``. Raises as
     ``Runner.start`` does. For more than one run, use a ``BlockingRunner`` or a ``Runner``.
+
+    >>> from cloaca import Workflow, run, task
+    >>> class Name(BaseModel):
+    ...     name: str
+    >>> class Greeting(BaseModel):
+    ...     text: str
+    >>> @task
+    ... def greet(name: Name) -> Greeting:
+    ...     return Greeting(text=f"hello {name.name}")
+    >>> run(Workflow("greetings", greet), Name(name="Ada"), database="memory://").unwrap()
+    Greeting(text='hello Ada')
     """
     with BlockingRunner(database, workflows=[workflow]) as runner:
         return runner.run(workflow, input)

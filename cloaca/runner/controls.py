@@ -215,4 +215,6 @@ async def _until_heard(engine: Engine, run: int, status: str) -> None:
 
 
 def _absent(run: int) -> RunNotFound:
-    return RunNotFound(f"no run {str(run)!r} in this database")
+    return RunNotFound(
+        f"no run {str(run)!r} in this database: check the URL; ended runs are deleted after `retention=`"
+    )

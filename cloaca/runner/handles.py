@@ -59,7 +59,21 @@ class RunPicture(Drawable):
 
 
 class RunHandle(Generic[Out, Errors, Context]):
-    """A run, to wait for, look at and control. ``id`` is a decimal number as text, as in the database."""
+    """A run, to wait for, look at and control. ``id`` is a decimal number as text, as in the database.
+
+    >>> import asyncio
+    >>> from cloaca import RunHandle, Runner, Workflow, task
+    >>> @task
+    ... async def greet() -> None: ...
+    >>> async def main() -> None:
+    ...     async with Runner("memory://") as runner:
+    ...         handle = await runner.start(Workflow("greetings", greet))
+    ...         print(isinstance(handle, RunHandle), [event.kind async for event in handle.events()])
+    ...         print(await handle.status(), (await handle.why()).kind)
+    >>> asyncio.run(main())
+    True ['run_started', 'task_started', 'task_succeeded', 'run_succeeded']
+    succeeded nothing
+    """
 
     def __init__(
         self, engine: Engine, run: int, workflow: Workflow[Any, Out, Context, Errors], drive: Drive | None = None
@@ -87,8 +101,9 @@ class RunHandle(Generic[Out, Errors, Context]):
             found = await self._concluded()
         else:
             limit = in_seconds(timeout)
-            found = await self._engine.history(self._run)
-            if found.run.status not in FINAL:
+            if (await self._engine.row(self._run)).status in FINAL:
+                found = await self._engine.history(self._run)
+            else:
                 async with asyncio.timeout(limit):
                     found = await self._concluded()
         try:
@@ -103,7 +118,7 @@ class RunHandle(Generic[Out, Errors, Context]):
 
     async def status(self) -> str:
         """Return ``pending``, ``running``, ``paused``, ``blocked``, ``succeeded``, ``failed`` or ``cancelled``."""
-        return (await self._engine.history(self._run)).run.status
+        return (await self._engine.row(self._run)).status
 
     async def context(self) -> Context:
         """Return every field that the input and the tasks so far have written, by context key: a dict.
@@ -388,7 +403,9 @@ class RunHandle(Generic[Out, Errors, Context]):
             await watch.begin()
             row = await self._engine.store.run(self._run)
             if row is None:
-                raise RunNotFound(f"no run {self.id!r} in this database")
+                raise RunNotFound(
+                    f"no run {self.id!r} in this database: check the URL; ended runs are deleted after `retention=`"
+                )
             if row.status in FINAL:
                 return None
             if self._live() is None:

@@ -103,6 +103,20 @@ class Runner:
         UnknownQueue: a task of a workflow names a queue that is not among ``queues``.
         InvalidDatabaseUrl: ``database`` is no URL that cloaca runs on.
         StoreError: on entering: the database can't be opened, is damaged, is not cloaca's, or is too new.
+
+    >>> import asyncio
+    >>> from cloaca import Runner, Workflow, task
+    >>> @task
+    ... async def greet() -> None:
+    ...     print("hello")
+    >>> greetings = Workflow("greetings", greet)
+    >>> async def main() -> None:
+    ...     async with Runner("memory://", workflows=[greetings]) as runner:
+    ...         handle = await runner.start(greetings, key="first")
+    ...         print(await handle.result())
+    >>> asyncio.run(main())
+    hello
+    <Success: None>
     """
 
     def __init__(
@@ -296,7 +310,9 @@ class Runner:
         self._engine.check_open()
         row = await self._engine.store.run(_number(run_id))
         if row is None:
-            raise RunNotFound(f"no run {run_id!r} in this database")
+            raise RunNotFound(
+                f"no run {run_id!r} in this database: check the URL; ended runs are deleted after `retention=`"
+            )
         return RunHandle(self._engine, row.id, self._named(row.workflow))
 
     async def runs(
@@ -401,7 +417,7 @@ class Runner:
             raise TypeError(f"{workflow!r} is no workflow; close the graph: Workflow(name, graph)")
         if workflow.name not in self._workflows:
             check_homes(workflow.plan)
-            for node in workflow.plan.nodes:
+            for node in workflow.plan.everywhere():
                 if node.child is not None:
                     self._add(node.child)
             if self._queues is not None:

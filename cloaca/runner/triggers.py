@@ -34,6 +34,14 @@ class TriggerInfo:
     """How a trigger of this runner does. ``polled_at`` is when it was last asked, in UTC, None if it never was.
 
     ``failures`` is how many calls in a row have raised, the last of them with ``error``.
+
+    >>> from cloaca import BlockingRunner, Trigger, Workflow, task
+    >>> @task
+    ... def load() -> None: ...
+    >>> with BlockingRunner("memory://", triggers=[Trigger(Workflow("loading", load), lambda: None)]) as runner:
+    ...     [info] = runner.triggers()
+    >>> isinstance(info, TriggerInfo), info.name, info.every_s, info.failures
+    (True, 'loading', 5.0, 0)
     """
 
     name: str

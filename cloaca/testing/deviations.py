@@ -11,14 +11,18 @@ from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Any, Final, Literal, TypeAlias, get_args
 
+from pydantic import BaseModel
+
 from cloaca.algebra.tasks import Task
+from cloaca.codecs import MEBIBYTE, JsonCodec
 
 Kind = Literal[
     "fail", "exhaust", "time_out", "crash_before_commit", "crash_after_commit", "crash_in_body", "zombie", "lose_lease",
-    "store_error", "lost_answer", "clock_jump", "leave",
+    "store_error", "lost_answer", "clock_jump", "leave", "send", "pause",
 ]  # fmt: skip
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 FAILURES: Final = frozenset({"fail", "exhaust", "time_out"})  # of bodies: they belong to the world, not to the engine
+SIGNALS: Final = frozenset({"send"})  # and so does what comes from outside
 SUBMIT: Final = "submit"  # beside the names of tasks: where a run is stored
 CLAIM: Final = "claim"  # and where a worker takes it
 TaskOrName: TypeAlias = Task[Any, Any, Any, ..., Any] | str
@@ -35,6 +39,8 @@ _WORDS: Final[dict[Kind, str]] = {
     "store_error": "the store can't be written at commit {nth} of {at}",
     "lost_answer": "commit {nth} of {at} is written, but the answer is lost",
     "clock_jump": "the clock jumps by {seconds:g} s when {at} begins ({nth} time)",
+    "pause": "the schedule of {at} is paused for {seconds:g} s ({nth} time)",
+    "send": "{model} {payload} is sent {seconds:g} s after commit {nth} of {at}",
     "leave": "the worker of {at} leaves in order while the body runs ({nth} time)",
 }
 _ORDINALS: Final = {1: "1st", 2: "2nd", 3: "3rd"}
@@ -42,17 +48,33 @@ _ORDINALS: Final = {1: "1st", 2: "2nd", 3: "3rd"}
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """One thing that goes wrong. ``at`` is a task's name, ``nth`` counts from 0, ``seconds`` is virtual time."""
+    """One thing that goes wrong, or comes from outside.
+
+    ``at`` is a task's name, ``nth`` counts from 0, ``seconds`` is virtual time; ``model`` and ``payload`` are a
+    signal's class, those that it is derived from after it, and its JSON.
+
+    >>> from cloaca.testing import fail
+    >>> fail("charge", times=2).times
+    2
+    """
 
     kind: Kind
     at: str
     times: int = 1
     nth: int = 0
     seconds: float = 1.0
+    model: str = ""
+    payload: str = ""
 
     def __str__(self) -> str:
-        ordinal = _ORDINALS.get(self.nth + 1, f"{self.nth + 1}th")
-        return _WORDS[self.kind].format(at=self.at, times=self.times, nth=ordinal, seconds=self.seconds)
+        return _WORDS[self.kind].format(
+            at=self.at,
+            times=self.times,
+            nth=_ORDINALS.get(self.nth + 1, f"{self.nth + 1}th"),
+            seconds=self.seconds,
+            model=self.model.split("/")[0],
+            payload=self.payload,
+        )
 
 
 @dataclass(frozen=True, init=False)
@@ -63,6 +85,11 @@ class Scenario:
         deviations: what goes wrong.
         workers: how many workers share the store, each a process of its own.
         seed: chooses which process goes next and how long bodies take; None takes turns, and no body takes time.
+
+    >>> from cloaca.testing import crash_before_commit
+    >>> scenario = Scenario(crash_before_commit("charge"), workers=2, seed=7)
+    >>> scenario.workers, len(scenario.undisturbed.deviations)
+    (2, 0)
     """
 
     deviations: tuple[Deviation, ...]
@@ -85,14 +112,18 @@ class Scenario:
 
     @property
     def undisturbed(self) -> Scenario:
-        """The same world with an engine that nothing disturbs: bodies fail as they do, and nothing else goes wrong."""
-        return Scenario(*self.of_kinds(FAILURES))
+        """The same world with an engine that nothing disturbs: bodies fail and signals come, nothing else happens."""
+        return Scenario(*self.of_kinds(FAILURES | SIGNALS))
 
     def without(self, deviation: Deviation) -> Scenario:
         """Return this scenario without one of its deviations."""
         rest = list(self.deviations)
         rest.remove(deviation)
         return Scenario(*rest, workers=self.workers, seed=self.seed)
+
+    def and_(self, more: Iterable[Deviation]) -> Scenario:
+        """Return this scenario with more in it."""
+        return Scenario(*more, *self.deviations, workers=self.workers, seed=self.seed)
 
     def with_(self, *, workers: int | None = None, seed: int | None = None) -> Scenario:
         """Return this scenario with another number of workers and this seed."""
@@ -126,17 +157,44 @@ def _made(kind: Kind, at: object, nth: int = 0, seconds: float = 1.0, times: int
 
 
 def fail(task: TaskOrName, times: int = 1) -> Deviation:
-    """The first ``times`` attempts of a task raise, with an exception that its retry policy retries."""
+    """The first ``times`` attempts of a task raise, with an exception that its retry policy retries.
+
+    >>> from cloaca import Workflow, task
+    >>> from cloaca.testing import Scenario, fail, simulate
+    >>> @task
+    ... def pay() -> None: ...
+    >>> world = simulate(Workflow("bills", pay), scenario=Scenario(fail(pay)))
+    >>> world.status, world.attempts(pay)
+    ('failed', 1)
+    """
     return _made("fail", task, times=times)
 
 
 def exhaust(task: TaskOrName) -> Deviation:
-    """Every attempt of a task raises."""
+    """Every attempt of a task raises.
+
+    >>> from cloaca import Workflow, task
+    >>> from cloaca.testing import Scenario, exhaust, simulate
+    >>> @task
+    ... def pay() -> None: ...
+    >>> world = simulate(Workflow("bills", pay), scenario=Scenario(exhaust(pay)))
+    >>> world.status, world.failures[0].exception_type
+    ('failed', 'SimulatedFault')
+    """
     return _made("exhaust", task)
 
 
 def time_out(task: TaskOrName, times: int = 1) -> Deviation:
-    """The first ``times`` attempts of a task hang: past its timeout if it has one, else for a minute."""
+    """The first ``times`` attempts of a task hang: past its timeout if it has one, else for a minute.
+
+    >>> from cloaca import Workflow, task
+    >>> from cloaca.testing import Scenario, simulate, time_out
+    >>> @task
+    ... def pay() -> None: ...
+    >>> world = simulate(Workflow("bills", pay), scenario=Scenario(time_out(pay)))
+    >>> world.status
+    'succeeded'
+    """
     return _made("time_out", task, times=times)
 
 
@@ -145,43 +203,136 @@ def crash_before_commit(task: TaskOrName, nth: int = 0, *, downtime: float = 1.0
 
     ``"submit"`` instead of a task is where the run is stored: then the client dies, and submits again under its key.
     ``"claim"`` is where a worker takes it.
+
+    >>> from cloaca import Workflow, task
+    >>> from cloaca.testing import Scenario, crash_before_commit, simulate
+    >>> @task
+    ... def pay() -> None: ...
+    >>> world = simulate(Workflow("bills", pay), scenario=Scenario(crash_before_commit(pay)))
+    >>> world.status, world.attempts(pay), world.commits(pay)
+    ('succeeded', 2, 1)
     """
     return _made("crash_before_commit", task, nth, downtime)
 
 
 def crash_after_commit(task: TaskOrName, nth: int = 0, *, downtime: float = 1.0) -> Deviation:
-    """The worker is killed right after that commit, before it knows."""
+    """The worker is killed right after that commit, before it knows.
+
+    >>> from cloaca import Workflow, task
+    >>> from cloaca.testing import Scenario, crash_after_commit, simulate
+    >>> @task
+    ... def pay() -> None: ...
+    >>> world = simulate(Workflow("bills", pay), scenario=Scenario(crash_after_commit(pay)))
+    >>> world.status, world.attempts(pay), world.commits(pay)
+    ('succeeded', 1, 1)
+    """
     return _made("crash_after_commit", task, nth, downtime)
 
 
 def crash_in_body(task: TaskOrName, nth: int = 0, *, downtime: float = 1.0) -> Deviation:
-    """The worker is killed inside of a body, right before its ``nth`` effect (``Ledger.post``) over all attempts."""
+    """The worker is killed inside of a body, right before its ``nth`` effect (``Ledger.post``) over all attempts.
+
+    >>> from cloaca import TaskContext, Workflow, task
+    >>> from cloaca.testing import Ledger, Scenario, crash_in_body, simulate
+    >>> ledger = Ledger()
+    >>> @task
+    ... def pay(*, ctx: TaskContext) -> None:
+    ...     ledger.post("card", 5, key=ctx.idempotency_key)
+    ...     ledger.post("bonus", 1, key=f"{ctx.idempotency_key} bonus")
+    >>> world = simulate(Workflow("bills", pay), scenario=Scenario(crash_in_body(pay, 1)))
+    >>> world.attempts(pay), ledger.count("card"), ledger.count("bonus")
+    (2, 1, 1)
+    """
     return _made("crash_in_body", task, nth, downtime)
 
 
 def zombie(task: TaskOrName, nth: int = 0) -> Deviation:
-    """The worker says nothing from a body's end until its lease is over and another has the run; then it reports."""
+    """The worker says nothing from a body's end until its lease is over and another has the run; then it reports.
+
+    >>> from cloaca import Workflow, task
+    >>> from cloaca.testing import Scenario, simulate, zombie
+    >>> @task
+    ... def pay() -> None: ...
+    >>> world = simulate(Workflow("bills", pay), scenario=Scenario(zombie(pay), workers=2))
+    >>> world.status, world.attempts(pay), world.commits(pay)
+    ('succeeded', 2, 1)
+    """
     return _made("zombie", task, nth)
 
 
 def lose_lease(task: TaskOrName, nth: int = 0) -> Deviation:
-    """The worker is taken for dead while a body runs, though it goes on."""
+    """The worker is taken for dead while a body runs, though it goes on.
+
+    >>> from cloaca import Workflow, task
+    >>> from cloaca.testing import Scenario, lose_lease, simulate
+    >>> @task
+    ... def pay() -> None: ...
+    >>> world = simulate(Workflow("bills", pay), scenario=Scenario(lose_lease(pay), workers=2))
+    >>> world.status, world.attempts(pay), world.commits(pay)
+    ('succeeded', 2, 1)
+    """
     return _made("lose_lease", task, nth)
 
 
 def leave(task: TaskOrName, nth: int = 0, *, downtime: float = 1.0) -> Deviation:
-    """The worker leaves in order while a body runs, as for SIGTERM, and another starts ``downtime`` later."""
+    """The worker leaves in order while a body runs, as for SIGTERM, and another starts ``downtime`` later.
+
+    >>> from cloaca import Workflow, task
+    >>> from cloaca.testing import Scenario, leave, simulate
+    >>> @task
+    ... def pay() -> None: ...
+    >>> world = simulate(Workflow("bills", pay), scenario=Scenario(leave(pay)))
+    >>> world.status, world.attempts(pay), world.commits(pay)
+    ('succeeded', 1, 1)
+    """
     return _made("leave", task, nth, downtime)
 
 
 def store_error(at: TaskOrName, nth: int = 0, *, lost: bool = False) -> Deviation:
-    """The commit of what an attempt came to fails; with ``lost``, it is written and only the answer is lost."""
+    """The commit of what an attempt came to fails; with ``lost``, it is written and only the answer is lost.
+
+    >>> from cloaca import Workflow, task
+    >>> from cloaca.testing import Scenario, simulate, store_error
+    >>> @task
+    ... def pay() -> None: ...
+    >>> world = simulate(Workflow("bills", pay), scenario=Scenario(store_error(pay, lost=True)))
+    >>> world.status, world.attempts(pay), world.commits(pay)
+    ('succeeded', 1, 1)
+    """
     return _made("lost_answer" if lost else "store_error", at, nth)
 
 
 def clock_jump(seconds: float, at: TaskOrName, nth: int = 0) -> Deviation:
-    """Every clock jumps, forward or back, when an attempt of a task begins."""
+    """Every clock jumps, forward or back, when an attempt of a task begins.
+
+    >>> from cloaca import Workflow, task
+    >>> from cloaca.testing import Scenario, clock_jump, simulate
+    >>> @task
+    ... def pay() -> None: ...
+    >>> world = simulate(Workflow("bills", pay), scenario=Scenario(clock_jump(3600, pay)))
+    >>> world.status, world.attempts(pay), world.commits(pay)
+    ('succeeded', 1, 1)
+    """
     return _made("clock_jump", at, nth, seconds)
+
+
+def pause(firing: str, nth: int = 0, *, seconds: float = 86_400.0) -> Deviation:
+    """Somebody pauses a schedule at the ``nth`` commit of ``firing:`` and its name, and resumes it later."""
+    return _made("pause", firing, nth, seconds)
+
+
+def send(signal: BaseModel, at: TaskOrName = SUBMIT, nth: int = 0, *, after: float = 0.0) -> Deviation:
+    """A signal comes from outside, ``after`` seconds after a commit: the run's own, or the ``nth`` of a task.
+
+    A ``wait_for`` commits twice: first that it waits, then what it came to. So a signal comes before the wait as
+    ``send(signal)``, during it as ``send(signal, "wait_for:Approval", after=5)``. The outside sends without fail; what
+    nobody waits for any more is refused, as the trace says.
+    """
+    if not isinstance(signal, BaseModel):
+        raise TypeError(f"send({signal!r:.80}): a signal is an instance of the model that is waited for")
+    made = _made("send", at, nth, after)
+    classes = [each.__name__ for each in type(signal).__mro__ if issubclass(each, BaseModel) and each is not BaseModel]
+    return replace(made, model="/".join(classes), payload=JsonCodec(16 * MEBIBYTE).encode(type(signal), signal))
 
 
 def moved(deviation: Deviation, **changes: Any) -> Deviation:

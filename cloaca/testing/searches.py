@@ -32,6 +32,9 @@ class Faults:
         clocks: clocks jump, forward and back.
         interleavings: who goes first is left to chance, and how long bodies take.
         at_most: the most deviations at once.
+
+    >>> Faults.none.crashes, Faults(clocks=False).crashes
+    (False, True)
     """
 
     crashes: bool = True

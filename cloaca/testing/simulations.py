@@ -24,8 +24,10 @@ from cloaca.testing.crews import VERSION, Crew
 from cloaca.testing.deviations import Scenario
 from cloaca.testing.doors import Door, Entrance
 from cloaca.testing.leases import Leases
+from cloaca.testing.limits import Limits
 from cloaca.testing.loops import NeverRests, NothingLeft, VirtualLoop
 from cloaca.testing.observing import Invariant, Observer
+from cloaca.testing.outside import Outside
 from cloaca.testing.processes import Process
 from cloaca.testing.scenes import Scene, SimulatedClock, quiet
 from cloaca.testing.stages import Performance
@@ -62,7 +64,9 @@ class Simulation:
         self.entrance = Entrance(self.scene, leases, self.observer)
         self.crew = Crew(self.scene, leases, self._door, self._submit)
         self.entrance.crew = self.crew
-        self.performance = Performance(self.scene, self.crew, self.observer)
+        self.entrance.outside = self.outside = Outside(self.scene)
+        self.outside.open(self._door(self.outside.process))
+        self.performance = Performance(self.scene, self.crew, self.observer, Limits(self.scene, leases, queues))
         self._acknowledged = False
 
     def run(self) -> World:
@@ -159,6 +163,14 @@ def simulate(
 
     Raises:
         BrokenPromise: the execution breaks what the engine promises, whatever goes wrong.
+
+    >>> from cloaca import Retry, task
+    >>> from cloaca.testing import fail
+    >>> @task(retry=Retry(attempts=3, delay=60))
+    ... def charge() -> None: ...
+    >>> world = simulate(Workflow("bills", charge), scenario=Scenario(fail(charge, times=2)))
+    >>> world.status, world.attempts(charge)
+    ('succeeded', 3)
     """
     ready = staged(workflow, fakes or {})
     simulation = Simulation(ready, input, scenario or Scenario(), invariants=invariants, queues=queues)

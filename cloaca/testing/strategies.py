@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from hypothesis import strategies as st
 from pydantic import BaseModel, create_model
@@ -12,9 +13,12 @@ from pydantic import BaseModel, create_model
 from cloaca.algebra.graphs import Graph, overlaid
 from cloaca.algebra.retries import Retry
 from cloaca.algebra.tasks import task
+from cloaca.contract.plans import PlanNode
 from cloaca.contract.workflows import Workflow
 from cloaca.testing import deviations as d
-from cloaca.testing.deviations import Deviation, Scenario
+from cloaca.testing.deviations import SUBMIT, Deviation, Scenario
+from cloaca.testing.instances import inputs
+from cloaca.testing.outside import waits_of
 from cloaca.testing.searches import Faults
 
 
@@ -30,6 +34,18 @@ def scenarios(
     """Return a strategy for scenarios of a workflow: what goes wrong at its tasks, how many workers there are.
 
     The simplest is the one in which nothing goes wrong.
+
+    >>> from hypothesis import given, settings
+    >>> from cloaca import task
+    >>> from cloaca.testing import simulate
+    >>> @task
+    ... def pay() -> None: ...
+    >>> bills = Workflow("bills", pay)
+    >>> @settings(max_examples=5)
+    ... @given(scenarios(bills))
+    ... def every_scenario_ends(scenario: Scenario) -> None:
+    ...     assert simulate(bills, scenario=scenario).status in ("succeeded", "failed")
+    >>> every_scenario_ends()
     """
     allowed = faults or Faults()
     tasks = [node.task for node in workflow.plan.nodes if node.body is not None]
@@ -61,11 +77,49 @@ def _kinds(faults: Faults, tasks: list[str], timed: list[str]) -> list[st.Search
     return [strategy for allowed, strategies in families if allowed for strategy in strategies]
 
 
+def signals(workflow: Workflow[Any, Any, Any, Any]) -> st.SearchStrategy[tuple[Deviation, ...]]:
+    """Return a strategy for the signals of a workflow: for each wait one or two, before, during and after it.
+
+    A wait with a timeout may get none, and one at its edge.
+    """
+    own = {id(node) for node in workflow.plan.nodes}  # a child run is not there yet when its parent is stored
+    each = [_sent_for(node, early=id(node) in own) for node in waits_of(workflow)]
+    return st.tuples(*each).map(lambda lists: tuple(itertools.chain(*lists)))
+
+
+def _sent_for(node: PlanNode, *, early: bool) -> st.SearchStrategy[list[Deviation]]:
+    assert node.wait is not None
+    assert node.output is not None  # who waits for a signal is a wait, and has its model
+    limit = node.wait.seconds
+    delays = LATER_S if limit is None else (0.0, limit / 2, max(0.0, limit - EDGE_S), limit, limit + EDGE_S)
+    before = [(SUBMIT, 0.0)] if early else []
+    places = st.sampled_from([*before, *((node.name, delay) for delay in dict.fromkeys(delays))])
+    one = st.builds(_sent, inputs(node.output), places)
+    return st.lists(one, min_size=int(limit is None), max_size=MOST_SENT, unique=True)
+
+
+def _sent(signal: BaseModel, place: tuple[str, float]) -> Deviation:
+    return d.send(signal, place[0], after=place[1])
+
+
+EDGE_S: Final = 0.01
+LATER_S: Final = (0.0, 1.0, 2 * 86_400.0)  # after a wait has begun: at once, soon, and when its run may be parked
+MOST_SENT: Final = 2  # for one wait
+
+
 @st.composite
 def graphs(draw: st.DrawFn, *, max_tasks: int = 6) -> Graph[Any, Any, Any]:
     """Draw a graph of 1 to ``max_tasks`` tasks whose bodies run: close it with ``Workflow(name, graph)``.
 
     Each task adds what it reads, and writes the sum as a field of its own; some are retried, some are asynchronous.
+
+    >>> from hypothesis import given, settings
+    >>> from cloaca.testing import simulate
+    >>> @settings(max_examples=5)
+    ... @given(graphs(max_tasks=3))
+    ... def every_graph_ends(graph: Graph[Any, Any, Any]) -> None:
+    ...     assert 1 <= len(graph.structure.nodes) <= 3
+    >>> every_graph_ends()
     """
     nodes: list[Graph[Any, Any, Any]] = []
     before: list[set[int]] = []  # the ancestors of each

@@ -37,6 +37,21 @@ This page is made from the commands' own help, which `--help` shows too.
 What is asked for goes to standard output, everything else to standard error. The database is that of `--database`, else
 of `$CLOACA_DATABASE_URL`, else `sqlite:///cloaca.db`. A target is `module:workflow`, `path/to/file.py:workflow`, or a
 module that has only one; modules are imported as `python -m` would, with the current directory on the path.
+
+Colours are for terminals: `NO_COLOR=1` takes them away, `FORCE_COLOR=1` keeps them in a pipe, `--json` never has any.
+Tables fit 80 columns. The fields of `--json` stand with each command; others may be added in later releases, so read
+what you know and ignore the rest.
+
+## Completion in a shell
+
+`cloaca --install-completion` adds it to the start-up file of the shell that you are in, bash, zsh or fish; open a new
+shell then. To put it there yourself, or into an image:
+
+```sh
+_CLOACA_COMPLETE=source_bash cloaca >> ~/.bashrc
+_CLOACA_COMPLETE=source_zsh cloaca >> ~/.zshrc
+_CLOACA_COMPLETE=source_fish cloaca > ~/.config/fish/completions/cloaca.fish
+```
 """
 
 

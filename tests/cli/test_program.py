@@ -28,7 +28,7 @@ def test_without_its_libraries_it_names_the_extra(library: str) -> None:
     assert done.stderr == 'error: the command line needs an extra of cloaca: pip install "cloaca[cli]"\n'
 
 
-GROUPS: list[list[str]] = [[], ["runs"], ["db"]]
+GROUPS: list[list[str]] = [[], *([name] for name in sorted({words[0] for words in commands() if len(words) > 1}))]
 
 
 @pytest.mark.parametrize("command", [*GROUPS, *commands()], ids=" ".join)
@@ -36,7 +36,7 @@ def test_every_command_has_help(command: list[str], capsys: pytest.CaptureFixtur
     assert main([*command, "--help"]) == 0
     out = capsys.readouterr().out
     assert out.startswith(f"Usage: {' '.join(['cloaca', *command])} ")
-    assert "Examples:" in out or "Commands:" in out
+    assert ("Commands:" if command in GROUPS else f"Examples:\n    cloaca {' '.join(command)}") in out
 
 
 def test_the_reference_page_says_what_the_commands_do() -> None:
@@ -76,3 +76,17 @@ def test_wrong_usage_exits_with_2(arguments: list[str], said: str, capsys: pytes
 def test_a_shell_can_complete_the_commands(shell: Shell) -> None:
     answer = shell(COMP_WORDS="cloaca r", COMP_CWORD="1", _CLOACA_COMPLETE="complete_bash")
     assert answer.out.split() == ["run", "runs"]
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("bash", ["_cloaca_completion()", "complete -o default -F _cloaca_completion cloaca"]),
+        ("zsh", ["#compdef cloaca", "compdef _cloaca_completion cloaca"]),
+        ("fish", ["complete --command cloaca"]),
+    ],
+)
+def test_a_shell_gets_its_script(name: str, parts: list[str], shell: Shell) -> None:
+    answer = shell(_CLOACA_COMPLETE=f"source_{name}")
+    assert answer.code == 0
+    assert [part for part in parts if part not in answer.out] == []

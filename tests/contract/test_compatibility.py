@@ -246,6 +246,20 @@ def test_a_child_run_keeps_its_node() -> None:
     assert misfit.cure == "subflow:child"
 
 
+def test_a_child_run_inside_of_a_fan_out_keeps_its_node() -> None:
+    child, other = Workflow("child", read, input=Item), Workflow("other", read, input=Item)
+    old = Workflow("w", listed >> each(subflow(child), over="items", into="all"))
+    stored, children = done(listed={"items": [ITEM]}), {"each:subflow:child/0/subflow:child"}
+    assert found(old, old, stored, children=children) == []
+    without = Workflow("w", listed >> each(read.named("subflow:child"), over="items", into="all"))
+    [misfit] = found(old, without, stored, children=children)
+    assert (misfit.cure, "no longer has it" in misfit.message) == ("", True)
+    new = Workflow("w", listed >> each(subflow(other).named("subflow:child"), over="items", into="all"))
+    [misfit] = found(old, new, stored, children=children)
+    assert '"other"' in misfit.message
+    assert found(old, without, stored | done(**{"each:subflow:child": []}), children=children) == []
+
+
 def test_the_elements_of_a_fan_out() -> None:
     old = Workflow("w", listed >> each(read, over="items", into="texts"))
     begun = done(listed={"items": [ITEM]}) | {"each:read/0/read": Done("succeeded", '{"text":"x"}')}

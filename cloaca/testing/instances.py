@@ -44,6 +44,18 @@ def register(type: object, strategy: Strategy) -> Registration:
     """Draw every ``type``, wherever it occurs, from a strategy of yours: for rules across fields, or types of yours.
 
     It holds for the whole process, or, as ``with register(...):``, for a block.
+
+    >>> class Range(BaseModel):
+    ...     low: int
+    ...     high: int
+    >>> ordered = st.tuples(st.integers(), st.integers()).map(sorted).map(lambda two: Range(low=two[0], high=two[1]))
+    >>> from hypothesis import given, settings
+    >>> with register(Range, ordered):
+    ...     @settings(max_examples=10)
+    ...     @given(inputs(Range))
+    ...     def ranges_are_ordered(drawn: Range) -> None:
+    ...         assert drawn.low <= drawn.high
+    ...     ranges_are_ordered()
     """
     if not isinstance(strategy, st.SearchStrategy):
         raise TypeError(f"register({type!r}, {strategy!r}): give a Hypothesis strategy")
@@ -59,6 +71,17 @@ def inputs(of: Workflow[Any, Any, Any, Any] | type[BaseModel], /, **fields: Stra
 
     Raises:
         TypeError: a type that nothing is known of; ``register`` a strategy for it.
+
+    >>> from hypothesis import given, settings
+    >>> from pydantic import Field
+    >>> class Order(BaseModel):
+    ...     sku: str
+    ...     count: int = Field(gt=0)
+    >>> @settings(max_examples=10)
+    ... @given(inputs(Order, sku=st.sampled_from(["tea", "pot"])))
+    ... def orders_are_valid(order: Order) -> None:
+    ...     assert order.count > 0 and order.sku in ("tea", "pot")
+    >>> orders_are_valid()
     """
     model = of.input if isinstance(of, Workflow) else of
     if model is None:
