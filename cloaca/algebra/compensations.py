@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from cloaca.algebra.tasks import Task
@@ -17,18 +17,40 @@ def check_undo(task: Task[Any, Any, Any, ..., Any], undo: object) -> None:
     if not isinstance(undo, Task):
         advice = "decorate the function with @task" if inspect.isroutine(undo) else "what undoes a task is one task"
         raise TypeError(f"{who}: {advice}")
-    if task.undo is not None and task.undo != undo:
-        raise TypeError(f'{who}: it has a compensation already, "{task.undo.name}"; a task has one')
-    if task.options.cache_s is not None:
-        raise TypeError(
-            f"{who}: the task is cached, but what a run takes from the cache another run has done, and this one can't "
-            "undo it: drop one of the two"
-        )
-    if reason := unfit(undo):
+    if reason := unfit_undo(task, undo):
         raise TypeError(f"{who}: {reason}")
 
 
-def unfit(task: Task[Any, Any, Any, ..., Any]) -> str | None:
+class Closing(Protocol):
+    """What of a task counts when it is undone, or runs in an epilogue; a type checker has tasks of its own."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def handler(self) -> Closing | None: ...
+    @property
+    def undo(self) -> Closing | None: ...
+    @property
+    def guards(self) -> tuple[object, ...]: ...
+    @property
+    def rule(self) -> str: ...
+    @property
+    def is_cached(self) -> bool: ...
+
+
+def unfit_undo(task: Closing, undo: Closing) -> str | None:
+    """Return why a task can't be undone by another, None if it can."""
+    if task.undo is not None and task.undo != undo:
+        return f'it has a compensation already, "{task.undo.name}"; a task has one'
+    if task.is_cached:
+        return (
+            "the task is cached, but what a run takes from the cache another run has done, and this one can't undo it: "
+            "drop one of the two"
+        )
+    return unfit(undo)
+
+
+def unfit(task: Closing) -> str | None:
     """Return why a task can't run in a run's epilogue, None if it can."""
     if task.guards:
         return "it has a condition (.when), but it must run whenever it is due: decide in its body"
@@ -38,6 +60,6 @@ def unfit(task: Task[Any, Any, Any, ..., Any]) -> str | None:
         return f'it has a compensation of its own, "{task.undo.name}", but what has been undone is not done again'
     if task.handler is not None:
         return f'it has a handler, "{task.handler.name}" (.rescue), but nothing waits for it: use retry='
-    if task.options.cache_s is not None:
+    if task.is_cached:
         return "it is cached, but it must run whenever it is due: drop cache="
     return None

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
-from typing import Any, Generic
+from typing import Any, Final, Generic
 
 from typing_extensions import TypeVar
 
 P = TypeVar("P", bound=Hashable, default=Any)
+UNNAMED: Final = "condition"  # how a lambda is called
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +42,12 @@ class Guard(Generic[P]):
             members=frozenset(new if name == old else name for name in self.members),
             heads=frozenset(new if name == old else name for name in self.heads),
         )
+
+
+def the_condition(name: str, task: str) -> str:
+    """Return the words for a condition of a task, as a sentence begins.
+
+    >>> the_condition("is_large", "ship"), the_condition(UNNAMED, "ship")
+    ('The condition is_large of task "ship"', 'The condition of task "ship"')
+    """
+    return f'The condition of task "{task}"' if name == UNNAMED else f'The condition {name} of task "{task}"'

@@ -16,6 +16,8 @@ class Rescuable(Protocol):
     def guards(self) -> tuple[object, ...]: ...
     @property
     def rule(self) -> str: ...
+    @property
+    def is_cached(self) -> bool: ...
 
 
 def unfit_handler(task: Rescuable, handler: Rescuable) -> str | None:
@@ -29,5 +31,10 @@ def unfit_handler(task: Rescuable, handler: Rescuable) -> str | None:
         return (
             f'{who} has a condition or a rule of its own, but it runs exactly if "{task.name}" has failed; '
             f'put it on "{task.name}"'
+        )
+    if handler.is_cached:
+        return (
+            f"{who} is cached, but a result is kept under what the task has read, and not under how it failed: "
+            "drop cache="
         )
     return None

@@ -3,9 +3,11 @@
 It knows no clock and no chance: the caller supplies the random number that jitter needs.
 """
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from math import inf
 from typing import Literal
 
 Backoff = Literal["exponential", "linear", "fixed"]
@@ -21,8 +23,17 @@ def in_seconds(duration: Seconds) -> float:
 
     >>> in_seconds(timedelta(minutes=2)), in_seconds(3)
     (120.0, 3.0)
+
+    Raises TypeError for what is no duration.
     """
-    return duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
+    if isinstance(duration, timedelta):
+        return duration.total_seconds()
+    if isinstance(duration, bool | str | bytes):
+        raise TypeError(f"{duration!r:.80}: a duration is a timedelta, or a number of seconds")
+    try:
+        return float(duration)
+    except OverflowError:  # an integer that no float holds
+        return inf if duration > 0 else -inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +86,10 @@ class Retry:
             raise ValueError(f"Retry(jitter={self.jitter}): jitter is a fraction from 0 to 1")
         if not all(_is_exception(kind) for kind in self.on) if isinstance(self.on, tuple) else not callable(self.on):
             raise TypeError(f"Retry(on={self.on!r}): name exception classes, or give a predicate of an exception")
+        if inspect.iscoroutinefunction(self.on):
+            raise TypeError(
+                f"Retry(on={self.on!r}): a predicate is a plain function, not an async one: it must be quick"
+            )
 
     def retries(self, error: BaseException) -> bool:
         """Return whether ``error`` is worth another attempt."""

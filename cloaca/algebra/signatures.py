@@ -21,6 +21,7 @@ from returns.result import Result
 
 from cloaca.algebra.context import TaskContext
 from cloaca.algebra.declarations import MISSING, Declared, Reader, Returned, Signature
+from cloaca.algebra.guards import UNNAMED, the_condition
 from cloaca.algebra.models import RuntimeModels, model_name
 from cloaca.algebra.outcomes import RunFailure, TaskFailure
 from cloaca.algebra.rows import ModelProblem
@@ -54,7 +55,7 @@ def read_predicate(function: Callable[..., Any], task: str, names: Mapping[str, 
         ContractError: it doesn't take exactly one model.
         Unresolved: the annotation names something that is not defined yet.
     """
-    reader: Reader[Model] = Reader(task, f'The condition {name_of(function)} of task "{task}"', ANNOTATIONS)
+    reader: Reader[Model] = Reader(task, the_condition(name_of(function), task), ANNOTATIONS)
     if not inspect.isroutine(function):
         reader.refuse("", f"a predicate is a plain function, not {type(function).__name__}: wrap it in one")
         raise ContractError(reader.violations)
@@ -84,7 +85,7 @@ def undefined(task: str, who: str, error: Unresolved) -> Violation:
 def name_of(function: Callable[..., Any]) -> str:
     """Return the function's name; ``condition`` for a lambda."""
     name: str = getattr(function, "__name__", type(function).__name__)
-    return "condition" if name == "<lambda>" else name
+    return UNNAMED if name == "<lambda>" else name
 
 
 def local_names(function: Callable[..., Any]) -> dict[str, Any]:

@@ -210,6 +210,11 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
         return f"{reads or '()'} -> {signature.output.__name__ if signature.output else '()'}"
 
     @property
+    def is_cached(self) -> bool:
+        """Whether results that other runs have left may be used."""
+        return self.options.cache_s is not None
+
+    @property
     def stand_in(self) -> Task[Any, Any, Any, Any, Any] | None:
         """The handler."""
         return self.handler
@@ -279,7 +284,8 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
 
         Raises:
             TypeError: ``handler`` is no task.
-            ValueError: this task has a handler already, or ``handler`` has a handler, a condition or a rule of its own.
+            ValueError: this task has a handler already, or ``handler`` has a handler, a condition, a rule or a cache of
+                its own.
         """
         if not isinstance(handler, Task):
             raise TypeError(f"rescue({handler!r}): a handler is a task; decorate the function with @task")

@@ -12,12 +12,22 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from cloaca.algebra.declarations import Parameter, Renames, Signature
-from cloaca.algebra.guards import Arm, Guard
+from cloaca.algebra.guards import Arm, Guard, the_condition
 from cloaca.algebra.rows import Row
 from cloaca.algebra.structures import Structure, cyclic, find_cycle, topological, two_tasks_one_name
 from cloaca.contract import epilogues
 from cloaca.contract.epilogues import EPILOGUE, Callback
-from cloaca.contract.fanouts import Fanned, Given, Last, Place, Resolved, resolved, undone_inside, visible, waits_inside
+from cloaca.contract.fanouts import (
+    Fanned,
+    Given,
+    Last,
+    Place,
+    Resolved,
+    resolved,
+    signals_inside,
+    undone_inside,
+    visible,
+)
 from cloaca.contract.rescues import Handed, given_to, misfit, misfits, misplaced
 from cloaca.contract.steps import Read, Step, Types, Write
 from cloaca.errors import ContractError, Violation
@@ -394,8 +404,8 @@ class _Builder:
         self.add(site)
 
     def add_wait(self, site: Site, node: Task, waits: Waits) -> None:
-        if self.within:
-            self.violations.append(waits_inside(site.task))
+        if self.within and waits.kind == "wait":
+            self.violations.append(signals_inside(site.task))
         site.kind = waits.kind
         site.parameters, site.renames = _input_of(waits), node.reads
         site.output, site.writes, site.whole, site.sure = waits.output, node.writes, node.whole, waits.sure
@@ -518,7 +528,7 @@ class _Builder:
         return () if model is None else (Parameter("model", model),)
 
     def unannotated(self, predicate: Any, name: str) -> Violation:
-        who = f'The condition {self.front_end.condition_name(predicate)} of task "{name}"'
+        who = the_condition(self.front_end.condition_name(predicate), name)
         return Violation("task-model", name, "", f"{who}: annotate its parameter with the model to read")
 
     def predicate_reads(self, predicate: Any, first: Any, name: str) -> tuple[tuple[Parameter, ...], Renames]:
@@ -675,7 +685,7 @@ class _Builder:
         if site.kind in EPILOGUE:
             return epilogues.reader(site)
         if site.kind in ("gate", "branch"):
-            return f'The condition {self.front_end.condition_name(site.predicate)} of task "{site.task}"'
+            return the_condition(self.front_end.condition_name(site.predicate), site.task)
         if site.kind == "subflow" and site.parameters:
             return f'The input {self.front_end.model_name(site.parameters[0].model)} of "{site.task}"'
         row = "" if site.row is None else self.front_end.model_name(site.row)

@@ -57,7 +57,8 @@ class Inner:
 
     ``element`` is the model of the elements, ``given`` the row that the graph reads: the element's fields over those of
     the context around. ``reads`` is what it reads of the latter. ``output`` is the index of the step whose output is an
-    element's, ``optional`` says that it may be skipped by decision.
+    element's, ``optional`` says that there may be none: it may be skipped by decision, or be a child run that answers
+    with None.
     """
 
     elaboration: Elaboration
@@ -123,7 +124,8 @@ def _inner(place: Place, last: Last, element: Any, front_end: FrontEnd) -> Inner
     checked = check(Elaborated(made.steps, given, name, made.key_names, by_element=True), front_end.types)
     output = made.index[last.name]
     reads = tuple(_outer_reads(place.scope, made.steps, checked, given))
-    return Inner(made, checked, element, given, reads, output, Certainty(made.steps).can_be_skipped(output))
+    optional = not made.sites[output].sure or Certainty(made.steps).can_be_skipped(output)
+    return Inner(made, checked, element, given, reads, output, optional)
 
 
 def violations_in(inner: Inner) -> tuple[Violation, ...]:
@@ -182,15 +184,16 @@ def undone_inside(name: str) -> Violation:
     """Return the violation for a compensation in a fan-out: it is the tasks of a run that are undone at its end."""
     text = (
         f'"{name}": a task in each() can\'t have a compensation: what is undone are the tasks of a whole run, in their '
-        "order; behind the each(), compensate a task that reads its list"
+        "order; behind the each(), compensate a task that reads its list, or give each element a run of its own: "
+        "each(subflow(workflow), ...)"
     )
     return Violation("workflow-input", name, "", text)
 
 
-def waits_inside(name: str) -> Violation:
-    """Return the violation for a wait in a fan-out: what comes from outside comes to a run, and not to an element."""
+def signals_inside(name: str) -> Violation:
+    """Return the violation for a wait for signals in a fan-out: they are sent to a run, and name no element."""
     text = (
-        f'"{name}": an element of each() has no run of its own to wait in: a signal, a timer or a child run belongs '
-        "to a whole run; wait before or behind the each()"
+        f'"{name}": a signal is sent to a run, and says nothing of the element of each() that it would be for; put the '
+        "wait_for into a workflow, and give each element a run of its own: each(subflow(workflow), ...)"
     )
     return Violation("workflow-input", name, "", text)

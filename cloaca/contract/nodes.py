@@ -14,6 +14,7 @@ from cloaca.algebra.branches import Decision
 from cloaca.algebra.declarations import Signature
 from cloaca.algebra.fanouts import Each
 from cloaca.algebra.graphs import Predicate, Seal
+from cloaca.algebra.guards import the_condition
 from cloaca.algebra.models import model_name, row_of
 from cloaca.algebra.rows import Row
 from cloaca.algebra.signatures import Unresolved, row_problems, undefined
@@ -62,7 +63,7 @@ class _Nodes:
         except ContractError as error:
             return None, error.violations
         except Unresolved as error:
-            return None, [undefined(name, f'The condition {predicate.name} of task "{name}"', error)]
+            return None, [undefined(name, the_condition(predicate.name, name), error)]
 
     def condition_name(self, predicate: Predicate) -> str:
         return predicate.name

@@ -232,8 +232,8 @@ class Plan:
 
     @cached_property
     def starts_runs(self) -> bool:
-        """Whether a run of this plan may have child runs."""
-        return any(node.kind == "subflow" for node in self.nodes)
+        """Whether a run of this plan may have child runs, those of its elements included."""
+        return any(node.kind == "subflow" for node in self.everywhere())
 
     @cached_property
     def outputs(self) -> tuple[type[BaseModel], ...]:

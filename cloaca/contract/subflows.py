@@ -51,7 +51,7 @@ def subflow(workflow: Workflow[In, Out, Any, Any], /) -> Subflow[In, Out]:
 def family(workflow: Workflow[Any, Any, Any, Any]) -> dict[str, Workflow[Any, Any, Any, Any]]:
     """Return a workflow and those of which its runs may start runs, and so on, by name."""
     found = {workflow.name: workflow}
-    for node in workflow.plan.nodes:
+    for node in workflow.plan.everywhere():
         if node.child is not None:
             found.update(family(node.child))
     return found

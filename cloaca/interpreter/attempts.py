@@ -7,6 +7,7 @@ raises becomes a value here, ``SystemExit`` and ``KeyboardInterrupt`` too. A bod
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from functools import partial
@@ -18,6 +19,7 @@ from cloaca.algebra.context import TaskContext
 from cloaca.algebra.outcomes import RunFailure, TaskFailure
 from cloaca.algebra.tasks import Task
 from cloaca.contract.plans import PlanNode
+from cloaca.errors import WrongOutput
 from cloaca.interpreter.answers import (
     AttemptTimeout,
     Exit,
@@ -44,10 +46,19 @@ def evaluate(node: PlanNode, outputs: Outputs, codec: Codec) -> Report:
     try:
         models = outputs.arguments(node.arguments, codec)
         if node.predicate is not None:
-            return Returned(None, verdict=bool(copy_context().run(node.predicate, *models)))
+            return Returned(None, verdict=_verdict(copy_context().run(node.predicate, *models)))
         return Returned(codec.encode(node.output, models[0]) if node.output else None)
     except BaseException as error:  # noqa: BLE001 - a user's predicate may raise anything
         return raised(error, retryable=False)
+
+
+def _verdict(answer: object) -> bool:
+    """Return what a predicate has answered; what would have to be awaited is always true, and so never meant."""
+    if inspect.isawaitable(answer):
+        if inspect.iscoroutine(answer):
+            answer.close()
+        raise WrongOutput("a predicate must answer True or False, but this one has returned what must be awaited")
+    return bool(answer)
 
 
 def function_of(body: Task[Any, Any, Any, ..., Any]) -> Callable[..., Any]:

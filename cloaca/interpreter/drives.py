@@ -30,7 +30,7 @@ from cloaca.interpreter.histories import (
     tells_failure,
 )
 from cloaca.interpreter.queues import Queues, Ticket
-from cloaca.interpreter.scopes import elements_in
+from cloaca.interpreter.scopes import elements_in, place_of
 from cloaca.interpreter.waiting import Waits
 from cloaca.machine.commands import Abandon, Adopt, Begin, Cancel, Command, Complete, Fail, Pause, PutBack, Resume
 from cloaca.machine.decisions import Rejected, step
@@ -101,6 +101,10 @@ class FanOut(Protocol):
 
     def drives(self) -> Iterator[Drive]:
         """Yield the drives of the elements at work, those inside of them too."""
+        ...
+
+    def element(self, index: int) -> Drive | None:
+        """Return the drive of an element at work."""
         ...
 
     def offer_enabled(self) -> None:
@@ -271,6 +275,15 @@ class Drive:
         """Return the name by which users know a node."""
         return self.plan.nodes[node].task
 
+    def locate(self, name: str) -> tuple[Drive, int] | None:
+        """Return the node whose rows have a name, with its drive; None if its element is not at work."""
+        if (index := self.plan.by_name.get(name)) is not None:
+            return self, index
+        place = place_of(self.plan, name)
+        fan = None if place is None else self.fans.get(self.plan.by_name[place.fan])
+        element = None if fan is None or place is None else fan.element(place.element)
+        return None if element is None or place is None else element.locate(place.name)
+
     def offer_enabled(self) -> None:
         """Offer whatever may start, now or after its retry delay."""
         for fan in list(self.fans.values()):
@@ -299,8 +312,16 @@ class Drive:
     @property
     def next_due(self) -> float | None:
         """When the first of the moments comes that the run waits for, None if it waits for none."""
-        moments = [due for due in (*self.state.retry_at.values(), *self.state.waits.values()) if due is not None]
-        return min(moments, default=None)
+        states = [drive.state for drive in self.drives()]
+        moments = [due for state in states for due in (*state.retry_at.values(), *state.waits.values())]
+        return min((due for due in moments if due is not None), default=None)
+
+    def park(self, batch: Batch) -> None:
+        """Append that the run rests in the database, until the first of the moments that it waits for."""
+        for drive in self.drives():
+            names = [drive.name_of(node) for node in drive.fans if drive.running[node].shown]
+            batch.settled.extend((self.id, name) for name in names)
+        batch.parked.append((self.id, self.next_due))
 
     @property
     def is_watched(self) -> bool:
@@ -501,11 +522,14 @@ class Drive:
             self.put_back()
 
     def put_back(self) -> None:
-        """Break off the fan-outs of a run that pauses in which no attempt is in flight: it does not wait for them.
+        """Break off the fan-outs of a run that pauses, once no attempt is in flight: it does not wait for them.
 
-        What their elements have done is stored, and read again when the run goes on.
+        What their elements have done is stored, and read again when the run goes on. While an attempt is in flight,
+        inside or beside, the pause may be withdrawn: then the elements go on as they are.
         """
-        for node in [node for node, fan in self.fans.items() if fan.is_quiet]:
+        if not self.is_quiet:
+            return
+        for node in list(self.fans):
             self.fans.pop(node).drop()
             running = self.running.pop(node)
             if events := self.command(PutBack(node, running.attempt, self.worker.session, self.worker.now())):
@@ -599,7 +623,7 @@ class Drive:
         if self.root.told_failures is not None:
             self.root.told_failures.append(row)
         if self.plan.nodes[node].handler is not None:
-            self.faults[node] = row
+            self.faults[node] = row._replace(name=self.plan.nodes[node].name)
         if retry_at is None:
             batch.tasks.append(TaskRow(self.id, name, "failed", event.attempt, session, started_at, event.at, None))
 

@@ -122,4 +122,7 @@ def _info(found: _Found, index: int) -> ElementInfo:
 def _named(prefix: str, infos: list[TaskInfo], plan: Plan) -> Iterator[TaskInfo]:
     names = {node.task: node.name for node in plan.nodes if node.kind in SHOWN}
     for info in infos:
-        yield replace(info, name=prefix + names[info.name])
+        scope, because = info.name.removesuffix(names[info.name]), info.skipped_because
+        if because is not None and scope and because.startswith(scope):  # it begins with the task to blame
+            because = prefix + because.removeprefix(scope)
+        yield replace(info, name=prefix + names[info.name], skipped_because=because)

@@ -160,6 +160,10 @@ class FanOut:
         for element in self.at_work.values():
             yield from element.drives()
 
+    def element(self, index: int) -> Drive | None:
+        """Return the drive of an element at work."""
+        return self.at_work.get(index)
+
     def offer_enabled(self) -> None:
         """Go on with the elements at work, and begin others."""
         for element in self.at_work.values():
@@ -263,6 +267,8 @@ class FanOut:
         self.resting.discard(drive.index)
         self.settle_by(drive)
         self.fill()
+        if self.rests:  # the others did nothing but wait all along
+            self.drive.worker.weigh(self.drive)
 
     def disowned(self, runs: frozenset[int]) -> None:
         """Let go of runs that another has taken."""

@@ -17,6 +17,7 @@ from pydantic_core import from_json, to_json
 from returns.result import Failure, Success
 
 from cloaca.algebra.outcomes import Outcome, RunFailure, TaskFailure
+from cloaca.algebra.signatures import name_of
 from cloaca.contract.elaboration import SHOWN
 from cloaca.contract.epilogues import EPILOGUE
 from cloaca.contract.plans import Plan, PlanNode
@@ -308,8 +309,7 @@ def _because(plan: Plan, state: RunState, skip: Skip | None) -> str | None:
     if cause.kind == "branch" and cause.index in state.verdicts:
         return f"{cause.task} said {'yes' if state.verdicts[cause.index] else 'no'}"
     if cause.predicate is not None and state.tasks[cause.index] is TaskStatus.SUCCEEDED:
-        name = getattr(cause.predicate, "__name__", "condition")
-        return f"when {'condition' if name == '<lambda>' else name}"
+        return f"when {name_of(cause.predicate)}"
     if state.tasks[cause.index] is TaskStatus.FAILED:
         return f"{cause.task} failed"
     if state.tasks[cause.index] is TaskStatus.SUCCEEDED:  # so that there is nothing to rescue

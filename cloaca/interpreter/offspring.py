@@ -27,17 +27,19 @@ def child_input(node: PlanNode, outputs: Outputs, codec: Codec) -> str | None:
     return codec.encode(node.child.input, model)
 
 
-def child_key(parent: int, node: PlanNode, input: str | None) -> str:
-    """Return the key of a child run: the same parent, node and input always give the same run."""
-    return CHILD_KEY + sha256(json.dumps([parent, node.name, input]).encode()).hexdigest()[:32]
+def child_key(parent: int, name: str, input: str | None) -> str:
+    """Return the key of a child run: the same parent, name of the node's rows and input always give the same run."""
+    return CHILD_KEY + sha256(json.dumps([parent, name, input]).encode()).hexdigest()[:32]
 
 
-def new_child(parent: RunRow, node: PlanNode, input: str | None, *, id: int, owner: int | None, at: float) -> NewRun:
-    """Return the child run that ``node`` starts, of its parent's priority."""
-    workflow, key = node.child, child_key(parent.id, node, input)
+def new_child(
+    parent: RunRow, node: PlanNode, name: str, input: str | None, *, id: int, owner: int | None, at: float
+) -> NewRun:
+    """Return the child run that ``node`` starts, whose rows are under ``name``; of its parent's priority."""
+    workflow, key = node.child, child_key(parent.id, name, input)
     kind = (workflow.name, workflow.version, workflow.plan.digest)
     epilogue = workflow.plan.has_epilogue
-    return NewRun(id, *kind, input, key, owner, at, parent.priority, parent.id, node.name, epilogue)
+    return NewRun(id, *kind, input, key, owner, at, parent.priority, parent.id, name, epilogue)
 
 
 def plan_row(node: PlanNode) -> PlanRow:

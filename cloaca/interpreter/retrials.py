@@ -98,7 +98,7 @@ def _all_of(rows: Rows) -> _Inside:
     attempts = [(row.name, row.attempt) for row in rows.tasks]
     for name, attempt in (*attempts, *((row.name, row.attempt) for row in rows.failures)):
         made[name] = max(made.get(name, 0), attempt)
-    return _Inside([row.name for row in rows.tasks], made)
+    return _Inside(sorted(rows.begun), made)
 
 
 def _of_element(plan: Plan, rows: Rows, run: RunRow, at: float) -> _Inside:
@@ -110,7 +110,7 @@ def _of_element(plan: Plan, rows: Rows, run: RunRow, at: float) -> _Inside:
         return _Inside(earlier=rows.earlier)
     state, again = _again(plan, history, at)
     inside = _inside(plan, history, again, at)
-    done = {row.name for row in rows.tasks}
+    done = rows.begun
     counts = {plan.nodes[node].name: count for node, count in state.earlier.items()}
     return _Inside(
         [*(node.name for node in again if node.name in done), *inside.anew],

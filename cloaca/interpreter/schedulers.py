@@ -21,6 +21,7 @@ from cloaca.schedules.decisions import step
 logger = logging.getLogger("cloaca.scheduler")
 
 MOST_AT_ONCE = 100  # schedules, or firings, in one transaction
+MOST_IN_VAIN = 5  # claims at once of what has changed meanwhile: the next look mostly says who was faster
 GAP_S, LONGEST_GAP_S = 0.5, 60.0  # after what others were just doing, or nobody can do yet
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 5.0
 LEAVE_S = 5.0
@@ -149,7 +150,7 @@ class Scheduler:
         expected = self._due_at is not None and host.now() >= self._due_at
         waits = self.waits and self._loop.time() >= self._vain_until
         done = (waits or self._doubtful) and await self._take(session, workflows)
-        self._doubtful = False
+        self._doubtful, in_vain = False, 0
         while not host.closing:
             at, rows = await host.store.due(workflows, host.now(), MOST_AT_ONCE)
             moves = [move for row in rows if (move := self._move(row, at)) is not None]
@@ -162,7 +163,10 @@ class Scheduler:
             taken = [Taken(name, instant, known[name].workflow, known[name].input) for name, instant in fired]
             for first in range(0, len(taken), MOST_AT_ONCE):
                 await self._hand_over(session, taken[first : first + MOST_AT_ONCE])
-            if not fired and any(move.fired for move in moves):  # others are at it
+            if not fired and any(move.fired for move in moves):  # others are at it, or somebody has just changed it
+                in_vain += 1
+                if in_vain < MOST_IN_VAIN:
+                    continue
                 self._not_before = self._loop.time() + GAP_S
                 return True
             done = True

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 from cloaca.contract.plans import FanOut, Plan, PlanNode
-from cloaca.ports import AttemptRow, FailureRow, History, RunRow, TaskRow
+from cloaca.ports import AttemptRow, FailureRow, History, RunRow, TaskRow, WaitRow
 
 _ELEMENT = re.compile(r"/(\d+)/")
 
@@ -73,12 +73,20 @@ class Rows:
     tasks: list[TaskRow] = field(default_factory=list)
     failures: list[FailureRow] = field(default_factory=list)
     attempts: list[AttemptRow] = field(default_factory=list)
+    waits: list[WaitRow] = field(default_factory=list)
+    children: list[RunRow] = field(default_factory=list)
     earlier: dict[str, int] = field(default_factory=dict)
 
     def history(self, run: RunRow) -> History:
         """Return the rows as those of a run of its own: that is what an element is to the machine."""
         earlier = json.dumps(self.earlier) if self.earlier else None
-        return History(run._replace(earlier=earlier, input=None), self.tasks, self.failures, self.attempts, [])
+        row = run._replace(earlier=earlier, input=None)
+        return History(row, self.tasks, self.failures, self.attempts, [], self.waits, (), self.children)
+
+    @property
+    def begun(self) -> set[str]:
+        """The names of the nodes that are done, or wait."""
+        return {row.name for row in self.tasks} | {row.name for row in self.waits}
 
     def all_succeeded(self, plan: Plan) -> bool:
         """Whether every node of the element's plan has succeeded, which is quickly seen."""
@@ -103,13 +111,18 @@ def elements_in(plan: Plan, history: History, earlier: Mapping[str, int]) -> Ele
         rows(place).failures.append(failure._replace(name=place.name))
     for attempt, place in _inside(plan, history.attempts):
         rows(place).attempts.append(attempt._replace(name=place.name))
+    for wait, place in _inside(plan, history.waits):
+        rows(place).waits.append(wait._replace(name=place.name))
+    for child in history.children:
+        if child.parent_task is not None and (at := place_of(plan, child.parent_task)) is not None:
+            rows(at).children.append(child._replace(parent_task=at.name))
     for name, count in earlier.items():
         if (at := place_of(plan, name)) is not None:
             rows(at).earlier[at.name] = count
     return sorted_out
 
 
-R = TypeVar("R", TaskRow, FailureRow, AttemptRow)
+R = TypeVar("R", TaskRow, FailureRow, AttemptRow, WaitRow)
 
 
 def _inside(plan: Plan, rows: Iterable[R]) -> Iterator[tuple[R, Place]]:

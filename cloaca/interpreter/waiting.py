@@ -66,10 +66,10 @@ class Waits:
             input = child_input(plan_node, self.drive.outputs, self.drive.worker.codec)
         except BaseException as error:  # noqa: BLE001 - a user's reducer or validator may raise anything
             return self.end(node, raised(error, retryable=False))
-        child = self.family.get(child_key(self.drive.id, plan_node, input))
+        child = self.family.get(child_key(self.drive.id, self.drive.name_of(node), input))
         if child is not None:
             self.children[node] = child.id
-            self._look_at(child)
+            self.look_at(node, child)
 
     # How a wait begins
 
@@ -83,7 +83,7 @@ class Waits:
                 input = child_input(plan_node, drive.outputs, drive.worker.codec)
             except BaseException as error:  # noqa: BLE001 - a user's reducer or validator may raise anything
                 failure = raised(error, retryable=False)
-            child = self.family.pop(child_key(drive.id, plan_node, input), None)
+            child = self.family.pop(child_key(drive.id, drive.name_of(node), input), None)
             if failure is None and child is not None and child.status in ENDED_BADLY:
                 self.revived.add(node)
                 return drive.worker.revive(drive, node, child.id)
@@ -92,7 +92,7 @@ class Waits:
             return None
         self.began[node] = event.at
         batch = drive.worker.commits.batch(2)
-        batch.waits.append(WaitRow(drive.id, plan_node.name, event.at, event.until))
+        batch.waits.append(WaitRow(drive.id, drive.name_of(node), event.at, event.until))
         if plan_node.child is not None and failure is None:
             drive.worker.bear(drive, node, input)
         drive.follow(events, batch)
@@ -131,12 +131,14 @@ class Waits:
                 self.drive.publish(RunEvent("signal_received", None, moment(signal.sent_at), None, signal.name))
         self.signals, self.heard = new, max((signal.id for signal in new), default=self.heard)
         for child in arrivals.children:
-            self._look_at(child)
+            if child.parent_task is not None and (found := self.drive.locate(child.parent_task)) is not None:
+                waiter, node = found
+                waiter.waits.look_at(node, child)
         self.settle()
 
-    def _look_at(self, child: RunRow) -> None:
-        node = next((node for node, id in self.children.items() if id == child.id), None)
-        if node is not None and child.finished_at is not None and node in self.durable:
+    def look_at(self, node: int, child: RunRow) -> None:
+        """If the child run that a node waits for has ended, find out how."""
+        if child.finished_at is not None and self.children.get(node) == child.id and node in self.durable:
             self.drive.worker.see_end(self.drive, node, child.id)
 
     def settle(self) -> None:
@@ -167,7 +169,7 @@ class Waits:
         drive = self.drive
         if drive.is_gone or node not in drive.state.waits:
             return
-        at, lease, name = drive.worker.now(), drive.worker.session, drive.plan.nodes[node].name
+        at, lease, name = drive.worker.now(), drive.worker.session, drive.name_of(node)
         attempt, began_at = drive.state.attempt(node), self.began.get(node, at)
         if isinstance(report, Raised):
             events = drive.command(Fail(node, attempt, lease, at, retryable=False))

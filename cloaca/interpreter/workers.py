@@ -104,7 +104,7 @@ class Worker:
         self._alarms: Alarms
         self._calling: set[int] = set()  # runs for which something has come from outside
         self._listening = False
-        self._ending: set[tuple[int, int]] = set()  # nodes whose child run has ended, which is being looked at
+        self._ending: set[int] = set()  # child runs that have ended, and are being looked at
         self._woken = self._waking = False  # somebody has left work to do; it is being looked for
         self._awaited: dict[int, list[Callable[[], None]]] = {}
         self._look_every = min(settings.poll_s, settings.lease_s / 5)
@@ -387,14 +387,26 @@ class Worker:
         _log(drive.row, f"has ended: {drive.state.status}", status=drive.state.status)
         self._let_go(drive)
         self._ended += 1
-        if drive.row.parent in self.drives:
-            self.listen(drive.row.parent)
+        if (parent := self.drives.get(drive.row.parent or 0)) is not None:
+            self._tell(parent, drive)
         if drive.row.schedule is not None and self.scheduler.waits:
             self.wake()
         refill = min(REFILL, max(1, (self.settings.concurrency + self._pace) // 4))
         if self._more and self._room >= refill and not self.closing:
             self._more = False
             self.spawn(self._look())
+
+    def _tell(self, parent: Drive, child: Drive) -> None:
+        """Tell a run that its child run has ended; it asks for itself if the wait is not there yet."""
+        found = None if child.row.parent_task is None else parent.locate(child.row.parent_task)
+        if (
+            found is not None
+            and (waits := found[0].waits).children.get(found[1]) == child.id
+            and found[1] in waits.durable
+        ):
+            self.see_end(*found, child.id)
+        else:
+            self.listen(parent.id)
 
     def released(self, drive: Drive) -> None:
         """Let go of a run that is paused, or waits again because nobody wants it to be paused any more."""
@@ -589,22 +601,26 @@ class Worker:
         return answered
 
     def _park(self) -> None:
-        """Give back to the store what only waits, and will for long: it needs no worker, no memory and no lease."""
+        """Give back to the store what only waits, and will for long: it needs no worker, no memory and no lease.
+
+        A run under suspicion at once: meanwhile no other such run is taken, and it may be one that this one waits for.
+        """
         now = self.now()
+        if self._suspect in self._resting:
+            self._park_at_rest(self.drives[self._suspect])
         for run, since in list(self._resting.items()):
             if now - since < PARKED_AFTER_S:
                 return  # those after it rest for a shorter time
-            drive, due = self.drives[run], self.drives[run].next_due
-            if (
-                drive.rests
-                and drive.is_idle
-                and not drive.fans
-                and not drive.is_watched
-                and (due is None or due - now > PARKED_AFTER_S)
-            ):
-                self.commits.batch().parked.append((run, due))
-                self._let_go(drive)
-                drive.drop()
+            drive = self.drives[run]
+            due = drive.next_due
+            if not drive.is_watched and (due is None or due - now > PARKED_AFTER_S):
+                self._park_at_rest(drive)
+
+    def _park_at_rest(self, drive: Drive) -> None:
+        if drive.rests and drive.is_idle:
+            drive.park(self.commits.batch())
+            self._let_go(drive)
+            drive.drop()
 
     def _show_attempts(self) -> None:
         older_than = self.now() - SHOWN_AFTER_S
@@ -672,7 +688,8 @@ class Worker:
     def bear(self, drive: Drive, node: int, input: str | None) -> None:
         """Store the child run that ``node`` starts, together with the rows appended last."""
         plan_node, owner = drive.plan.nodes[node], self.session if self.has_room else None
-        child = new_child(drive.row, plan_node, input, id=next(self.ids), owner=owner, at=self.now())
+        name = drive.name_of(node)
+        child = new_child(drive.row, plan_node, name, input, id=next(self.ids), owner=owner, at=self.now())
         self.commits.bear(plan_row(plan_node), child, partial(self._born, drive, node, child))
 
     def _born(self, drive: Drive, node: int, child: NewRun, stored: Submitted) -> None:
@@ -687,9 +704,10 @@ class Worker:
 
     def forsake(self, drive: Drive) -> None:
         """Cancel the child runs that are driven here: their parent has ended before them."""
-        for id in drive.waits.children.values():
-            if (child := self.drives.get(id)) is not None:
-                child.cancel()
+        for waiter in drive.drives():
+            for id in waiter.waits.children.values():
+                if (child := self.drives.get(id)) is not None:
+                    child.cancel()
 
     def revive(self, drive: Drive, node: int, child: int) -> None:
         """Retry a child run that has ended badly, and then offer ``node`` again."""
@@ -709,9 +727,9 @@ class Worker:
 
     def see_end(self, drive: Drive, node: int, child: int) -> None:
         """Look at a child run that has ended, and end the wait of ``node`` accordingly."""
-        if (drive.id, node) in self._ending:
+        if child in self._ending:
             return
-        self._ending.add((drive.id, node))
+        self._ending.add(child)
 
         async def see() -> None:
             history = await self.store.history(child)
@@ -722,7 +740,7 @@ class Worker:
             try:
                 await self._persistently(see, f"The end of child run {child} could not be read")
             finally:
-                self._ending.discard((drive.id, node))
+                self._ending.discard(child)
 
         self.spawn(end())
 
@@ -808,8 +826,10 @@ class Worker:
 
     def _failure(self, drive: Drive, node: int) -> TaskFailure | None:
         """Return what a handler is given."""
-        row = drive.fault(node)
-        return None if row is None else task_failure(drive.plan, row, self.codec)
+        row, rescued = drive.fault(node), drive.plan.nodes[node].rescues
+        if row is None or rescued is None:
+            return None
+        return replace(task_failure(drive.plan, row, self.codec), task=drive.shown(rescued))
 
     def _context(self, drive: Drive, node: int, number: int, running: Running) -> TaskContext:
         name, run_id = drive.name_of(node), str(drive.id)

@@ -9,11 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from mypy.errorcodes import ARG_TYPE
 from mypy.nodes import Context, Expression
 from mypy.plugin import FunctionContext, FunctionSigContext, MethodContext
 from mypy.types import AnyType, FunctionLike, Instance, NoneType, ProperType, Type, TypeOfAny, UnionType
 from mypy.types import get_proper_type as proper
 
+from cloaca.algebra.compensations import unfit
 from cloaca.algebra.guards import Arm
 from cloaca.algebra.structures import Structure, closed, overlay
 from cloaca.contract.closing import Closed, check_declared, close
@@ -77,6 +79,8 @@ def workflow(context: FunctionContext, session: Session) -> Type:
     if None in found or unknown or None in called.values():
         _unchecked(session, call, found, called.values(), context.context)
         return _lost(made, call, session)
+    if _refused_callbacks(call, called, session):
+        return _lost(made, call, session)
     structure, violations = overlay([session.structures.of(term) for term in found if term is not None])
     try:
         result = None if violations else _close(call, closed(structure), _tasks(called, session), session)
@@ -124,6 +128,18 @@ def _tasks(called: Mapping[str, Term | None], session: Session) -> tuple[Callbac
     structures = {name: session.structures.of(term) for name, term in called.items() if term is not None}
     nodes = {name: next(iter(found.nodes.values()), None) for name, found in structures.items()}
     return callbacks_of({name: node for name, node in nodes.items() if isinstance(node, StaticTask)})
+
+
+def _refused_callbacks(call: Call, called: Mapping[str, Term | None], session: Session) -> bool:
+    """Report the callbacks that can't be one, for more than their types."""
+    refused = False
+    for callback in _tasks(called, session):
+        if reason := unfit(callback.task):
+            refused = True
+            for name in callback.names:
+                text = f'Workflow("{call.name}", {name}="{callback.task.name}"): {reason}'
+                session.say(text, call.callbacks[name][1], ARG_TYPE)
+    return refused
 
 
 def _model(argument: Type) -> Instance | None:

@@ -34,6 +34,8 @@ RETRY: Final = "cloaca.algebra.retries.Retry"
 BRANCH: Final = "cloaca.algebra.branches.branch"
 _OPTIONS: Final = ("retry", "timeout", "queue", "executor", "cache", "tags")
 _NOTHING: Final = {**dict.fromkeys(_OPTIONS, "None"), "tags": "()"}
+_CONSTANTS: Final = ("builtins.None", "builtins.True", "builtins.False")
+_DURATION: Final = f"{UNKNOWN}datetime.timedelta("
 _RETRY_DEFAULTS: Final = {
     "attempts": "1.0",
     "backoff": "'exponential'",
@@ -70,13 +72,18 @@ def option_text(expression: Expression) -> str:
     return text if text is not None else f"{UNKNOWN}{source_text(expression)}"
 
 
+def is_age(text: str) -> bool:
+    """Return whether the text of ``cache=`` surely says that results are reused."""
+    return text.startswith(_DURATION) or not (text.startswith(UNKNOWN) or text in ("", "False"))
+
+
 def _value(expression: Expression) -> str | None:
     if isinstance(expression, IntExpr | FloatExpr):
         return repr(float(expression.value))
     if isinstance(expression, StrExpr | BytesExpr):
         return repr(expression.value)
     if isinstance(expression, RefExpr):
-        is_certain = expression.fullname == "builtins.None" or isinstance(expression.node, TypeInfo)
+        is_certain = expression.fullname in _CONSTANTS or isinstance(expression.node, TypeInfo)
         return expression.fullname.removeprefix("builtins.") if is_certain else None
     if isinstance(expression, TupleExpr | ListExpr):
         items = [_value(item) for item in expression.items]

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias
 from mypy.types import Instance, Type
 
 from cloaca.algebra.declarations import Reader, Signature
-from cloaca.algebra.guards import Guard
+from cloaca.algebra.guards import Guard, the_condition
 from cloaca.algebra.rows import Row
 from cloaca.algebra.structures import Structure, closed
 from cloaca.contract.elaboration import Choice, Inside, Waits
 from cloaca.contract.fanouts import Fanned
 from cloaca.contract.steps import Types
 from cloaca.errors import Violation
-from cloaca.mypy.expressions import UNKNOWN
+from cloaca.mypy.expressions import UNKNOWN, is_age
 
 if TYPE_CHECKING:
     from cloaca.mypy.hints import MypyHints
@@ -88,6 +88,11 @@ class StaticTask(StaticNode):
         return super().__eq__(other) and isinstance(other, StaticTask) and _may_agree(self.options, other.options)
 
     __hash__ = StaticNode.__hash__
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether it surely has a cache."""
+        return is_age(dict(self.options).get("cache", ""))
 
     def key(self) -> tuple[object, ...]:
         """Where its rows are in the context counts, too, and its handler, and what undoes it."""
@@ -196,7 +201,7 @@ class StaticNodes:
 
     def condition(self, predicate: Condition, name: str) -> tuple[Model | None, Sequence[Violation]]:
         """Return a condition's model."""
-        who = f'The condition {predicate.name} of task "{name}"'
+        who = the_condition(predicate.name, name)
         return predicate.model, [Violation("task-model", name, "", f"{who}: {text}") for text in predicate.problems]
 
     def condition_name(self, predicate: Condition) -> str:

@@ -14,7 +14,9 @@ from mypy.plugin import FunctionContext, MethodContext, MethodSigContext
 from mypy.types import AnyType, CallableType, FunctionLike, Instance, ProperType, Type, TypeOfAny
 from mypy.types import get_proper_type as proper
 
+from cloaca.algebra.compensations import unfit_undo
 from cloaca.algebra.declarations import Reader, collisions, unknown_field
+from cloaca.algebra.guards import UNNAMED
 from cloaca.algebra.handlers import unfit_handler
 from cloaca.algebra.structures import Structure
 from cloaca.contract.elaboration import Inside
@@ -258,9 +260,12 @@ def compensate(context: MethodContext, session: Session) -> Type:
     if not context.args or len(context.args[0]) != 1:
         return _result(context, session, None)
     undo = operand(session, context.arg_types[0][0], context.args[0][0])
-    nodes = () if undo is None else session.structures.of(undo).nodes.values()
-    known = len(nodes) == 1 and all(isinstance(node, StaticTask) for node in nodes)
-    return _changed(context, session, "compensate", {} if known else None, undo)
+    done = operand(session, context.type, _receiver(context)) if graph_type(context.type) else None
+    task, stand_in = _task_of(done, session), _task_of(undo, session)
+    if task is not None and stand_in is not None and (problem := unfit_undo(task, stand_in)) is not None:
+        session.say(f'Task "{task.name}": compensate("{stand_in.name}"): {problem}', context.args[0][0], ARG_TYPE)
+        return with_hidden(context.default_return_type, REFUSED)
+    return _changed(context, session, "compensate", {} if stand_in else None, undo)
 
 
 def with_options(context: MethodContext, session: Session) -> Type:
@@ -315,7 +320,7 @@ def _lambda(predicate: LambdaExpr, place: str, session: Session) -> tuple[Spec, 
     required = [argument for argument in predicate.arguments if argument.initializer is None]
     fits = len(required) == 1 and required[0].kind.is_positional()
     problems = [] if fits else ["a predicate takes one model: predicate(model) -> bool"]
-    return {"identity": place, "name": "condition", "problems": problems}, None
+    return {"identity": place, "name": UNNAMED, "problems": problems}, None
 
 
 def branch(context: FunctionContext, session: Session) -> Type:

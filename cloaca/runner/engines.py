@@ -10,7 +10,7 @@ from cloaca.errors import RunnerClosed, RunNotFound
 from cloaca.interpreter.drives import Drive
 from cloaca.interpreter.histories import Waiting, moment
 from cloaca.interpreter.workers import Worker
-from cloaca.ports import Clock, Codec, History, Store
+from cloaca.ports import Clock, Codec, History, RunRow, Store
 
 
 @dataclass(slots=True)
@@ -43,6 +43,14 @@ class Engine:
                 f"no run {run} in this database: check the URL; ended runs are deleted after `retention=`"
             )
         return history
+
+    async def row(self, run: int) -> RunRow:
+        """Return a run's own row, which costs the same however much the run has done. Raises RunNotFound."""
+        self.check_open()
+        row = await self.store.run(run)
+        if row is None:
+            raise RunNotFound(f"no run {run} in this database")
+        return row
 
     def drive(self, run: int) -> Drive | None:
         """Return the drive of a run, if this process has it and the run has not ended."""

@@ -101,8 +101,9 @@ class RunHandle(Generic[Out, Errors, Context]):
             found = await self._concluded()
         else:
             limit = in_seconds(timeout)
-            found = await self._engine.history(self._run)
-            if found.run.status not in FINAL:
+            if (await self._engine.row(self._run)).status in FINAL:
+                found = await self._engine.history(self._run)
+            else:
                 async with asyncio.timeout(limit):
                     found = await self._concluded()
         try:
@@ -117,7 +118,7 @@ class RunHandle(Generic[Out, Errors, Context]):
 
     async def status(self) -> str:
         """Return ``pending``, ``running``, ``paused``, ``blocked``, ``succeeded``, ``failed`` or ``cancelled``."""
-        return (await self._engine.history(self._run)).run.status
+        return (await self._engine.row(self._run)).status
 
     async def context(self) -> Context:
         """Return every field that the input and the tasks so far have written, by context key: a dict.

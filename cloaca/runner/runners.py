@@ -417,7 +417,7 @@ class Runner:
             raise TypeError(f"{workflow!r} is no workflow; close the graph: Workflow(name, graph)")
         if workflow.name not in self._workflows:
             check_homes(workflow.plan)
-            for node in workflow.plan.nodes:
+            for node in workflow.plan.everywhere():
                 if node.child is not None:
                     self._add(node.child)
             if self._queues is not None:

@@ -7,7 +7,7 @@ is the worker of any runner on the database.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeAlias, TypedDict
 
 from cloaca.algebra.retries import LONGEST_S, Seconds, in_seconds
@@ -28,6 +28,7 @@ from cloaca.ports import ScheduleRow
 from cloaca.runner.engines import Engine
 from cloaca.schedules.decisions import CATCHUPS, MOST_CATCHUP, OVERLAPS, Catchup, Overlap, begin, instants
 from cloaca.schedules.fields import matches
+from cloaca.schedules.timings import FIRST, LAST
 from cloaca.schedules.zones import instant_of, zone_of
 
 LONGEST_NAME = 128
@@ -262,9 +263,10 @@ def define(
 
     Raises InvalidCron, InvalidTimezone, ValueError or TypeError, before anything is stored.
     """
-    if not isinstance(name, str) or not name or len(name) > LONGEST_NAME or not name.isprintable():
+    if not isinstance(name, str) or not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
         raise ValueError(
-            f"{name!r:.80} is no name: a schedule's is a printable string of 1 to {LONGEST_NAME} characters"
+            f"{name!r:.80} is no name: a schedule's is a printable string of 1 to {LONGEST_NAME} characters that are "
+            "not all blank"
         )
     who = f"schedule {name!r}"
     if sum(timing is not None for timing in (cron, every, at)) != 1:
@@ -277,7 +279,7 @@ def define(
         raise ValueError(f'{who}: catchup={catchup!r}: "latest", "none", "all", or a number from 1 to {MOST_CATCHUP:,}')
     if overlap not in OVERLAPS:
         raise ValueError(f'{who}: overlap={overlap!r}: "allow", "skip", "queue" or "cancel"')
-    every_s, jitter_s = None if every is None else in_seconds(every), in_seconds(jitter)
+    every_s, jitter_s = None if every is None else _lasting(who, "every", every), _lasting(who, "jitter", jitter)
     if every_s is not None and not LEAST_EVERY_S <= every_s <= LONGEST_S:
         raise ValueError(f"{who}: every={every!r}: a second at least, and a hundred years at most")
     if not 0 <= jitter_s <= LONGEST_S:
@@ -306,9 +308,24 @@ def _instant(what: str, given: object, timezone: str) -> float:
     """Return a time in seconds since the epoch; one without a zone is on the wall clock of ``timezone``."""
     if not isinstance(given, datetime):
         raise TypeError(f"{what}={given!r:.80}: a datetime is wanted")
-    if given.tzinfo is None:
-        return instant_of(given, zone_of(timezone))
-    return given.astimezone(UTC).timestamp()
+    zone = zone_of(timezone)
+    try:
+        found = instant_of(given, zone) if given.tzinfo is None else given.astimezone(UTC).timestamp()
+    except OverflowError:
+        found = FIRST
+    if not FIRST < found < LAST:  # else it could be stored, and never be read again
+        raise ValueError(f"{what}={given}: a time from the year 69 to the year 9891")
+    return found
+
+
+def _lasting(who: str, what: str, given: object) -> float:
+    """Return a duration in seconds."""
+    if isinstance(given, bool) or not isinstance(given, int | float | timedelta):
+        raise TypeError(f"{who}: {what}={given!r:.80}: a duration is a timedelta, or a number of seconds")
+    try:
+        return in_seconds(given)
+    except OverflowError:
+        return float("inf")
 
 
 def _check_limit(limit: object) -> None:

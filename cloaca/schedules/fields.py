@@ -1,7 +1,7 @@
 """Cron expressions on a clock that knows no zones: what matches, what comes next, what came before.
 
 croniter reads an expression; what it has read is walked here, forwards and backwards, about ten times as fast. What
-only croniter can walk (``L``, ``#``, years) it walks. Nothing here knows zones, or what time it is.
+only croniter can walk (``L``, ``W``, ``#``, years) it walks. Nothing here knows zones, or what time it is.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from cloaca.errors import InvalidCron
 SECOND = timedelta(seconds=1)
 DAY = timedelta(days=1)
 MOST_DAYS = 40 * 366  # after that without a match there is none; a 29th of February on a Monday comes within 40 years
+MOST_YEARS = 130  # for croniter, whose years are 1970 to 2099
 SHORT, LONG = 5, 7  # how many fields an expression has
 SUNDAY = 7
 
@@ -116,17 +117,20 @@ class Walked:
 
     def after(self, local: datetime) -> datetime | None:
         try:
-            found: datetime = croniter(self._expression, local.replace(microsecond=0)).get_next(datetime)
+            found: datetime = self._from(local.replace(microsecond=0)).get_next(datetime)
         except (ValueError, OverflowError):
             return None
         return found
 
     def until(self, local: datetime) -> datetime | None:
         try:
-            found: datetime = croniter(self._expression, local.replace(microsecond=0) + SECOND).get_prev(datetime)
+            found: datetime = self._from(local.replace(microsecond=0) + SECOND).get_prev(datetime)
         except (ValueError, OverflowError):
             return None
         return found
+
+    def _from(self, local: datetime) -> croniter:
+        return croniter(self._expression, local, max_years_between_matches=MOST_YEARS)
 
 
 @lru_cache(maxsize=10_000)
@@ -151,7 +155,8 @@ def matches(expression: str) -> Matches:
             f'"{expression:.200}" is no cron expression: {error}; write minute, hour, day of the month, month and day '
             'of the week, as in "0 9 * * MON-FRI", and seconds last if you need them'
         ) from None
-    plain = len(expanded) < LONG and not nth and all(_is_plain(number) for field in expanded for number in field)
+    special = len(expanded) == LONG or nth or any("w" in day.lower() for day in fields[2:3])  # expand() hides a W
+    plain = not special and all(_is_plain(number) for field in expanded for number in field)
     found = Fields(expanded) if plain else Walked(expression)
     if found.after(datetime(2000, 1, 1)) is None:
         raise InvalidCron(f'cron expression "{expression}" never matches: there is no such day')

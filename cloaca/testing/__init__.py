@@ -18,11 +18,13 @@ if TYPE_CHECKING:
         fail,
         leave,
         lose_lease,
+        pause,
+        send,
         store_error,
         time_out,
         zombie,
     )
-    from cloaca.testing.inputs import inputs, register
+    from cloaca.testing.instances import inputs, register
     from cloaca.testing.ledgers import Ledger
     from cloaca.testing.overrides import override
     from cloaca.testing.replays import replay
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from cloaca.testing.searches import Faults
     from cloaca.testing.simulations import BrokenPromise, simulate
     from cloaca.testing.stages import SimulatedFault
-    from cloaca.testing.strategies import graphs, scenarios
+    from cloaca.testing.strategies import graphs, scenarios, signals
     from cloaca.testing.workflow_tests import workflow_test
     from cloaca.testing.worlds import World
 
@@ -46,11 +48,13 @@ _HOMES = {
         "fail",
         "leave",
         "lose_lease",
+        "pause",
+        "send",
         "store_error",
         "time_out",
         "zombie",
     ),
-    "inputs": (
+    "instances": (
         "inputs",
         "register",
     ),
@@ -64,7 +68,7 @@ _HOMES = {
         "simulate",
     ),
     "stages": ("SimulatedFault",),
-    "strategies": ("graphs", "scenarios"),
+    "strategies": ("graphs", "scenarios", "signals"),
     "workflow_tests": ("workflow_test",),
     "worlds": ("World",),
 }
@@ -90,9 +94,12 @@ __all__ = [
     "leave",
     "lose_lease",
     "override",
+    "pause",
     "register",
     "replay",
     "scenarios",
+    "send",
+    "signals",
     "simulate",
     "simulate_schedules",
     "store_error",

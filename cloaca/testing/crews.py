@@ -101,7 +101,7 @@ class Crew:
     def mourn(self, sessions: Collection[int]) -> None:
         """Sessions were taken for dead: no worker may be that lives, was never silent, and whose clock went right."""
         for process, worker in self.workers.items():
-            was_well = process.alive and not process.frozen_until and not self._scene.clock.jumped_s
+            was_well = process.alive and not process.frozen_until and self._scene.clock.steady
             if was_well and worker.session in sessions:
                 self._scene.world.violations.append(f"lease-kept: {process.name} lives, but was taken for dead")
 

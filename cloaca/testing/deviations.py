@@ -11,14 +11,18 @@ from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Any, Final, Literal, TypeAlias, get_args
 
+from pydantic import BaseModel
+
 from cloaca.algebra.tasks import Task
+from cloaca.codecs import MEBIBYTE, JsonCodec
 
 Kind = Literal[
     "fail", "exhaust", "time_out", "crash_before_commit", "crash_after_commit", "crash_in_body", "zombie", "lose_lease",
-    "store_error", "lost_answer", "clock_jump", "leave",
+    "store_error", "lost_answer", "clock_jump", "leave", "send", "pause",
 ]  # fmt: skip
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 FAILURES: Final = frozenset({"fail", "exhaust", "time_out"})  # of bodies: they belong to the world, not to the engine
+SIGNALS: Final = frozenset({"send"})  # and so does what comes from outside
 SUBMIT: Final = "submit"  # beside the names of tasks: where a run is stored
 CLAIM: Final = "claim"  # and where a worker takes it
 TaskOrName: TypeAlias = Task[Any, Any, Any, ..., Any] | str
@@ -35,6 +39,8 @@ _WORDS: Final[dict[Kind, str]] = {
     "store_error": "the store can't be written at commit {nth} of {at}",
     "lost_answer": "commit {nth} of {at} is written, but the answer is lost",
     "clock_jump": "the clock jumps by {seconds:g} s when {at} begins ({nth} time)",
+    "pause": "the schedule of {at} is paused for {seconds:g} s ({nth} time)",
+    "send": "{model} {payload} is sent {seconds:g} s after commit {nth} of {at}",
     "leave": "the worker of {at} leaves in order while the body runs ({nth} time)",
 }
 _ORDINALS: Final = {1: "1st", 2: "2nd", 3: "3rd"}
@@ -42,11 +48,15 @@ _ORDINALS: Final = {1: "1st", 2: "2nd", 3: "3rd"}
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """One thing that goes wrong. ``at`` is a task's name, ``nth`` counts from 0, ``seconds`` is virtual time.
+    """One thing that goes wrong, or comes from outside.
+
+    ``at`` is a task's name, ``nth`` counts from 0, ``seconds`` is virtual time; ``model`` and ``payload`` are a
+    signal's class, those that it is derived from after it, and its JSON.
 
     >>> from cloaca.testing import fail
-    >>> fail("charge", times=2)
-    Deviation(kind='fail', at='charge', times=2, nth=0, seconds=1.0)
+    >>> deviation = fail("charge", times=2)
+    >>> isinstance(deviation, Deviation), deviation.at, deviation.times
+    (True, 'charge', 2)
     """
 
     kind: Kind
@@ -54,10 +64,18 @@ class Deviation:
     times: int = 1
     nth: int = 0
     seconds: float = 1.0
+    model: str = ""
+    payload: str = ""
 
     def __str__(self) -> str:
-        ordinal = _ORDINALS.get(self.nth + 1, f"{self.nth + 1}th")
-        return _WORDS[self.kind].format(at=self.at, times=self.times, nth=ordinal, seconds=self.seconds)
+        return _WORDS[self.kind].format(
+            at=self.at,
+            times=self.times,
+            nth=_ORDINALS.get(self.nth + 1, f"{self.nth + 1}th"),
+            seconds=self.seconds,
+            model=self.model.split("/")[0],
+            payload=self.payload,
+        )
 
 
 @dataclass(frozen=True, init=False)
@@ -95,14 +113,18 @@ class Scenario:
 
     @property
     def undisturbed(self) -> Scenario:
-        """The same world with an engine that nothing disturbs: bodies fail as they do, and nothing else goes wrong."""
-        return Scenario(*self.of_kinds(FAILURES))
+        """The same world with an engine that nothing disturbs: bodies fail and signals come, nothing else happens."""
+        return Scenario(*self.of_kinds(FAILURES | SIGNALS))
 
     def without(self, deviation: Deviation) -> Scenario:
         """Return this scenario without one of its deviations."""
         rest = list(self.deviations)
         rest.remove(deviation)
         return Scenario(*rest, workers=self.workers, seed=self.seed)
+
+    def and_(self, more: Iterable[Deviation]) -> Scenario:
+        """Return this scenario with more in it."""
+        return Scenario(*more, *self.deviations, workers=self.workers, seed=self.seed)
 
     def with_(self, *, workers: int | None = None, seed: int | None = None) -> Scenario:
         """Return this scenario with another number of workers and this seed."""
@@ -293,6 +315,45 @@ def clock_jump(seconds: float, at: TaskOrName, nth: int = 0) -> Deviation:
     ('succeeded', 1, 1)
     """
     return _made("clock_jump", at, nth, seconds)
+
+
+def pause(firing: str, nth: int = 0, *, seconds: float = 86_400.0) -> Deviation:
+    """Somebody pauses a schedule at the ``nth`` commit of ``firing:`` and its name, and resumes it later.
+
+    >>> from datetime import datetime
+    >>> from cloaca import Workflow, task
+    >>> from cloaca.testing import Cron, Scenario, pause, simulate_schedules
+    >>> @task
+    ... def report() -> None: ...
+    >>> daily = Cron(Workflow("reports", report), "0 9 * * *")
+    >>> weekend = Scenario(pause("firing:reports", 2, seconds=2 * 86_400))
+    >>> world = simulate_schedules([daily], start=datetime(2030, 1, 1), until=datetime(2030, 1, 8), scenario=weekend)
+    >>> len(world.firings("reports"))
+    5
+    """
+    return _made("pause", firing, nth, seconds)
+
+
+def send(signal: BaseModel, at: TaskOrName = SUBMIT, nth: int = 0, *, after: float = 0.0) -> Deviation:
+    """A signal comes from outside, ``after`` seconds after a commit: the run's own, or the ``nth`` of a task.
+
+    A ``wait_for`` commits twice: first that it waits, then what it came to. So a signal comes before the wait as
+    ``send(signal)``, during it as ``send(signal, "wait_for:Approval", after=5)``. The outside sends without fail; what
+    nobody waits for any more is refused, as the trace says.
+
+    >>> from cloaca import Workflow, wait_for
+    >>> from cloaca.testing import Scenario, send, simulate
+    >>> class Approval(BaseModel):
+    ...     by: str
+    >>> approvals = Workflow("approvals", wait_for(Approval))
+    >>> simulate(approvals, scenario=Scenario(send(Approval(by="me"), "wait_for:Approval", after=5))).outcome.unwrap()
+    Approval(by='me')
+    """
+    if not isinstance(signal, BaseModel):
+        raise TypeError(f"send({signal!r:.80}): a signal is an instance of the model that is waited for")
+    made = _made("send", at, nth, after)
+    classes = [each.__name__ for each in type(signal).__mro__ if issubclass(each, BaseModel) and each is not BaseModel]
+    return replace(made, model="/".join(classes), payload=JsonCodec(16 * MEBIBYTE).encode(type(signal), signal))
 
 
 def moved(deviation: Deviation, **changes: Any) -> Deviation:

@@ -6,6 +6,7 @@ It knows operations by name and batches; what a commit means, whoever watches it
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final, Protocol
@@ -16,12 +17,15 @@ from cloaca.testing.crews import Crew
 from cloaca.testing.deviations import CLAIM, SUBMIT, Deviation, Kind
 from cloaca.testing.leases import Leases
 from cloaca.testing.loops import NeverRests
+from cloaca.testing.outside import Outside
 from cloaca.testing.processes import Process
 from cloaca.testing.scenes import Scene
 from cloaca.testing.threads import wait_for
 
 READS: Final = frozenset({"poll", "history", "run", "plan", "runs", "queues", "due", "open", "close"})
-NEWS: Final = frozenset({"submit", "reap", "close_session", "block"})  # after which there may be work for others
+NEWS: Final = frozenset(
+    {"submit", "reap", "close_session", "block", "send"}
+)  # after which there may be work for others
 FAULTS: Final[tuple[Kind, ...]] = ("crash_before_commit", "crash_after_commit", "store_error", "lost_answer")
 
 Faults = Mapping[Kind, Deviation]
@@ -45,6 +49,8 @@ class Entrance:
     def __init__(self, scene: Scene, leases: Leases, witness: Witness) -> None:
         self.scene, self._leases, self._witness = scene, leases, witness
         self.crew: Crew
+        self.outside: Outside
+        self._written: Counter[str] = Counter()
 
     async def operate(self, process: Process, name: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Do one operation on the store for a process, and whatever is to go wrong there."""
@@ -55,7 +61,8 @@ class Entrance:
         batch = args[0] if name in ("transact", "commit") else None
         if batch is None or batch.touched() or batch.held is not None:
             self._leases.written()
-        due = {each.kind: each for label in _labels(name, batch) for each in self._reached(label)}
+        labels = _labels(name, batch)
+        due = {each.kind: each for label in labels for each in self._reached(label)}
         if due:
             await self._before(process, due)
         result = await self._done(name, call, args, kwargs)
@@ -69,6 +76,9 @@ class Entrance:
             self._witness.observe(process, batch, result.disowned)
         if name in NEWS or (batch is not None and _gives_back(batch)):
             self.crew.wake_others(process)  # a run may wait for them; what else is written is nothing to them
+        for label in labels if self.outside.is_coming else ():
+            self.outside.hear(label, self._written[label])
+            self._written[label] += 1
         if due:
             await self._after(process, due)
         return result
@@ -166,9 +176,11 @@ def _labels(name: str, batch: Batch | None) -> Iterable[str]:
     """Return the places of an operation: the tasks that it commits something of, or ``submit`` or ``claim``."""
     if batch is None:
         return (name,) if name in (SUBMIT, CLAIM) else ()
-    if not batch.failures and not batch.tasks:
+    if not batch.failures and not batch.tasks and not batch.waits:
         return ()
-    return dict.fromkeys([*(row.name for row in batch.failures), *(row.name for row in batch.tasks)])
+    return dict.fromkeys(
+        [*(row.name for row in batch.failures), *(row.name for row in batch.tasks), *(row.name for row in batch.waits)]
+    )
 
 
 def _gives_back(batch: Batch) -> bool:

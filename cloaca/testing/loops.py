@@ -52,8 +52,9 @@ class VirtualLoop:
         self._count = 0
         self._closed = False
         self._quiet = 0  # housekeeping timers that have fired since anything else happened
-        self._tasks: set[asyncio.Task[Any]] = set()  # so that a killed process is never collected while we run
-        self._as_loop = cast("asyncio.AbstractEventLoop", self)
+        self._tasks: list[asyncio.Task[Any]] = []  # so that a killed process is never collected while we run
+        self._many = MANY_TASKS
+        self.as_loop = cast("asyncio.AbstractEventLoop", self)
         self._halted: BaseException | None = None
         self._in_vain = 0
 
@@ -66,13 +67,13 @@ class VirtualLoop:
         return False
 
     def is_running(self) -> bool:
-        return asyncio._get_running_loop() is self._as_loop
+        return asyncio._get_running_loop() is self.as_loop
 
     def is_closed(self) -> bool:
         return self._closed
 
     def create_future(self) -> asyncio.Future[Any]:
-        return asyncio.Future(loop=self._as_loop)
+        return asyncio.Future(loop=self.as_loop)
 
     def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
         if self._closed:
@@ -80,9 +81,11 @@ class VirtualLoop:
             raise RuntimeError("the simulation is over")
         context: contextvars.Context | None = options.pop("context", None)
         name = options.pop("name", None)
-        task = asyncio.Task(coro, loop=self._as_loop, name=name, context=context)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task = asyncio.Task(coro, loop=self.as_loop, name=name, context=context)
+        self._tasks.append(task)
+        if len(self._tasks) > self._many:  # a callback at the end of each would be one step more
+            self._tasks = [each for each in self._tasks if not each.done()]
+            self._many = MANY_TASKS + 2 * len(self._tasks)
         return task
 
     def call_soon(self, callback: Callback, *args: Any, context: contextvars.Context | None = None) -> Call:
@@ -140,7 +143,7 @@ class VirtualLoop:
         self._closed = True
         self._timers.clear()
         self._runnable.clear()
-        tasks, self._tasks = list(self._tasks), set()
+        tasks, self._tasks = [each for each in self._tasks if not each.done()], []
         with warnings.catch_warnings(), self.entered():
             warnings.simplefilter("ignore", RuntimeWarning)  # of coroutines that were made and never began
             for task in tasks:
@@ -167,7 +170,7 @@ class VirtualLoop:
         """Be the running loop, whichever is: a test may itself be asynchronous."""
         before = asyncio._get_running_loop()
         asyncio._set_running_loop(None)
-        asyncio._set_running_loop(self._as_loop)
+        asyncio._set_running_loop(self.as_loop)
         try:
             yield
         finally:
@@ -214,9 +217,10 @@ class VirtualLoop:
     def _next(self) -> Process | None:
         """Return whose callback is next, None if nobody can go on now."""
         runnable = self._runnable
-        if self._chance is not None and len(runnable) > 1:
-            runnable.rotate(-int(self._chance.random() * min(len(runnable), 8)))
-        for _ in range(len(runnable)):
+        count = len(runnable)
+        if count > 1 and self._chance is not None:
+            runnable.rotate(-int(self._chance.random() * (count if count < AHEAD else AHEAD)))
+        for _ in range(count):
             process = runnable.popleft()
             if not process.alive:
                 continue
@@ -265,7 +269,7 @@ class VirtualLoop:
         self._quiet = 0
 
     def _is_housekeeping(self) -> bool:
-        task = asyncio.current_task(self._as_loop)
+        task = asyncio.current_task(self.as_loop)
         coroutine = None if task is None else task.get_coro()
         return inspect.iscoroutine(coroutine) and coroutine.__qualname__ == HOUSEKEEPING
 
@@ -281,5 +285,7 @@ def _bury(task: asyncio.Task[Any]) -> None:
         return
 
 
+MANY_TASKS = 1_000  # after which those that are done are let go
+AHEAD = 8  # callbacks of which chance chooses the next
 STUBBORN = 10  # clauses that await, one within the other
 MOST_STEPS = 200_000  # without progress

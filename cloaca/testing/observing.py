@@ -28,6 +28,7 @@ class Observer:
     def __init__(self, scene: Scene, leases: Leases, invariants: Sequence[Invariant]) -> None:
         self._scene, self._leases, self._invariants = scene, leases, invariants
         self._retry_at: dict[str, float] = {}
+        self._waits: dict[str, float] = {}  # since when each wait lasts
         self._early: list[tuple[str, str]] = []  # bodies that began, and what before them was not committed yet
 
     # Commits
@@ -42,6 +43,9 @@ class Observer:
             if row.retry_at is not None:
                 self._retry_at[row.name] = row.retry_at
                 told.append(f"{row.name} failed attempt {row.attempt}")
+        for wait in batch.waits:
+            if wait.run == scene.run_id and self._waits.setdefault(wait.name, wait.began_at) != wait.began_at:
+                self._wrong(f'timer-reset: "{wait.name}" begins to wait anew, though it had begun already')
         told += [f"run {end.status}" for end in batch.ends if end.run not in disowned]
         if disowned:
             scene.log(process, "is told that the run is another's")
@@ -109,7 +113,7 @@ class Observer:
             if name not in scene.world.sequence:
                 self._early.append((task, name))
         due = self._retry_at.get(node.name)
-        if due is not None and scene.clock.now() < due - 0.001 and not scene.clock.jumped_s:
+        if due is not None and scene.clock.now() < due - 0.001 and scene.clock.steady:
             self._wrong(f'retry-delay: "{task}" began {due - scene.clock.now():g} s too early')
 
     # The end
@@ -144,6 +148,7 @@ class Observer:
         world.status = history.run.status
         world.now = START + timedelta(seconds=scene.loop.now if scene.ended_at is None else scene.ended_at)
         world.context = histories.outputs_of(plan, history).context(plan.context)
+        world.signals = {each.taken_by: each.payload for each in history.signals if each.taken_by is not None}
         world.failures = histories.task_failures(plan, history, scene.codec)
         world.statuses = {info.name: info.status for info in histories.task_infos(plan, history)}
         if history.run.status in FINAL_RUN:

@@ -22,6 +22,11 @@ def ends(plan: Plan, history: History, world: World, state: RunState) -> str | N
     """The run ends."""
     if history.run.status in FINAL_RUN:
         return None
+    deaf = [node for node in plan.nodes if node.signal is not None and node.index in state.waits]
+    if deaf:
+        return f'the run never ends: "{deaf[0].task}" waits for {deaf[0].signal}, which nobody sends: see send()'
+    if hung := [name for name, count in world.at_work.items() if count > 0 and not world.scenario.deviations]:
+        return f'the run never ends: the body of "{hung[0]}" hangs, and has no timeout'
     return f"the run never ends: it is {history.run.status}, and nobody has anything to do any more"
 
 
@@ -74,12 +79,39 @@ def retry_policy(plan: Plan, history: History, world: World, state: RunState) ->
     return None
 
 
+def signal_lost(plan: Plan, history: History, world: World, state: RunState) -> str | None:
+    """No wait times out for which a signal was there in time."""
+    rows = {row.name: row for row in history.failures if row.exception_type == "WaitTimeout"}
+    for node in plan.nodes if rows and not world.scenario.of_kinds({"clock_jump"}) else ():
+        limit = node.wait.seconds if node.wait is not None and node.name in rows else None
+        for signal in history.signals if limit is not None else ():
+            in_time = signal.sent_at < rows[node.name].started_at + (limit or 0.0)
+            if signal.name == node.signal and signal.taken_by is None and in_time:
+                return f'"{node.task}" timed out, though {signal.payload} was sent in time'
+    return None
+
+
+def signal_once(plan: Plan, history: History, world: World, state: RunState) -> str | None:
+    """A wait that is over by a signal has taken one, of its own kind, and what it wrote is what that one says."""
+    written = {row.name: row.output for row in history.tasks if row.status == "succeeded"}
+    for node in plan.nodes:
+        if node.signal is None or node.name not in written:
+            continue
+        taken = [(signal.name, signal.payload) for signal in history.signals if signal.taken_by == node.name]
+        if taken != [(node.signal, written[node.name])]:
+            return f'"{node.task}" has written {written[node.name]}, but the signals it has taken are {taken}'
+    strange = [s for s in history.signals if s.taken_by is not None and s.taken_by not in written]
+    return f'{strange[0].payload} was taken by "{strange[0].taken_by}", which has not succeeded' if strange else None
+
+
 RULES: Mapping[str, Rule] = {
     "ends": ends,
     "in-order": in_order,
     "ends-complete": ends_complete,
     "attempts-count": attempts_count,
     "retry-policy": retry_policy,
+    "signal-lost": signal_lost,
+    "signal-once": signal_once,
 }
 
 
@@ -96,8 +128,11 @@ def broken(plan: Plan, history: History, world: World) -> str | None:
 def differs(world: World, undisturbed: World) -> str | None:
     """Return how a world differs from the one in which nothing disturbed the engine; None if it does not.
 
-    A worker that was silent may rightly have let an attempt time out: then the two are not compared.
+    A worker that was silent may rightly have let an attempt time out, and which of several waits a signal finds, or
+    whether it comes in time, is left to chance: then the two are not compared.
     """
+    if world.signals != undisturbed.signals:
+        return None
     expected = {(failure.task, failure.attempt) for failure in undisturbed.failures}
     late = [f for f in world.failures if f.exception_type == "TimeoutError" and (f.task, f.attempt) not in expected]
     if late:

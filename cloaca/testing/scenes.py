@@ -26,11 +26,20 @@ CLIENT: Final = "client"
 
 @dataclass(slots=True)
 class SimulatedClock:
-    """The clock of all simulated processes: virtual time since ``start``, and how far it was made to jump."""
+    """The clock of all simulated processes: virtual time since ``start``, and how far it was made to jump.
+
+    ``steady`` is whether it never has, not even there and back.
+    """
 
     loop: VirtualLoop
     jumped_s: float = 0.0
     start: float = START.timestamp()
+    steady: bool = True
+
+    def jump(self, seconds: float) -> None:
+        """Be set forward or back."""
+        self.jumped_s += seconds
+        self.steady = False
 
     def now(self) -> float:
         return self.start + self.loop.now + self.jumped_s

@@ -20,16 +20,16 @@ from typing import Any, Final, cast
 from cloaca.codecs import MEBIBYTE, JsonCodec
 from cloaca.contract.workflows import Workflow
 from cloaca.errors import ContractError, StoreUnavailable, Violation
-from cloaca.interpreter.firings import Firing, firing_of, window_of
+from cloaca.interpreter.firings import Firing, firing_of
 from cloaca.interpreter.workers import Settings, Worker
-from cloaca.machine.statuses import FINAL_RUN
-from cloaca.ports import MOST_HANDOVERS, Batch, Move, NewRun, Ports, ScheduleRow, Store
+from cloaca.ports import Batch, Move, NewRun, Ports, ScheduleRow, Store
 from cloaca.runner.engines import Engine
 from cloaca.runner.schedules import Schedules, define
-from cloaca.schedules.decisions import Catchup, Overlap, instants
+from cloaca.schedules.decisions import Catchup, Overlap
 from cloaca.stores.memory import MemoryStore
 from cloaca.testing.bodies import NoProcesses
 from cloaca.testing.deviations import CLAIM, Deviation, Kind, Scenario
+from cloaca.testing.firing_rules import FiringRules, shown
 from cloaca.testing.loops import NeverRests, NothingLeft, VirtualLoop
 from cloaca.testing.processes import Process
 from cloaca.testing.scenes import LEASE_S, SimulatedClock, quiet
@@ -40,11 +40,19 @@ AnyWorkflow = Workflow[Any, Any, Any, Any]
 
 FIRING: Final = "firing:"
 KINDS: Final = frozenset(
-    {"crash_before_commit", "crash_after_commit", "store_error", "lost_answer", "clock_jump", "zombie", "leave"}
+    {
+        "crash_before_commit",
+        "crash_after_commit",
+        "store_error",
+        "lost_answer",
+        "clock_jump",
+        "zombie",
+        "leave",
+        "pause",
+    }
 )
 SILENT_S: Final = 2 * LEASE_S
 WRITES: Final = frozenset({"fire", "hand_over", "transact", CLAIM})
-MOST_LISTED: Final = 1_000_000
 
 
 @dataclass(frozen=True, init=False)
@@ -109,7 +117,7 @@ def simulate_schedules(
         start: when they begin; a time without a zone is UTC.
         scenario: what goes wrong, and how many workers there are; by default nothing, and one. What goes wrong at a
             firing is said as ``crash_before_commit("firing:daily")``: beside crashes, ``store_error``, ``clock_jump``,
-            ``zombie`` (the worker is silent past its lease) and ``leave``. Crashes may also be at tasks.
+            ``zombie`` (the worker is silent past its lease), ``leave`` and ``pause``. Crashes may also be at tasks.
 
     Raises:
         BrokenPromise: an instant has no run, or two, or something that catch-up does not allow was lost.
@@ -189,8 +197,8 @@ class _Simulation:
         self.workers: dict[Process, Worker] = {}
         self.watchers: dict[Process, Callable[[], None]] = {}
         self._engine = Engine(cast("Store", self.store), self.codec, self.clock, itertools.count(1))
-        self._last: dict[str, float] = {}  # the last nominal instant that was claimed, by schedule
-        self._forecasts: dict[str, list[float]] = {}
+        self._rules = FiringRules(self.world, self.clock, {name: cron.row for name, cron in self.crons.items()}, until)
+        self._made = Schedules(self)
 
     def _named(self, workflow: AnyWorkflow | str) -> AnyWorkflow:
         return self.workflows[workflow if isinstance(workflow, str) else workflow.name]
@@ -216,9 +224,8 @@ class _Simulation:
 
     async def _main(self) -> None:
         self._engine.loop = asyncio.get_running_loop()
-        made = Schedules(self)
         for cron in self.crons.values():
-            await made.put(cron.row._replace(end_at=self.until))
+            await self._made.put(cron.row._replace(end_at=self.until))
         self.loop.patience = 1 + self.scenario.workers
         for number in range(self.scenario.workers):
             self._start(f"w{number}")
@@ -282,12 +289,25 @@ class _Simulation:
             raise StoreUnavailable("simulated: the answer is lost")
         if jump := due.get("clock_jump"):
             self._log(process, f"*** every clock jumps by {jump.seconds:g} s")
-            self.clock.jumped_s += jump.seconds
+            self.clock.jump(jump.seconds)
         if due.get("zombie"):
             self._log(process, f"*** silent for {SILENT_S:g} s")
             process.frozen_until = self.loop.now + SILENT_S
         if leave := due.get("leave"):
             self.loop.create_task(self._leave(process, leave.seconds))
+        if pause := due.get("pause"):
+            self.loop.in_process(self.loop.main, lambda: self.loop.create_task(self._pause(pause)))
+
+    async def _pause(self, pause: Deviation) -> None:
+        name, operator = pause.at.removeprefix(FIRING), Process("operator")
+        self._log(operator, f"*** pauses {name}")
+        await self._made.pause(name)
+        self._rules.pauses(name)
+        await asyncio.sleep(pause.seconds)
+        self._log(operator, f"*** resumes {name}")
+        await self._made.resume(name)
+        self._rules.resumes(name)
+        self._wake_others(operator)
 
     def _reached(self, label: str) -> list[Deviation]:
         """Return what is to go wrong at a commit, and count it."""
@@ -297,10 +317,12 @@ class _Simulation:
 
     def _observe(self, process: Process, name: str, args: Sequence[Any], result: Any) -> None:
         if name == "fire":
-            self._observe_claims(process, args[1], result)
+            for schedule, instant in result:
+                self._log(process, f"claims {schedule} for {shown(instant)}")
+            self._rules.claimed(result, args[2])
         elif name == "hand_over":
             for run, state in zip(args[2], result, strict=True):
-                self._log(process, f"hands over {run.schedule} for {_shown(run.scheduled_for)}: {state or 'gone'}")
+                self._log(process, f"hands over {run.schedule} for {shown(run.scheduled_for)}: {state or 'gone'}")
             self._wake_others(process)
         elif name == "transact":
             batch: Batch = args[0]
@@ -309,14 +331,6 @@ class _Simulation:
                 self.world.committed[row.name] += row.status == "succeeded"
             for name_of in (*(row.name for row in kept), *(row.name for row in batch.failures)):
                 self.world.begun[name_of] += 1
-
-    def _observe_claims(self, process: Process, moves: Iterable[Move], new: Iterable[tuple[str, float]]) -> None:
-        """Every schedule fires in order, and each instant once."""
-        for name, instant in new:
-            self._log(process, f"claims {name} for {_shown(instant)}")
-            if instant <= self._last.get(name, float("-inf")):
-                self.world.violations.append(f"increases: {name} fires for {_shown(instant)} after a later instant")
-            self._last[name] = instant
 
     def _wake_others(self, process: Process) -> None:
         for other, wake in list(self.watchers.items()):
@@ -363,30 +377,7 @@ class _Simulation:
         world.ledger = {name: tuple(found) for name, found in firings.items()}
         statuses = [run.status for run in store.rows.values()]
         world.status = "succeeded" if all(status == "succeeded" for status in statuses) else "failed"
-        for row in rows:
-            if row.state == "claimed" and row.attempts < MOST_HANDOVERS:
-                world.violations.append(f"handed-over: {row.schedule} for {_shown(row.scheduled_for)} has no run")
-        of = [(run.schedule, run.scheduled_for) for run in store.rows.values()]
-        if len(set(of)) < len(of):
-            world.violations.append("one-run: an instant has two runs")
-        if any(status not in FINAL_RUN for status in statuses):
-            world.violations.append("ends: a run never ends, and nobody has anything to do any more")
-        for name, cron in self.crons.items():
-            self._check_instants(name, cron)
-
-    def _check_instants(self, name: str, cron: Cron) -> None:
-        """Nothing fires that is no nominal instant, and nothing is lost that catch-up does not give up."""
-        window = window_of(cron.row._replace(created_at=self.clock.start, end_at=self.until))
-        wanted = instants(window, self.clock.start + 0.001, self.until, MOST_LISTED)
-        got = [firing.scheduled_for.timestamp() for firing in self.world.ledger[name]]
-        if strange := set(got).difference(wanted):
-            self.world.violations.append(f"nominal: {name} fired for {_shown(min(strange))}, which is no instant of it")
-        quiet = not self.scenario.deviations
-        lost = sorted(set(wanted).difference(got)) if quiet or cron.row.catchup == "all" else []
-        if not quiet and cron.row.catchup != "none" and wanted:
-            lost = lost or [instant for instant in wanted[-1:] if instant not in got]
-        if lost and not self.scenario.of_kinds({"clock_jump"}):
-            self.world.violations.append(f"none-lost: {name} never fired for {_shown(lost[0])}")
+        self._rules.conclude(rows, list(store.rows.values()))
 
 
 def _labels(name: str, args: Sequence[Any]) -> Iterable[str]:
@@ -401,8 +392,3 @@ def _labels(name: str, args: Sequence[Any]) -> Iterable[str]:
         batch: Batch = args[0]
         return dict.fromkeys([*(row.name for row in batch.failures), *(row.name for row in batch.tasks)])
     return (name,)
-
-
-def _shown(instant: float | None) -> str:
-    assert instant is not None
-    return f"{datetime.fromtimestamp(instant, UTC):%Y-%m-%d %H:%M:%S}"

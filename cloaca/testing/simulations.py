@@ -24,8 +24,10 @@ from cloaca.testing.crews import Crew
 from cloaca.testing.deviations import Scenario
 from cloaca.testing.doors import Door, Entrance
 from cloaca.testing.leases import Leases
+from cloaca.testing.limits import Limits
 from cloaca.testing.loops import NeverRests, NothingLeft, VirtualLoop
 from cloaca.testing.observing import Invariant, Observer
+from cloaca.testing.outside import Outside
 from cloaca.testing.processes import Process
 from cloaca.testing.scenes import Scene, SimulatedClock, quiet
 from cloaca.testing.stages import Performance
@@ -63,7 +65,9 @@ class Simulation:
         self.entrance = Entrance(self.scene, leases, self.observer)
         self.crew = Crew(self.scene, leases, self._door, self._submit)
         self.entrance.crew = self.crew
-        self.performance = Performance(self.scene, self.crew, self.observer)
+        self.entrance.outside = self.outside = Outside(self.scene)
+        self.outside.open(self._door(self.outside.process))
+        self.performance = Performance(self.scene, self.crew, self.observer, Limits(self.scene, leases, queues))
         self._acknowledged = False
 
     def run(self) -> World:

@@ -15,6 +15,7 @@ from cloaca.algebra.tasks import Task
 from cloaca.testing import effects
 from cloaca.testing.bodies import Course
 from cloaca.testing.crews import Crew
+from cloaca.testing.limits import Limits
 from cloaca.testing.observing import Observer
 from cloaca.testing.processes import PROCESS, Process
 from cloaca.testing.scenes import LEASE_S, Scene
@@ -50,6 +51,7 @@ class Attempt:
     session: int
     task: str
     is_async: bool  # what runs: a fake on a thread may stand for an asynchronous body
+    queue: str | None
 
     @property
     def place(self) -> tuple[Process, int, str]:
@@ -59,8 +61,8 @@ class Attempt:
 class Performance:
     """The bodies of one simulation. It is their stage, and sees their effects."""
 
-    def __init__(self, scene: Scene, crew: Crew, observer: Observer) -> None:
-        self._scene, self._crew, self._observer = scene, crew, observer
+    def __init__(self, scene: Scene, crew: Crew, observer: Observer, limits: Limits) -> None:
+        self._scene, self._crew, self._observer, self._limits = scene, crew, observer, limits
         self._remembered: dict[effects.World, object] = {}
         self._attempt: contextvars.ContextVar[Attempt] = contextvars.ContextVar("cloaca_simulated_attempt")
         self._running: Counter[tuple[Process, int, str]] = Counter()
@@ -73,15 +75,18 @@ class Performance:
             raise ProcessKilled
         nth = scene.world.begun[name]
         scene.world.begun[name] += 1
-        attempt = Attempt(process, self._crew.workers[process].session, name, not on_a_thread())
+        session, queue = self._crew.workers[process].session, task.options.queue
+        attempt = Attempt(process, session, name, not on_a_thread(), queue)
         self._attempt.set(attempt)
         self._observer.begins(process, name, context.attempt)
+        self._limits.begins(attempt.queue, attempt.session)
         self._running[attempt.place] += 1
+        scene.world.at_work[name] += 1
         if self._running[attempt.place] > 1:
             scene.world.violations.append(f'one-attempt: "{name}" began while an earlier attempt of it still ran')
         for jump in scene.taken("clock_jump", name, nth):
             scene.log(process, f"*** every clock jumps by {jump.seconds:g} s")
-            scene.clock.jumped_s += jump.seconds
+            scene.clock.jump(jump.seconds)
         if scene.taken("lose_lease", name, nth):
             self._crew.take_for_dead(process)
         for leave in scene.taken("leave", name, nth):
@@ -110,7 +115,10 @@ class Performance:
 
     def left(self, context: TaskContext) -> None:
         """A body is over, however it ended."""
-        self._running[self._attempt.get().place] -= 1
+        attempt = self._attempt.get()
+        self._running[attempt.place] -= 1
+        self._scene.world.at_work[attempt.task] -= 1
+        self._limits.ends(attempt.queue, attempt.session)
 
     def effect(self, world: effects.World) -> None:
         """An effect is about to happen: here a process may be killed between two effects of one body."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from hypothesis import strategies as st
 from pydantic import BaseModel, create_model
@@ -12,9 +13,12 @@ from pydantic import BaseModel, create_model
 from cloaca.algebra.graphs import Graph, overlaid
 from cloaca.algebra.retries import Retry
 from cloaca.algebra.tasks import task
+from cloaca.contract.plans import PlanNode
 from cloaca.contract.workflows import Workflow
 from cloaca.testing import deviations as d
-from cloaca.testing.deviations import Deviation, Scenario
+from cloaca.testing.deviations import SUBMIT, Deviation, Scenario
+from cloaca.testing.instances import inputs
+from cloaca.testing.outside import waits_of
 from cloaca.testing.searches import Faults
 
 
@@ -71,6 +75,47 @@ def _kinds(faults: Faults, tasks: list[str], timed: list[str]) -> list[st.Search
         (faults.clocks, [st.builds(d.clock_jump, st.sampled_from([3600.0, -3600.0]), at, nth)]),
     ]
     return [strategy for allowed, strategies in families if allowed for strategy in strategies]
+
+
+def signals(workflow: Workflow[Any, Any, Any, Any]) -> st.SearchStrategy[tuple[Deviation, ...]]:
+    """Return a strategy for the signals of a workflow: for each wait one or two, before, during and after it.
+
+    A wait with a timeout may get none, and one at its edge.
+
+    >>> from hypothesis import given, settings
+    >>> from pydantic import BaseModel
+    >>> from cloaca import wait_for
+    >>> class Approval(BaseModel):
+    ...     approved: bool
+    >>> @settings(max_examples=5)
+    ... @given(signals(Workflow("approvals", wait_for(Approval))))
+    ... def each_wait_gets_one(drawn: tuple[Deviation, ...]) -> None:
+    ...     assert {deviation.kind for deviation in drawn} == {"send"}
+    >>> each_wait_gets_one()
+    """
+    own = {id(node) for node in workflow.plan.nodes}  # a child run is not there yet when its parent is stored
+    each = [_sent_for(node, early=id(node) in own) for node in waits_of(workflow)]
+    return st.tuples(*each).map(lambda lists: tuple(itertools.chain(*lists)))
+
+
+def _sent_for(node: PlanNode, *, early: bool) -> st.SearchStrategy[list[Deviation]]:
+    assert node.wait is not None
+    assert node.output is not None  # who waits for a signal is a wait, and has its model
+    limit = node.wait.seconds
+    delays = LATER_S if limit is None else (0.0, limit / 2, max(0.0, limit - EDGE_S), limit, limit + EDGE_S)
+    before = [(SUBMIT, 0.0)] if early else []
+    places = st.sampled_from([*before, *((node.name, delay) for delay in dict.fromkeys(delays))])
+    one = st.builds(_sent, inputs(node.output), places)
+    return st.lists(one, min_size=int(limit is None), max_size=MOST_SENT, unique=True)
+
+
+def _sent(signal: BaseModel, place: tuple[str, float]) -> Deviation:
+    return d.send(signal, place[0], after=place[1])
+
+
+EDGE_S: Final = 0.01
+LATER_S: Final = (0.0, 1.0, 2 * 86_400.0)  # after a wait has begun: at once, soon, and when its run may be parked
+MOST_SENT: Final = 2  # for one wait
 
 
 @st.composite

@@ -20,28 +20,33 @@ from hypothesis import strategies as st
 
 from cloaca.algebra.queues import Queue
 from cloaca.algebra.tasks import Task
+from cloaca.codecs import JsonCodec
 from cloaca.contract.workflows import Workflow
 from cloaca.testing import replays, searches
 from cloaca.testing.backends import backend_for
 from cloaca.testing.bodies import staged
-from cloaca.testing.deviations import Scenario
+from cloaca.testing.deviations import Deviation, Scenario
 from cloaca.testing.efforts import DATABASES, EFFORT
+from cloaca.testing.instances import inputs
 from cloaca.testing.observing import Invariant
 from cloaca.testing.rules import differs
 from cloaca.testing.searches import Faults
 from cloaca.testing.simulations import AnyWorkflow, BrokenPromise, Simulation
+from cloaca.testing.strategies import signals as signals_of
 from cloaca.testing.worlds import World
 
 T = TypeVar("T")
 FEW = 5  # inputs, and scenarios for each, on a real database
 Check = Callable[[World], object]
 Fakes = Mapping[Any, Callable[..., Any]]
+Drawn = tuple[st.SearchStrategy[Any] | None, st.SearchStrategy[tuple[Deviation, ...]] | None]  # inputs, signals
 
 
 def workflow_test(
     workflow: AnyWorkflow,
     *,
     input: st.SearchStrategy[Any] | None = None,
+    signals: st.SearchStrategy[tuple[Deviation, ...]] | None = None,
     faults: Faults | None = None,
     fakes: Fakes | None = None,
     reset: Callable[[], object] | None = None,
@@ -60,6 +65,8 @@ def workflow_test(
     Args:
         workflow: as it is.
         input: where inputs come from; by default ``inputs(workflow)``, every valid one.
+        signals: what is sent to the run, and when, each by ``send``; by default ``signals(workflow)``, one or two for
+            each ``wait_for``.
         faults: what may go wrong; by default everything.
         fakes: by task, or by name, a plain function in its place.
         reset: called before each execution: what bodies have changed is as before.
@@ -84,6 +91,8 @@ def workflow_test(
         raise ValueError(f"workflow_test(workers={workers!r}): the fewest and the most, as in (1, 3)")
     if input is not None and not isinstance(input, st.SearchStrategy):
         raise TypeError(f"workflow_test(input={input!r:.80}): give a Hypothesis strategy, as in st.just(...)")
+    if signals is not None and not isinstance(signals, st.SearchStrategy):
+        raise TypeError(f"workflow_test(signals={signals!r:.80}): give a Hypothesis strategy of tuples of send(...)")
     if faults is not None and not isinstance(faults, Faults):
         raise TypeError(f"workflow_test(faults={faults!r:.80}): give Faults(...) or Faults.none")
     for name, count in (("examples", examples), ("scenarios", scenarios)):
@@ -93,7 +102,7 @@ def workflow_test(
     def decorate(check: Callable[..., T]) -> Callable[..., None]:
         ready = staged(workflow, fakes or {})
         trial = Trial(ready, faults or Faults(), reset, invariants, queues, scenarios, sweep, workers)
-        return _decorated(check, trial, input, examples)
+        return _decorated(check, trial, (input, signals), examples)
 
     return decorate
 
@@ -114,18 +123,22 @@ class Trial:
     swept: bool = False
     undisturbed: dict[Scenario, World] = field(default_factory=dict)  # of the input that is being tried
 
-    def run(self, input: Any, chance: Random, check: Check) -> None:
-        """Try an input, in scenarios until one fails."""
+    def run(self, input: Any, signals: tuple[Deviation, ...], chance: Random, check: Check) -> None:
+        """Try an input and what is sent to its run, in scenarios until one fails."""
         self.undisturbed.clear()
+
+        def fails(scenario: Scenario) -> bool:
+            return self._fails(input, scenario.and_(signals), check)
+
         if self.corpus:  # Hypothesis looks for a smaller input
             for scenario in self.corpus:
-                self.execute(input, scenario, check)
+                self.execute(input, scenario.and_(signals), check)
             return
-        undisturbed = self.execute(input, Scenario(), check)
+        undisturbed = self.execute(input, Scenario(*signals), check)
         for scenario in self.scenarios_of(undisturbed, chance):
-            if self._fails(input, scenario, check):
-                self.corpus.append(searches.smallest(scenario, lambda each: self._fails(input, each, check)))
-                self.execute(input, self.corpus[-1], check)
+            if fails(scenario):
+                self.corpus.append(searches.smallest(scenario, fails))
+                self.execute(input, self.corpus[-1].and_(signals), check)
 
     def scenarios_of(self, undisturbed: World, chance: Random) -> Iterator[Scenario]:
         """Yield the scenarios to try, given an execution that nothing disturbed: first every single deviation."""
@@ -202,7 +215,7 @@ class Trial:
         self.undisturbed.clear()
         payload, scenario = replays.read_blob(blob)
         model = self.workflow.input
-        input = None if model is None or payload is None else model.model_validate_json(payload)
+        input = None if model is None or payload is None else JsonCodec().decode(model, payload)
         self.execute(input, scenario, check)
 
 
@@ -218,9 +231,7 @@ def _with_timeouts(workflow: AnyWorkflow) -> Iterator[str]:
             yield node.task
 
 
-def _decorated(
-    check: Callable[..., Any], trial: Trial, input: st.SearchStrategy[Any] | None, examples: int | None
-) -> Callable[..., None]:
+def _decorated(check: Callable[..., Any], trial: Trial, drawn: Drawn, examples: int | None) -> Callable[..., None]:
     parameters = list(inspect.signature(check).parameters.values())
     if not parameters:
         raise TypeError(f"workflow_test: {check.__name__} takes the finished World, as in def test_orders(w: World)")
@@ -236,7 +247,7 @@ def _decorated(
             return
         for blob in [*getattr(check, replays.ATTRIBUTE, ()), *getattr(test, replays.ATTRIBUTE, ())]:
             trial.replayed(blob, looked)
-        _explored(trial, looked, input, examples)
+        _explored(trial, looked, drawn, examples)
 
     vars(test).pop("__wrapped__", None)  # pytest would take the world for a fixture
     test.__signature__ = inspect.Signature(fixtures)  # type: ignore[attr-defined]
@@ -247,13 +258,15 @@ def _called(check: Callable[..., Any], name: str, given: Mapping[str, Any], worl
     check(**{name: world, **given})
 
 
-def _explored(trial: Trial, check: Check, input: st.SearchStrategy[Any] | None, examples: int | None) -> None:
-    """Let Hypothesis draw inputs, and a number from which all other chance follows."""
+def _explored(trial: Trial, check: Check, drawn: Drawn, examples: int | None) -> None:
+    """Let Hypothesis draw inputs and signals, and a number from which all other chance follows."""
 
-    def explore(drawn: Any, number: int) -> None:
-        trial.run(drawn, Random(number), check)
+    def explore(drawn: Any, signals: tuple[Deviation, ...], number: int) -> None:
+        trial.run(drawn, tuple(signals), Random(number), check)
 
-    strategy = input if input is not None else _inputs(trial.workflow)
+    input, signals = drawn
+    strategy = input if input is not None else inputs(trial.workflow)
+    coming = signals if signals is not None else signals_of(trial.workflow)
     explore.__name__ = explore.__qualname__ = trial.workflow.name
     wanted = examples or EFFORT.examples
     settings = hypothesis.settings(
@@ -264,13 +277,7 @@ def _explored(trial: Trial, check: Check, input: st.SearchStrategy[Any] | None, 
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
     )
-    test = settings(hypothesis.given(strategy, st.integers(0, 2**32 - 1))(explore))
+    test = settings(hypothesis.given(strategy, coming, st.integers(0, 2**32 - 1))(explore))
     if EFFORT.seed is not None:
         test = hypothesis.seed(EFFORT.seed)(test)
     test()
-
-
-def _inputs(workflow: AnyWorkflow) -> st.SearchStrategy[Any]:
-    from cloaca.testing.inputs import inputs  # noqa: PLC0415 - only where no strategy is given
-
-    return inputs(workflow)

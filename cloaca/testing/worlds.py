@@ -36,6 +36,7 @@ class World:
         now: virtual time; once the run has ended, when it did.
         statuses: the status of each task at the end, by name.
         failures: every failed attempt, in order.
+        signals: the payload, as JSON, that each wait for a signal has taken, by name.
         tables: what tasks with a session have written by the end: the rows of each table, by name.
         ledger: the firings of each schedule, by name.
 
@@ -54,6 +55,8 @@ class World:
     now: datetime = START
     statuses: Mapping[str, str] = field(default_factory=dict)
     failures: tuple[TaskFailure, ...] = ()
+    at_work: Counter[str] = field(default_factory=Counter)  # bodies that have begun and not ended, by task
+    signals: Mapping[str, str] = field(default_factory=dict)
     tables: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
     ledger: Mapping[str, tuple[Firing, ...]] = field(default_factory=dict)
     lines: list[Line] = field(default_factory=list)

@@ -146,8 +146,9 @@ def test_a_condition_needs_an_annotation() -> None:
         (lambda: anything.rescue(one.rescue(other)), ValueError, "nothing rescues a rescue"),
         (lambda: anything.rescue(mend.when(is_large)), ValueError, "a condition or a rule of its own"),
         (lambda: anything.rescue(mend.on("all_done")), ValueError, "a condition or a rule of its own"),
+        (lambda: anything.rescue(mend.with_options(cache=60)), ValueError, "not under how it failed"),
     ],
-    ids=["no task", "twice", "rescued itself", "guarded", "ruled"],
+    ids=["no task", "twice", "rescued itself", "guarded", "ruled", "cached"],
 )
 def test_what_is_no_handler_is_refused(made: Any, kind: type[Exception], text: str) -> None:
     with pytest.raises(kind, match=text):

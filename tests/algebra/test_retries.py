@@ -54,6 +54,10 @@ def test_what_is_retried(on: Any, expected: list[bool]) -> None:
     hash(policy)
 
 
+async def ask(error: BaseException) -> bool:
+    return True
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -66,8 +70,12 @@ def test_what_is_retried(on: Any, expected: list[bool]) -> None:
         {"on": "ValueError"},
         {"on": ("ValueError",)},
         {"on": (int,)},
+        {"on": ask},
+        {"delay": "3"},
+        {"delay": True},
+        {"max_delay": 10**400},
     ],
-    ids=str,
+    ids=lambda wrong: " ".join(f"{key} {getattr(value, '__name__', value)}"[:40] for key, value in wrong.items()),
 )
 def test_wrong_policies(wrong: dict[str, Any]) -> None:
     with pytest.raises((ValueError, TypeError)):

@@ -448,3 +448,9 @@ def test_two_fields_written_to_one_key_are_refused() -> None:
     with pytest.raises(ContractError, match='would write its fields "amount" and "sku" to one key, "x"'):
         price.writing(sku="x", amount="x")
     assert price.writing(sku="amount", amount="sku").writes == (("amount", "sku"), ("sku", "amount"))
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), 10**400, "3", True], ids=lambda it: str(it)[:9])
+def test_what_is_no_timeout(timeout: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="number of seconds"):
+        charge.with_options(timeout=timeout)

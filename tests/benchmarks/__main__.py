@@ -1,8 +1,8 @@
 """``python -m tests.benchmarks [--quick] [--large]``: measure on both databases, and print a table for each.
 
 ``--quick`` repeats less, ``--large`` adds graphs of 100,000 tasks and a million runs that have ended. Each figure is a
-median; the floors are those around each run. ``--only`` names one part: rates, draining, peer, latency, volume, growth
-or checking.
+median; the floors are those around each run. ``--only`` names one part: rates, fanning, draining, peer, latency,
+volume, growth or checking.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from typing import Any
 import asyncpg
 
 from cloaca import Runner, Workflow
-from tests.benchmarks import checking, draining, growth, latency, peer, volume
+from tests.benchmarks import checking, draining, fanning, growth, latency, peer, volume
 from tests.benchmarks.floors import Floors, Ground, PostgresGround, SqliteGround
 from tests.benchmarks.workloads import chain, count, count_on_thread, fan, layers, many, one_by_one
 from tests.stores.servers import server
 
-PARTS = ("rates", "draining", "peer", "latency", "volume", "growth", "checking")
+PARTS = ("rates", "fanning", "draining", "peer", "latency", "volume", "growth", "checking")
 
 Work = Callable[[Runner, Workflow[Any, Any], int], Coroutine[Any, Any, None]]
 
@@ -145,6 +145,8 @@ def measure_parts(ground: Ground, parts: set[str], *, quick: bool, large: bool) 
     repeat = 2 if quick else 5
     if "rates" in parts:
         measure_all(ground, repeat, large=large)
+    if "fanning" in parts:
+        fanning.report(ground, quick=quick)
     if "draining" in parts:
         draining.report(ground, 2_000 if quick else 10_000, repeat)
     if "peer" in parts:

@@ -32,8 +32,8 @@ MODULES: Final = ("parts", "program")
 EARLY: Final = ("graph-cycle", "shared-task", "task-name", "task-model")
 _CLOSING: Final[CodeType] = Workflow.__init__.__code__
 # What a fan-out can't have inside is refused before anything else is checked, if it is seen.
-_UNFIT_INSIDE = re.compile("no run of its own to wait in|can't have a compensation")
-_INSIDE: Final = re.compile(r'(Tasks? "[^" ]+/|The condition .+? of task "[^" ]+/|The output .+? of ")')
+_UNFIT_INSIDE = re.compile("says nothing of the element|can't have a compensation")
+_INSIDE: Final = re.compile(r'(Tasks? "[^" ]+/|The condition (.+? )?of task "[^" ]+/|The output .+? of ")')
 _LINE: Final = re.compile(
     r"(?P<path>[^:]+)\.py:(?P<line>\d+)(?::\d+)?: (?P<kind>error|note): (?P<text>.*?)(?:  \[(?P<code>[\w-]+)\])?$"
 )

@@ -144,6 +144,25 @@ async def test_a_condition_that_raises_fails_the_run_and_is_asked_again_by_a_ret
 
 
 @asynchronous
+async def test_a_condition_whose_answer_must_be_awaited_fails(database: Database) -> None:
+    async def ask(order: Order) -> bool:
+        return order.amount > 100
+
+    def is_large(order: Order) -> bool:
+        return ask(order)  # type: ignore[return-value]  # wrong on purpose
+
+    @task
+    async def note(order: Order) -> Receipt:
+        return Receipt(text="noted")
+
+    workflow = Workflow("asked", note.when(is_large), input=Order)
+    async with database.runner(workflow) as runner:
+        outcome = await runner.run(workflow, Order(amount=1))
+        assert isinstance(outcome, Failure)
+        assert "must be awaited" in outcome.failure().failures[0].message
+
+
+@asynchronous
 async def test_a_retry_keeps_what_was_decided(database: Database) -> None:
     stage = Stage()
     stage.fails = {"by_invoice"}

@@ -200,8 +200,8 @@ def test_what_has_no_result_is_not_cached() -> None:
     with pytest.raises(TypeError, match="cache='a day'"):
         something.with_options(cache="a day")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="can't undo it"):
-        something.with_options(cache=True).compensate(nothing)
+        something.with_options(cache=True).compensate(nothing)  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(TypeError, match="can't undo it"):
         something.compensate(nothing).with_options(cache=True)
     with pytest.raises(TypeError, match="cached"):
-        something.compensate(something.with_options(cache=True).named("undo"))
+        something.compensate(something.with_options(cache=True).named("undo"))  # type: ignore[arg-type]  # wrong on purpose

@@ -229,7 +229,7 @@ def test_a_task_inside_a_fan_out_has_no_compensation() -> None:
 
 def test_a_handler_of_a_compensation_is_refused() -> None:
     with pytest.raises(TypeError, match="it has a handler"):
-        make.compensate(undo_make.rescue(undo_instead))
+        make.compensate(undo_make.rescue(undo_instead))  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_a_picture_says_what_undoes_a_handler() -> None:

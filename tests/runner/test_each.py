@@ -715,3 +715,18 @@ async def test_elements_share_a_logger(database: Database) -> None:
         assert isinstance(await runner.run(workflow, doc(3)), Success)
     names = {name for name in logging.root.manager.loggerDict if name.startswith("cloaca.task.each:fetch")}
     assert names == {"cloaca.task.each:fetch/fetch", "cloaca.task.each:fetch/trim"}
+
+
+@asynchronous
+async def test_the_status_of_a_run_costs_one_row(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage()
+    workflow = stage.workflow()
+    async with database.runner(workflow) as runner:
+        handle = await runner.start(workflow, doc(3))
+        assert isinstance(await handle.result(), Success)
+
+        async def never(run: int) -> None:
+            raise AssertionError("all rows were read")
+
+        monkeypatch.setattr(runner._engine.store, "history", never)
+        assert await handle.status() == "succeeded"

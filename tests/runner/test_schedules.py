@@ -339,7 +339,14 @@ async def test_bad_input_is_refused_before_anything_is_stored(place: dict[str, A
         (ValueError, {"cron": NOON, "name": "x" * 129}),
         (ValueError, {"cron": NOON, "name": "a\0b"}),
         (ContractError, {"cron": NOON, "input": None}),
+        (ValueError, {"cron": NOON, "name": "  "}),
+        (TypeError, {"cron": NOON, "jitter": "5"}),
+        (TypeError, {"every": "1h"}),
+        (TypeError, {"every": True}),
+        (ValueError, {"every": timedelta.max}),
         (TypeError, {"at": "tomorrow"}),
+        (ValueError, {"at": datetime.max}),  # it would be rounded up to a year that nothing can show
+        (ValueError, {"cron": NOON, "timezone": "Europe/Berlin", "start": datetime.min}),
         (ValueError, {"cron": NOON, "start": datetime(2030, 1, 2), "end": datetime(2030, 1, 1)}),
     ]
     async with runner(place, work=False) as running:
@@ -365,6 +372,41 @@ async def test_a_schedule_that_one_process_does_not_understand_does_not_stop_the
     async with runner(place) as running:
         await settled(running, "b", 1)
         assert await running.schedules.history("a") == []
+
+
+@asynchronous
+async def test_a_schedule_that_is_changed_all_the_time_still_fires(
+    place: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change between the look and the claim makes the claim void: the scheduler looks again at once, not later."""
+    async with runner(place) as running:
+        store, asked, changed = running._engine.store, [], False
+        due, fire, poll = store.due, store.fire, store.poll
+
+        async def looks(*args: Any) -> Any:
+            asked.append("due")
+            return await due(*args)
+
+        async def claims(session: int, moves: Any, at: float) -> Any:
+            nonlocal changed
+            asked.append("fire")
+            if not changed:
+                changed = True
+                await running.schedules.update("each second", input=Number(value=2))
+            return await fire(session, moves, at)
+
+        async def polls(*args: Any, **options: Any) -> Any:
+            asked.append("poll")
+            return await poll(*args, **options)
+
+        for name, called in (("due", looks), ("fire", claims), ("poll", polls)):
+            monkeypatch.setattr(store, name, called)
+        await running.schedule(looking, every=1, input=ONE, name="each second")
+        await settled(running, "each second", 1)
+    first = asked.index("fire")
+    without_polls = [each for each in asked[first:] if each != "poll"]
+    assert without_polls[:3] == ["fire", "due", "fire"]
+    assert asked[first:].index("due") <= 2  # not after a pause, in which it would have looked for work again and again
 
 
 def test_a_blocking_runner_has_the_same(tmp_path: Path) -> None:

@@ -36,13 +36,17 @@ def test_what_comes_next_and_before_is_what_croniter_says(expression: str, local
     assert found.until(local) == croniter(expression, whole + timedelta(seconds=1)).get_prev(datetime)
 
 
-@given(st.sampled_from(["0 0 L * *", "0 12 * * 5#2", "30 6 * * L5", "0 0 1 1 * 0 2020-2040"]), TIMES)
+WALKED = ["0 0 L * *", "0 9 15W * *", "0 9 1w 1-11/2 *", "0 12 * * 5#2", "30 6 * * L5", "0 0 1 1 * 0 2020-2040"]
+
+
+@given(st.sampled_from(WALKED), TIMES)
 def test_what_only_croniter_can_walk_it_walks(expression: str, local: datetime) -> None:
     found = matches(expression)
     assert isinstance(found, Walked)
     following = found.after(local)
     assert following is not None
     assert following > local
+    assert following == croniter(expression, local.replace(microsecond=0)).get_next(datetime)
     assert found.until(following) == following
 
 
@@ -50,6 +54,16 @@ def test_what_only_croniter_can_walk_it_walks(expression: str, local: datetime) 
 def test_croniters_aliases_are_known(alias: str) -> None:
     start = datetime(2030, 5, 17, 13, 37)
     assert matches(alias).after(start) == croniter(alias, start).get_next(datetime)
+
+
+def test_the_weekday_nearest_to_a_day() -> None:
+    nearest = matches("0 9 15W * *")  # the 15th of June 2030 is a Saturday, that of September a Sunday
+    assert nearest.after(datetime(2030, 6, 1)) == datetime(2030, 6, 14, 9)
+    assert nearest.until(datetime(2030, 9, 30)) == datetime(2030, 9, 16, 9)
+
+
+def test_a_year_may_be_far_away() -> None:
+    assert matches("0 0 1 1 * 0 2099").after(datetime(2026, 1, 1)) == datetime(2099, 1, 1)
 
 
 def test_a_sixth_field_is_seconds_and_comes_last() -> None:

@@ -11,7 +11,7 @@ from returns.result import Failure, Result, Success
 from sqlmodel import Field, Session, SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from cloaca import Retry, TaskContext, Workflow, task
+from cloaca import Retry, TaskContext, Workflow, subflow, task, wait_for
 from cloaca.algebra.graphs import Graph
 
 
@@ -33,6 +33,14 @@ class C(BaseModel):
 
 class Sum(BaseModel):
     total: int
+
+
+class Approval(BaseModel):
+    by: int
+
+
+class Veto(BaseModel):
+    reason: int
 
 
 class Wrong(BaseModel):
@@ -180,3 +188,14 @@ async def slow_too(start: Start) -> B:
 
 
 timed = Workflow("timed", slow & slow_too, input=Start)
+
+
+@task
+def note(start: Start) -> B:
+    return B(b=start.n)
+
+
+# Two waits take the same kind of signal, one after the other; beside them is one with a timeout, which may pass.
+_TWICE = wait_for(Approval) >> wait_for(Approval).named("again").writing(by="also_by")
+approved = Workflow("approved", make >> [_TWICE, wait_for(Veto, timeout=60)] >> tidy.on("all_done"), input=Start)
+asking = Workflow("asking", make >> subflow(Workflow("asked", wait_for(Approval) >> note, input=Start)), input=Start)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 from typing import Any
 
 import pytest
@@ -9,10 +10,11 @@ from hypothesis import HealthCheck, find, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
+import cloaca.testing
 from cloaca import Workflow, task
 from cloaca.codecs import MEBIBYTE, JsonCodec
 from cloaca.testing import inputs, register
-from cloaca.testing.inputs import _REGISTERED
+from cloaca.testing.instances import _REGISTERED
 from tests.testing.models import FAMILIES, Aliased, Branch, Collections, Decimals, Discriminated, Even, Ints, Ordered
 
 QUIET = settings(
@@ -128,3 +130,9 @@ class Impossible(BaseModel):
 def test_what_no_value_satisfies() -> None:
     with pytest.raises(TypeError, match="no value satisfies"):
         inputs(Impossible)
+
+
+def test_no_module_has_the_name_of_what_is_exported() -> None:
+    """Else, once the module is loaded, the package's attribute is the module."""
+    names = {module.name for module in pkgutil.iter_modules(cloaca.testing.__path__)}
+    assert not names & set(cloaca.testing.__all__)

@@ -181,6 +181,15 @@ def test_it_runs_where_a_loop_runs() -> None:
     assert asyncio.run(main()) == "succeeded"
 
 
+def test_a_clock_that_jumps_there_and_back_does_not_count_as_one_that_went_right() -> None:
+    """A lease may end while the clock is ahead: whoever ends it then does no wrong."""
+    there_and_back = [clock_jump(3600.0, "charge"), clock_jump(-3600.0, "reserve")]
+    for seed in (1474, 2027):
+        LEDGER.clear()
+        world = simulate(shop, ORDER, Scenario(*there_and_back, workers=3, seed=seed))
+        assert world.status == "succeeded"
+
+
 def test_an_invariant_stops_the_execution() -> None:
     def no_charge(world: World) -> None:
         seen.append(world.status)
