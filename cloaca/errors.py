@@ -19,6 +19,11 @@ whose fault it is and what to do next.
     ├── InvalidTimezone          no IANA time zone that this machine knows
     ├── UnknownSchedule          no schedule has this name in this database
     ├── ScheduleConflict         a schedule that others change at the same time, again and again
+    ├── InvalidTenant            a name that no tenant can have
+    ├── UnknownTenant            no tenant has this name in this database
+    ├── TenantInUse              a tenant that is not dropped, since a worker is alive or somebody needs what it has
+    ├── CredentialsGiven         a tenant's password was given out before, and is not kept anywhere
+    ├── NotIsolated              rights that everybody has here, and with them each tenant's role
     ├── RunnerClosed             a runner used before it was entered or after it was left
     ├── TaskNotImportable        a child process can't find a task's function by importing it
     ├── ProcessDied              the child process of a body was killed, or ended, before the body did
@@ -33,6 +38,8 @@ whose fault it is and what to do next.
         ├── CorruptDatabase      the file is not a database, or is damaged
         ├── ForeignDatabase      tables with our names that are not ours
         ├── DatabaseTooNew       written by a newer release than this one
+        ├── DatabaseTooOld       not upgraded yet, and who only looks upgrades nothing
+        ├── UpgradeRefused       not now: workers of an older release are at work, or the tables are not as they were
         └── LeaseLost            this worker was taken for dead; its work has gone to another
 """
 
@@ -125,6 +132,26 @@ class ScheduleConflict(CloacaError):
     """Others change this schedule at the same time, again and again. Nothing was changed; try again."""
 
 
+class InvalidTenant(CloacaError, ValueError):
+    """A tenant can't have this name. The message says which names there are; nothing was made."""
+
+
+class UnknownTenant(CloacaError):
+    """No tenant has this name in this database. ``Tenants(url).list()`` returns those there are."""
+
+
+class TenantInUse(CloacaError):
+    """The tenant was not dropped: a worker of its is alive, or somebody else needs what it has. Nothing was changed."""
+
+
+class CredentialsGiven(CloacaError):
+    """A tenant's password is shown once. Take it from where it was put, or have a new one made: ``rotate=True``."""
+
+
+class NotIsolated(CloacaError):
+    """Everybody has rights in this database, and so would a tenant's role. The message says how to take them away."""
+
+
 class RunnerClosed(CloacaError):
     """The runner is not open. Use it inside ``async with Runner(...)`` or ``with BlockingRunner(...)``."""
 
@@ -186,6 +213,14 @@ class ForeignDatabase(StoreError):
 
 class DatabaseTooNew(StoreError):
     """A newer release of cloaca wrote this database. Upgrade cloaca here; the database was not touched."""
+
+
+class DatabaseTooOld(StoreError):
+    """The tables are those of an older release. Run ``cloaca db upgrade``, or start a worker of this release."""
+
+
+class UpgradeRefused(StoreError):
+    """The tables can't be upgraded now; nothing was changed. The message says what is in the way."""
 
 
 class LeaseLost(StoreError):

@@ -777,6 +777,26 @@ class Store(Protocol):
         ...
 
 
+class TenantStore(Protocol):
+    """The tenants of a database. Names are checked by who calls."""
+
+    async def create(self, tenant: str) -> None:
+        """Make a tenant, as far as it is not there yet."""
+        ...
+
+    async def list(self, tenant: str | None = None) -> Sequence[tuple[str, str, str | None]]:
+        """Return the name, the place and the role of each tenant, or of one, by name."""
+        ...
+
+    async def drop(self, tenant: str, *, force: bool) -> None:
+        """Remove a tenant with all it has. Raises UnknownTenant, TenantInUse, ForeignDatabase."""
+        ...
+
+    async def credentials(self, tenant: str, *, rotate: bool) -> tuple[str, str, str] | None:
+        """Return user, password and database, None where nobody logs in. Raises UnknownTenant, CredentialsGiven."""
+        ...
+
+
 SUSPECT_CRASHES = 2
 GIVEN_UP = "it was cancelled while it was blocked: what had succeeded was not undone, its callbacks were not called"
 MOST_HANDOVERS = 5

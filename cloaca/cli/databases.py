@@ -1,4 +1,4 @@
-"""Databases to look at: opened only if they are there, and nothing is made of a mistyped path.
+"""Databases to look at: opened only if they are there, as they are; nothing is made of a mistyped path.
 
 It knows URLs and that SQLite's are files; what is in a database, the store knows.
 """
@@ -9,33 +9,52 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
-from cloaca.errors import RunNotFound, StoreUnavailable
+from cloaca.errors import RunNotFound, StoreUnavailable, UnknownTenant
 from cloaca.ports import Store
 from cloaca.runner import open_store, url_of
+from cloaca.runner.databases import TenantUrl, is_postgres, open_tenants
 
 LARGEST_ID = 2**63 - 1
 
 
+@runtime_checkable
+class Upgrading(Protocol):
+    """A store that makes or upgrades its tables when it is opened, if ``upgrades`` says so."""
+
+    upgrades: bool
+
+
 @asynccontextmanager
 async def opened(database: str | None) -> AsyncIterator[Store]:
-    """Yield the store of a database that exists.
+    """Yield the store of a database that exists and is up to date: no table is made or changed.
 
     Raises:
         InvalidDatabaseUrl: ``database`` is no URL that cloaca runs on.
         StoreUnavailable: there is no such file, or nothing of cloaca's in it.
+        DatabaseTooOld: nobody has upgraded it to this release yet.
         StoreError: it can't be opened.
     """
     url = url_of(database)
     store = open_store(url)
+    if isinstance(store, Upgrading):
+        store.upgrades = False
     path = getattr(store, "path", None)
     if isinstance(path, Path):
         _check_file(path)
+    await _check_tenant(url)
     await store.open()
     try:
         yield store
     finally:
         await store.close()
+
+
+async def _check_tenant(url: str) -> None:
+    """Refuse a tenant that is not there: opening its store would make its tables."""
+    if isinstance(url, TenantUrl) and is_postgres(url) and not await open_tenants(url).list(url.tenant):
+        raise UnknownTenant(f'no tenant is named "{url.tenant}" in {shown_database(str(url))}')
 
 
 def _check_file(path: Path) -> None:
@@ -62,11 +81,12 @@ def shown_database(database: str | None) -> str:
     'sqlite:///orders.db'
     """
     url = url_of(database)
-    if not url.startswith("postgres"):
-        return url
+    tenant = f", tenant {url.tenant}" if isinstance(url, TenantUrl) else ""
+    if not is_postgres(url):
+        return f"{url}{tenant}"
     from cloaca.stores.sql.postgres_failures import shown  # noqa: PLC0415 - its driver is an extra
 
-    return shown(url)
+    return f"{shown(url)}{tenant}"
 
 
 def run_number(run_id: str) -> int:

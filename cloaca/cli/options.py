@@ -12,6 +12,7 @@ import typer
 
 from cloaca.cli.durations import read_duration
 from cloaca.cli.refusals import Exit, Refusal
+from cloaca.cli.tenant_options import of_tenant
 
 TargetArgument = Annotated[
     str,
@@ -23,6 +24,7 @@ DatabaseOption = Annotated[
         "--database",
         metavar="URL",
         envvar="CLOACA_DATABASE_URL",
+        callback=of_tenant,
         help="sqlite:///orders.db, postgresql://user@host/name [default: sqlite:///cloaca.db]",
     ),
 ]

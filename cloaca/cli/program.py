@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 import typer
 from typer.main import get_command
@@ -26,6 +26,9 @@ from cloaca.cli.running import run
 from cloaca.cli.runs import runs
 from cloaca.cli.schedules import schedules
 from cloaca.cli.streams import complain
+from cloaca.cli.tenant_options import with_tenants
+from cloaca.cli.tenant_working import chosen, work_for_tenants
+from cloaca.cli.tenants import tenants
 from cloaca.cli.working import Post, work
 from cloaca.errors import CloacaError
 
@@ -43,12 +46,18 @@ app = typer.Typer(
 app.add_typer(runs, name="runs")
 app.add_typer(schedules, name="schedules")
 app.add_typer(db, name="db")
+app.add_typer(tenants, name="tenants")
+
+
+def commands() -> Any:
+    """Return all commands."""
+    return with_tenants(get_command(app))
 
 
 def execute(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
     try:
-        code = get_command(app).main(list(arguments), prog_name="cloaca", standalone_mode=False)
+        code = commands().main(list(arguments), prog_name="cloaca", standalone_mode=False)
         return int(code or Exit.DONE)
     except Refusal as refusal:
         return _complained(refusal)
@@ -188,6 +197,13 @@ def _worker(
         typer.Argument(metavar="MODULE", help="A module, all of whose workflows are served; or module:workflow."),
     ],
     database: DatabaseOption = None,
+    tenant: Annotated[
+        list[str] | None,
+        typer.Option("--tenant", metavar="NAME", help="Whose runs: a tenant of the database. May be repeated."),
+    ] = None,
+    all_tenants: Annotated[
+        bool, typer.Option("--all-tenants", help="Of every tenant, also of those that are made meanwhile.")
+    ] = False,
     concurrency: Annotated[
         int, typer.Option("--concurrency", metavar="N", min=1, help="The most tasks at a time.")
     ] = 1000,
@@ -217,6 +233,9 @@ def _worker(
     --queue sets the limits of a queue for all workers on the database. Who sets any names all that its tasks are in;
     without, the limits count that others have set.
 
+    With --tenant or --all-tenants it works for these tenants, side by side, and not for the database's own runs. On
+    PostgreSQL they share connections; --concurrency, --queue and --retention are for each.
+
     \b
     --json logs:
       {"at", "level", "logger", "message"} and, where they apply,
@@ -227,8 +246,11 @@ def _worker(
       cloaca worker shop.jobs shop.refunds --database postgresql://app@db/shop
       cloaca worker jobs.py:orders --concurrency 50 --grace 25 --json
       cloaca worker shop.jobs --queue mail=4,100/min --queue reports=1
+      cloaca worker shop.jobs --tenant acme --tenant beta
     """
     post = Post(database, concurrency, lease, grace, _kept(retention), queues_of(queue or ()))
+    if tenant or all_tenants:
+        return work_for_tenants(targets, post, chosen(tenant or (), every=all_tenants), as_json=as_json)
     return work(targets, post, as_json=as_json)
 
 

@@ -12,11 +12,16 @@ from cloaca.cli.tracebacks import place_of
 from cloaca.errors import (
     CloacaError,
     ContractError,
+    CredentialsGiven,
     IncompatibleRun,
     InvalidDatabaseUrl,
+    NotIsolated,
     RunNotFound,
     StoreError,
+    TenantInUse,
     UnknownSchedule,
+    UnknownTenant,
+    UpgradeRefused,
 )
 
 
@@ -43,6 +48,9 @@ class Refusal(Exception):
 ADVICE: Mapping[type[CloacaError], str] = {
     RunNotFound: "`cloaca runs list` shows the runs of a database.",
     UnknownSchedule: "`cloaca schedules list` shows the schedules of a database.",
+    UnknownTenant: "`cloaca tenants list` shows the tenants of a database.",
+    CredentialsGiven: "On the command line that is --rotate.",
+    TenantInUse: "On the command line that is --force.",
     StoreError: "The database is the one of --database, else of $CLOACA_DATABASE_URL, else sqlite:///cloaca.db.",
 }
 
@@ -72,9 +80,11 @@ def _code(error: CloacaError) -> Exit:
     match error:
         case InvalidDatabaseUrl():
             return Exit.USAGE
+        case UpgradeRefused():
+            return Exit.FAILED
         case StoreError():
             return Exit.UNAVAILABLE
-        case IncompatibleRun():
+        case IncompatibleRun() | CredentialsGiven() | NotIsolated() | TenantInUse():
             return Exit.FAILED
         case _:  # a PayloadError among them: the only payload that the command line itself stores is the input
             return Exit.USAGE

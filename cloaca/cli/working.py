@@ -43,9 +43,10 @@ def work(targets: Sequence[str], post: Post, *, as_json: bool) -> int:
         return run_until_stopped(partial(_serve, workflows, post))
 
 
-async def _serve(workflows: Iterable[AnyWorkflow], post: Post, stop: asyncio.Event) -> None:
-    runner = Runner(
-        post.database,
+def runner_of(workflows: Iterable[AnyWorkflow], post: Post, database: str | None) -> Runner:
+    """Return the runner of a worker, on a database, not entered yet."""
+    return Runner(
+        database,
         workflows=workflows,
         queues=post.queues,
         concurrency=post.concurrency,
@@ -53,6 +54,10 @@ async def _serve(workflows: Iterable[AnyWorkflow], post: Post, stop: asyncio.Eve
         grace_s=post.grace_s,
         retention=post.retention,
     )
+
+
+async def _serve(workflows: Iterable[AnyWorkflow], post: Post, stop: asyncio.Event) -> None:
+    runner = runner_of(workflows, post, post.database)
     names = sorted(workflow.name for workflow in workflows)
     async with runner:
         started = {"pid": os.getpid(), "workflows": names, "database": shown_database(post.database)}

@@ -4,7 +4,7 @@ Importing it loads no SQL: the store of a database URL is loaded when a runner i
 """
 
 from cloaca.runner.blocking import BlockingRunHandle, BlockingRunner, run
-from cloaca.runner.databases import DEFAULT_DATABASE, open_store, url_of
+from cloaca.runner.databases import DEFAULT_DATABASE, open_store, open_upkeep, url_of
 from cloaca.runner.handles import RunHandle
 from cloaca.runner.runners import Runner
 
@@ -15,6 +15,7 @@ __all__ = [
     "RunHandle",
     "Runner",
     "open_store",
+    "open_upkeep",
     "run",
     "url_of",
 ]

@@ -65,6 +65,7 @@ class RunnerOptions(TypedDict, total=False):
     """What a ``Runner`` takes beside the database."""
 
     workflows: Iterable[Workflow[Any, Any, Any, Any]]
+    tenant: str | None
     queues: Iterable[Queue] | None
     triggers: Iterable[Trigger[Any]]
     concurrency: int
@@ -84,6 +85,9 @@ class Runner:
         database: a URL (``sqlite:///orders.db``), or the ``Path`` of a SQLite file; by default
             ``$CLOACA_DATABASE_URL``, else ``sqlite:///cloaca.db``.
         workflows: what this process can run. A workflow that is started by value is added.
+        tenant: whose runs these are: the name of a schema of its own on PostgreSQL, of a file of its own beside that of
+            ``database`` on SQLite. A runner sees, claims and schedules nothing of another tenant's. Runners of one
+            process on one PostgreSQL and one event loop share their connections.
         queues: the queues that tasks name by ``@task(queue=...)``. Their limits are kept in the database, for all who
             work on it: whoever declares a queue last sets them. A runner that declares queues declares all that its
             workflows name. One that declares none goes by those that others have declared; a queue that nobody has
@@ -102,6 +106,7 @@ class Runner:
     Raises:
         UnknownQueue: a task of a workflow names a queue that is not among ``queues``.
         InvalidDatabaseUrl: ``database`` is no URL that cloaca runs on.
+        InvalidTenant: no tenant can have that name.
         StoreError: on entering: the database can't be opened, is damaged, is not cloaca's, or is too new.
 
     >>> import asyncio
@@ -124,6 +129,7 @@ class Runner:
         database: str | Path | None = None,
         *,
         workflows: Iterable[Workflow[Any, Any, Any, Any]] = (),
+        tenant: str | None = None,
         queues: Iterable[Queue] | None = None,
         triggers: Iterable[Trigger[Any]] = (),
         concurrency: int = 1000,
@@ -145,7 +151,9 @@ class Runner:
                 f"Runner: retention={retention!r} is no time to keep runs for: more than 0, or None for ever"
             )
         clock = SystemClock()
-        chosen = store if store is not None else open_store(url_of(database))
+        if store is not None and tenant is not None:
+            raise ValueError("Runner: a store is one tenant's already: give tenant= with a database, not with a store")
+        chosen = store if store is not None else open_store(url_of(database), tenant)
         self._engine = Engine(chosen, JsonCodec(payload_limit), clock, run_ids(clock))
         self._settings = Settings(concurrency=concurrency, lease_s=lease_s, grace_s=grace_s, retention_s=retention_s)
         self._workflows: dict[str, Workflow[Any, Any, Any, Any]] = {}

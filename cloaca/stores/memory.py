@@ -324,7 +324,8 @@ class MemoryStore(MemorySchedules):
     async def prune(self, ended_before: float, limit: int) -> int:
         await asyncio.sleep(0)
         ended = [(row.finished_at or 0.0, row.id) for row in self.rows.values() if row.status in FINAL]
-        roots = (end for end in ended if self.rows[end[1]].parent is None)
+        needed = {row.parent for row in self.rows.values() if row.status not in FINAL}
+        roots = (end for end in ended if self.rows[end[1]].parent is None and end[1] not in needed)
         old = sorted(end for end in roots if end[0] < ended_before)[: max(0, limit)]
         for _, run in old:
             self._delete(run)

@@ -2,7 +2,7 @@
 
 ``--quick`` repeats less, ``--large`` adds graphs of 100,000 tasks and a million runs that have ended. Each figure is a
 median; the floors are those around each run. ``--only`` names one part: rates, fanning, draining, peer, latency,
-volume, growth or checking.
+volume, payloads, growth or checking.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from typing import Any
 import asyncpg
 
 from cloaca import Runner, Workflow
-from tests.benchmarks import checking, draining, fanning, growth, latency, peer, volume
+from tests.benchmarks import checking, draining, fanning, growth, latency, payloads, peer, volume
 from tests.benchmarks.floors import Floors, Ground, PostgresGround, SqliteGround
 from tests.benchmarks.workloads import chain, count, count_on_thread, fan, layers, many, one_by_one
 from tests.stores.servers import server
 
-PARTS = ("rates", "fanning", "draining", "peer", "latency", "volume", "growth", "checking")
+PARTS = ("rates", "fanning", "draining", "peer", "latency", "volume", "payloads", "growth", "checking")
 
 Work = Callable[[Runner, Workflow[Any, Any], int], Coroutine[Any, Any, None]]
 
@@ -160,6 +160,8 @@ def measure_parts(ground: Ground, parts: set[str], *, quick: bool, large: bool) 
         latency.report(ground, quick=quick)
     if "volume" in parts:
         volume.report(ground)
+    if "payloads" in parts:
+        asyncio.run(payloads.report(ground))
     if "growth" in parts:
         growth.report(ground, large=large)
 

@@ -13,9 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from typer.main import get_command
-
-from cloaca.cli.program import app
+from cloaca.cli import program
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"
 LEFT_OUT = {"help", "install_completion", "show_completion"}
@@ -57,12 +55,12 @@ _CLOACA_COMPLETE=source_fish cloaca > ~/.config/fish/completions/cloaca.fish
 
 def commands() -> list[list[str]]:
     """Return every command that is no group, as the words that call it."""
-    return [words for words, _ in _found(get_command(app), [])]
+    return [words for words, _ in _found(program.commands(), [])]
 
 
 def page() -> str:
     """Return the page."""
-    sections = (_section(command, " ".join(["cloaca", *words])) for words, command in _found(get_command(app), []))
+    sections = (_section(command, " ".join(["cloaca", *words])) for words, command in _found(program.commands(), []))
     return HEAD + "".join(f"\n{section}" for section in sections)
 
 

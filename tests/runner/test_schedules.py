@@ -380,33 +380,20 @@ async def test_a_schedule_that_is_changed_all_the_time_still_fires(
 ) -> None:
     """A change between the look and the claim makes the claim void: the scheduler looks again at once, not later."""
     async with runner(place) as running:
-        store, asked, changed = running._engine.store, [], False
-        due, fire, poll = store.due, store.fire, store.poll
+        worker, claims = running._engine.worker, []
+        assert worker is not None
+        fire = worker.store.fire
 
-        async def looks(*args: Any) -> Any:
-            asked.append("due")
-            return await due(*args)
-
-        async def claims(session: int, moves: Any, at: float) -> Any:
-            nonlocal changed
-            asked.append("fire")
-            if not changed:
-                changed = True
+        async def changed_before(session: int, moves: Any, at: float) -> Any:
+            claims.append(worker.scheduler._not_before)
+            if len(claims) == 1:
                 await running.schedules.update("each second", input=Number(value=2))
             return await fire(session, moves, at)
 
-        async def polls(*args: Any, **options: Any) -> Any:
-            asked.append("poll")
-            return await poll(*args, **options)
-
-        for name, called in (("due", looks), ("fire", claims), ("poll", polls)):
-            monkeypatch.setattr(store, name, called)
+        monkeypatch.setattr(worker.store, "fire", changed_before)
         await running.schedule(looking, every=1, input=ONE, name="each second")
         await settled(running, "each second", 1)
-    first = asked.index("fire")
-    without_polls = [each for each in asked[first:] if each != "poll"]
-    assert without_polls[:3] == ["fire", "due", "fire"]
-    assert asked[first:].index("due") <= 2  # not after a pause, in which it would have looked for work again and again
+    assert claims[:2] == [0.0, 0.0]  # there was no pause between the two
 
 
 def test_a_blocking_runner_has_the_same(tmp_path: Path) -> None:

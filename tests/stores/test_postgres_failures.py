@@ -15,6 +15,7 @@ from cloaca.ports import Batch
 from cloaca.stores.sql import postgres_links
 from cloaca.stores.sql.postgres import PostgresStore
 from cloaca.stores.sql.postgres_failures import named
+from cloaca.stores.sql.postgres_links import Links
 from tests.stores.asynchronous import asynchronous
 from tests.stores.rows import AT, FAR, PLAN, end, failure, new_run, owned, session_of, status_of, task, waiting
 
@@ -34,7 +35,7 @@ async def end_connections(store: PostgresStore, url: str) -> None:
     pids = [
         link.connection.get_server_pid()
         for links in (store._commits, store._requests)
-        for link in (links._idle if links else [])
+        for link in (links._idle if isinstance(links, Links) else [])
     ]
     connection = await asyncpg.connect(url, statement_cache_size=0)
     for pid in pids:

@@ -6,7 +6,7 @@ import pytest
 
 from cloaca.ports import FOLLOWED_S, Batch
 from cloaca.stores.sql.postgres import PostgresStore
-from cloaca.stores.sql.postgres_news import MOST_RUNS, News
+from cloaca.stores.sql.postgres_news import MOST_FOLLOWED, MOST_RUNS, News
 from tests.stores.asynchronous import asynchronous
 from tests.stores.rows import AT, end, note, owned, session_of, task, waiting
 from tests.stores.test_postgres_listening import Waker
@@ -142,3 +142,16 @@ async def test_what_users_do_is_told_to_who_can_do_something(postgres: str, sche
     assert (worker.calls, follower.calls) == (expected, 3 if driven else 4)
     await other.close()
     await store.close()
+
+
+def test_whatever_is_heard_costs_little() -> None:
+    """Any role of the database may announce anything."""
+    news = News(Clock())
+    news.hear("about " + "9" * 5000)
+    news.hear(f"follow {'8' * 20} -1 1e9 \u0663")
+    assert not news.is_followed
+    for first in range(0, 2 * MOST_FOLLOWED, 100):
+        news.hear("follow " + " ".join(map(str, range(first, first + 100))))
+    assert len(news._followed) == MOST_FOLLOWED
+    newest = 2 * MOST_FOLLOWED - 1
+    assert news.about([0, newest]) == f"about {newest}"

@@ -16,7 +16,8 @@ from cloaca.runner.databases import open_store
 from cloaca.stores.sql import postgres_schema
 from cloaca.stores.sql.postgres import PostgresStore
 from cloaca.stores.sql.postgres_failures import shown
-from cloaca.stores.sql.tables import SCHEMA, Table
+from cloaca.stores.sql.revisions import last
+from cloaca.stores.sql.tables import Table
 from tests.stores.asynchronous import asynchronous
 from tests.stores.rows import status_of, waiting
 
@@ -101,10 +102,10 @@ async def test_a_database_that_is_too_new_or_not_whole_is_refused(postgres: str,
     store = PostgresStore(postgres, schema=schema)
     await store.open()
     await store.close()
-    await run(postgres, f"UPDATE {{schema}}.cloaca_meta SET schema_version = {SCHEMA + 1}", schema)
+    await run(postgres, f"UPDATE {{schema}}.cloaca_meta SET schema_version = {int(last()) + 1}", schema)
     with pytest.raises(DatabaseTooNew, match="upgrade cloaca here"):
         await store.open()
-    await run(postgres, f"UPDATE {{schema}}.cloaca_meta SET schema_version = {SCHEMA}", schema)
+    await run(postgres, f"UPDATE {{schema}}.cloaca_meta SET schema_version = {int(last())}", schema)
     await run(postgres, "DROP TABLE {schema}.cloaca_note", schema)
     with pytest.raises(CorruptDatabase, match="lacks the table cloaca_note"):
         await store.open()
@@ -118,7 +119,8 @@ async def test_the_tables_are_those_of_sqlite(postgres: str, schema: str) -> Non
     query = "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = $1"
     async with connected(postgres) as connection:
         found = {tuple(row) for row in await connection.fetch(query, schema)}
-    assert found == {(table.name, column.name) for table in Table.metadata.sorted_tables for column in table.columns}
+    wanted = {(table.name, column.name) for table in Table.metadata.sorted_tables for column in table.columns}
+    assert found == wanted | {("cloaca_version", "version_num")}
 
 
 def with_database(url: str, name: str) -> str:

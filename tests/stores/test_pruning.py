@@ -6,21 +6,39 @@ import asyncio
 import re
 import sqlite3
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
+from functools import partial
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from cloaca.interpreter import retention
 from cloaca.interpreter.retention import prune
 from cloaca.ports import Batch, Store
-from cloaca.stores.sql import pruning
+from cloaca.stores.sql import postgres_pruning, pruning
 from cloaca.stores.sql.postgres import PostgresStore
 from cloaca.stores.sql.pruning import OF_RUNS
+from cloaca.stores.sql.schedules import MOST_SKIPPED
 from cloaca.stores.sql.sqlite import SqliteStore
 from tests.crashes.processes import life, until
 from tests.stores.asynchronous import asynchronous
-from tests.stores.rows import AT, PLAN, end, failure, new_run, note, owned, session_of, task, waiting
+from tests.stores.conformance.scheduling import fired, hand_over, ledger
+from tests.stores.rows import (
+    AT,
+    PLAN,
+    end,
+    failure,
+    firing_run,
+    new_run,
+    note,
+    owned,
+    schedule,
+    session_of,
+    task,
+    waiting,
+)
 from tests.stores.traces import Trace, driver
 
 
@@ -169,11 +187,11 @@ async def test_the_oldest_are_found_by_the_index(quick_path: Path) -> None:
     assert "SEARCH cloaca_run USING COVERING INDEX cloaca_run_by_plan (plan=?)" in str(plans[1])
 
 
-def prune_all(path: Path, ready: Path) -> None:
+def prune_all(place: tuple[str, ...], ready: Path) -> None:
     """Prune, one run a transaction, until killed."""
 
     async def pruner() -> None:
-        store = SqliteStore(path)
+        store = store_of(*place)
         await store.open()
         ready.touch()
         while await store.prune(AT + 1, 1):
@@ -182,29 +200,88 @@ def prune_all(path: Path, ready: Path) -> None:
     asyncio.run(pruner())
 
 
+def store_of(place: str, schema: str = "") -> Store:
+    return PostgresStore(place, schema=schema) if schema else SqliteStore(place)
+
+
+OF_RUN = ("cloaca_task", "cloaca_failure", "cloaca_note", "cloaca_signal", "cloaca_firing")
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 @asynchronous
-async def test_a_pruner_that_is_killed_leaves_whole_runs(quick_path: Path) -> None:
-    path = quick_path / "runs.db"
-    store = SqliteStore(path)
+async def test_a_pruner_that_is_killed_leaves_whole_runs(
+    kind: str, quick_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Again and again, at some statement: what it leaves is complete, and what still goes on is never touched."""
+    place: tuple[str, ...] = (str(quick_path / "runs.db"),)
+    if kind == "postgres":
+        place = request.getfixturevalue("postgres"), request.getfixturevalue("schema")
+    store = store_of(*place)
     await store.open()
-    await fill(store, range(1, 3_001), tasks=2)
+    count = 1_500
+    await fill(store, range(1, count + 1), tasks=2)
     await waiting(store, 5_000)
-    with life(prune_all, path, quick_path / "ready") as pruner:
-        until(lambda: (quick_path / "ready").exists() and number_of(path) < 3_001)
-        pruner.kill()
-    left = number_of(path)
-    assert 1 < left < 3_001
-    with closing(sqlite3.connect(path)) as connection:
-        for table in ("cloaca_task", "cloaca_failure", "cloaca_note"):
-            orphans = f"SELECT count(*) FROM {table} WHERE run_id NOT IN (SELECT id FROM cloaca_run)"
-            assert connection.execute(orphans).fetchone() == (0,)
-        assert connection.execute("SELECT count(*) FROM cloaca_task").fetchone() == (2 * (left - 1),)
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    left = count + 1
+    for life_number in range(3):
+        ready = quick_path / f"ready-{life_number}"
+        with life(prune_all, place, ready) as pruner:
+            await asyncio.to_thread(until, partial(has_begun, place, ready, left))
+            pruner.kill()
+        left = number_of(*place)
+        assert 1 < left < count + 1
+        for table in OF_RUN:
+            assert counted(place, f"{{}}{table} WHERE run_id NOT IN (SELECT id FROM {{}}cloaca_run)") == 0
+        assert counted(place, "{}cloaca_task") == 2 * (left - 1)
+        assert counted(place, "{}cloaca_run WHERE plan NOT IN (SELECT digest FROM {}cloaca_plan)") == 0
+    if kind == "sqlite":
+        with closing(sqlite3.connect(place[0])) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert await prune(store, AT + 1) == left - 1
-    assert number_of(path) == 1
+    assert number_of(*place) == 1
     await store.close()
 
 
-def number_of(path: Path) -> int:
-    with closing(sqlite3.connect(path, timeout=10)) as connection:
-        return int(connection.execute("SELECT count(*) FROM cloaca_run").fetchone()[0])
+def has_begun(place: tuple[str, ...], ready: Path, left: int) -> bool:
+    return ready.exists() and number_of(*place) < left
+
+
+def number_of(*place: str) -> int:
+    return counted(place, "{}cloaca_run")
+
+
+def counted(place: tuple[str, ...], source: str) -> int:
+    """Return how many rows there are; ``{}`` stands before the names of tables."""
+    if len(place) == 1:
+        with closing(sqlite3.connect(place[0], timeout=10)) as connection:
+            return int(connection.execute(f"SELECT count(*) FROM {source.replace('{}', '')}").fetchone()[0])
+    quoted = '"' + place[1].replace('"', '""') + '".'
+
+    async def ask() -> int:
+        connection = await asyncpg.connect(place[0])
+        try:
+            return int(await connection.fetchval(f"SELECT count(*) FROM {source.replace('{}', quoted)}"))
+        finally:
+            await connection.close()
+
+    with ThreadPoolExecutor(1) as other:  # this thread has an event loop that runs
+        return other.submit(lambda: asyncio.run(ask())).result()
+
+
+@asynchronous
+async def test_skipped_firings_go_a_few_at_a_time(stores: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are: a schedule may skip one a second, for years."""
+    for statements in (pruning, postgres_pruning):
+        shortened = statements.FORGET_SKIPPED.replace(str(MOST_SKIPPED), "3")
+        assert shortened != statements.FORGET_SKIPPED
+        monkeypatch.setattr(statements, "FORGET_SKIPPED", shortened)
+    async with both(stores) as (store, _):
+        session = await session_of(store)
+        await store.put_schedule(schedule(), None)
+        times = [900.0 + number for number in range(8)]
+        await fired(store, session, *times, overlap="skip")
+        await hand_over(store, session, *(firing_run(number, at) for number, at in enumerate(times, 1)))
+        lengths = []
+        for _ in range(4):
+            lengths.append(len(await ledger(store)))
+            assert await store.prune(AT + 1, 9) == 0
+        assert lengths == [8, 5, 2, 1]

@@ -28,8 +28,8 @@ from cloaca.ports import Batch, Receipt, RunRow
 from cloaca.stores.sql import ownership, queries, sqlite, statements
 from cloaca.stores.sql.connections import driver_of, keep_log
 from cloaca.stores.sql.locks import GATE, LockFile
+from cloaca.stores.sql.revisions import FIRST, last
 from cloaca.stores.sql.sqlite import SqliteStore
-from cloaca.stores.sql.tables import SCHEMA
 from tests.stores.asynchronous import asynchronous
 from tests.stores.processes import Process, as_nobody
 from tests.stores.rows import AT, session_of, status_of, waiting
@@ -173,12 +173,12 @@ REFUSED: dict[str, tuple[Callable[[Path], None], type[StoreError], str]] = {
     "no database": (text, CorruptDatabase, "not a database"),
     "damaged": (damaged, CorruptDatabase, "restore it from a backup"),
     "a table with our prefix": (execute("CREATE TABLE cloaca_pipes (x)"), ForeignDatabase, "cloaca_pipes"),
-    "our prefix in capitals": (execute("CREATE TABLE Cloaca_Run (x)"), ForeignDatabase, "choose another file"),
+    "our prefix in capitals": (execute("CREATE TABLE Cloaca_Run (x)"), ForeignDatabase, "choose another database"),
     "meta without a row": (execute(META), ForeignDatabase, "cloaca_meta"),
     "meta of another shape": (execute("CREATE TABLE cloaca_meta (x)"), ForeignDatabase, "cloaca_meta"),
     "meta with text": (execute(META, "INSERT INTO cloaca_meta VALUES (1, 'a')"), ForeignDatabase, "cloaca_meta"),
     "a newer release": (
-        one_of_ours(f"UPDATE cloaca_meta SET schema_version = {SCHEMA + 1}"), DatabaseTooNew, "upgrade cloaca"
+        one_of_ours(f"UPDATE cloaca_meta SET schema_version = {int(last()) + 1}"), DatabaseTooNew, "upgrade cloaca"
     ),
     "a table is missing": (one_of_ours("DROP TABLE cloaca_task"), CorruptDatabase, "cloaca_task"),
 }  # fmt: skip
@@ -333,7 +333,7 @@ async def test_closing_gives_everything_back(tmp_path: Path, given_back: Callabl
     given_back()
 
 
-@pytest.mark.parametrize("step", ["keep_log", "LockFile", "transaction", "engine_of"])
+@pytest.mark.parametrize("step", ["keep_log", "LockFile", "opened", "engine_of"])
 @pytest.mark.parametrize("error", [sqlite3.OperationalError("no"), OSError(24, "too many"), KeyboardInterrupt()])
 def test_an_opening_that_fails_halfway_gives_everything_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, error: BaseException, given_back: Callable[[], None]
@@ -412,7 +412,7 @@ async def test_many_make_a_new_file_at_once(tmp_path: Path) -> None:
     for attempt in range(10):
         await asyncio.gather(*(opened_and_closed(tmp_path / f"{attempt}.db") for _ in range(6)))
         with closing(sqlite3.connect(tmp_path / f"{attempt}.db")) as connection:
-            assert connection.execute("SELECT id, schema_version FROM cloaca_meta").fetchall() == [(1, SCHEMA)]
+            assert connection.execute("SELECT id, schema_version FROM cloaca_meta").fetchall() == [(1, int(FIRST))]
 
 
 @asynchronous

@@ -20,7 +20,7 @@ from cloaca.stores.sql.connections import HandHeld
 from tests.torture import journal
 
 Side = Literal["before", "after", "amid"]
-WRITES = re.compile(r"\b(INSERT|UPDATE|DELETE|CREATE|BEGIN|COMMIT)\b")
+WRITES = re.compile(r"\b(INSERT|UPDATE|DELETE|CREATE|ALTER|DROP|BEGIN|COMMIT)\b")
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ import sqlite3
 from collections.abc import Sequence
 
 from cloaca.ports import GIVEN_UP, History
-from cloaca.stores.sql import arrivals
+from cloaca.stores.sql import arrivals, revisions
 from cloaca.stores.sql.queries import FINAL, histories, waiting
 from cloaca.stores.sql.releases import release
 from cloaca.stores.sql.statements import HIDE_ATTEMPTS, fence
 
-OPEN_SESSION = "INSERT INTO cloaca_session (name, started_at, expires_at) VALUES (?, ?, ?)"
+OPEN_SESSION = "INSERT INTO cloaca_session (name, started_at, expires_at, revision) VALUES (?, ?, ?, ?)"
 SHOW_LIFE = "UPDATE cloaca_session SET lock_file = ? WHERE id = ?"
 CLOSE_SESSION = "DELETE FROM cloaca_session WHERE id = ?"
 FREE_SLOTS = "DELETE FROM cloaca_slot WHERE session = ?"
@@ -43,7 +43,7 @@ UNBLOCK = (
 
 def open_session(driver: sqlite3.Connection, name: str, at: float, until: float) -> int:
     """Insert a session and return its id."""
-    session = driver.execute(OPEN_SESSION, (name, at, until)).lastrowid
+    session = driver.execute(OPEN_SESSION, (name, at, until, revisions.last())).lastrowid
     assert session is not None
     return session
 

@@ -1,8 +1,9 @@
 """The store on PostgreSQL: several machines may share it, also through a pooler.
 
 Commits have a connection of their own, so that nothing is in the way of a lease's renewal; whatever else is asked for
-shares a few more, and a last one listens. What is written and read is said in ``postgres_batches``,
-``postgres_starts``, ``postgres_ownership`` and ``postgres_queries``; this file gives each a connection.
+shares a few more, and a last one listens. Stores of many tenants share them (``postgres_pools``). What is written and
+read is said in ``postgres_batches``, ``postgres_starts``, ``postgres_ownership`` and ``postgres_queries``; this file
+gives each a connection.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from cloaca.stores.sql.postgres_failures import shown, translated
 from cloaca.stores.sql.postgres_links import SERVER_CLOCK, Link, Links, Names, connect
 from cloaca.stores.sql.postgres_listening import Listener
 from cloaca.stores.sql.postgres_news import News
+from cloaca.stores.sql.postgres_pools import Ear, Pool, Share
 from cloaca.stores.sql.postgres_schedules import PostgresSchedules
 
 if TYPE_CHECKING:
@@ -52,21 +54,29 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MOST_REQUESTS = 3  # connections for what is not a commit
+UPGRADE_S = 3600.0  # a statement that changes tables may take as long
 
 
 class PostgresStore(PostgresSchedules):
-    """A store in one schema of the database that ``url`` names. Raises ValueError for a schema that can't be one."""
+    """A store in one schema of the database that ``url`` names. Raises ValueError for a schema that can't be one.
+
+    With ``pool``, which returns a pool on the event loop that runs, it shares connections with stores in other schemas.
+    Opening it makes the tables, or brings them to this release's revision, unless ``upgrades`` is false.
+    """
 
     clock: ClassVar[str] = SERVER_CLOCK
+    upgrades = True
 
-    def __init__(self, url: str, *, schema: str = "cloaca") -> None:
+    def __init__(self, url: str, *, schema: str = "cloaca", pool: Callable[[], Pool] | None = None) -> None:
         self.place = shown(url)
         self._url = url
         self._names = Names(schema, self.clock)
-        self._commits: Links | None = None
-        self._requests: Links | None = None
+        self._commits: Links | Share | None = None
+        self._requests: Links | Share | None = None
+        self._find_pool = pool
+        self._pool: Pool | None = None
         self._news = News(time.monotonic)
-        self._listener: Listener | None = None
+        self._listener: Listener | Ear | None = None
         self._bodies: Bodies | None = None
 
     def __repr__(self) -> str:
@@ -75,9 +85,13 @@ class PostgresStore(PostgresSchedules):
     async def open(self) -> None:
         if self._commits is not None:
             return
-        self._commits, self._requests = Links(self._connect, 1), Links(self._connect, MOST_REQUESTS)
+        if self._find_pool is None:
+            self._commits, self._requests = Links(self._connect, 1), Links(self._connect, MOST_REQUESTS)
+        else:
+            self._pool = self._find_pool()
+            self._commits, self._requests = self._pool.enter(self._names)
         try:
-            await self._ask(lambda link: postgres_schema.create(link, self.place))
+            await self._ask(self._made if self.upgrades else lambda link: postgres_schema.check(link, self.place))
         except BaseException:
             await self.close()
             raise
@@ -94,6 +108,9 @@ class PostgresStore(PostgresSchedules):
         for each in links:
             if each is not None:
                 await each.close()
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.leave()
 
     async def watch(self, wake: Callable[[], None]) -> bool:
         self._news.watch(wake)
@@ -113,7 +130,10 @@ class PostgresStore(PostgresSchedules):
         """Listen, if nobody does yet; return False if that is not possible here."""
         self._open()
         if self._listener is None:
-            self._listener = Listener(self._connect, self._news.hear)
+            if self._pool is None:
+                self._listener = Listener(self._connect, self._news.hear)
+            else:
+                self._listener = self._pool.ear(self._names.channel, self._news.hear)
             self._listener.start()
         await self._listener.tried.wait()
         return self._listener.can_hear
@@ -227,6 +247,9 @@ class PostgresStore(PostgresSchedules):
     async def _connect(self) -> Link:
         return await connect(self._url, self._names)
 
+    async def _made(self, link: Link) -> None:
+        await postgres_schema.make(link, self.place, lambda: connect(self._url, self._names, timeout_s=UPGRADE_S))
+
     def _open(self) -> None:
         if self._commits is None:
             raise StoreUnavailable(f"{self.place} is not open")
@@ -245,7 +268,7 @@ class PostgresStore(PostgresSchedules):
         except StoreUnavailable:
             return await self._ask(work)
 
-    async def _use(self, links: Links | None, work: Callable[[Link], Awaitable[T]]) -> T:
+    async def _use(self, links: Links | Share | None, work: Callable[[Link], Awaitable[T]]) -> T:
         self._open()
         assert links is not None
         with translated(self.place):

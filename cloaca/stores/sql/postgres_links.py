@@ -24,6 +24,7 @@ CONNECT_TIMEOUT_S = 10.0
 STATEMENT_TIMEOUT_S = 20.0  # a server that is silent for longer is taken for gone
 IDLE_TIMEOUT_S = 10.0  # and so is a client, in the middle of a transaction
 MOST_STATEMENTS = 200  # descriptions that a connection remembers
+MOST_SCHEMAS = 50  # for whose statements it remembers them
 SERVER_CLOCK = "extract(epoch from now())::float8"
 LONGEST_SCHEMA = 50  # bytes: PostgreSQL cuts names off at 63, and a channel's name is longer than its schema's
 
@@ -46,6 +47,7 @@ class Names:
         self.schema = '"' + schema.replace('"', '""') + '"'
         self.channel = f"cloaca:{schema}"
         self._clock = clock
+        self.key = schema, clock
 
     def of(self, statement: str) -> str:
         """Return the text of a statement, in which ``?`` stands for the next value."""
@@ -62,6 +64,15 @@ class Link:
     def __init__(self, connection: asyncpg.Connection[Row], names: Names) -> None:
         self.connection, self.names = connection, names
         self._statements: dict[str, PreparedStatement[Row]] = {}
+        self._others: dict[tuple[str, str], Link] = {}
+
+    def under(self, names: Names) -> Link:
+        """Return the same connection for statements in another schema: it shares nothing else with this one."""
+        found = self._others.pop(names.key, None) or Link(self.connection, names)
+        while len(self._others) >= MOST_SCHEMAS:
+            del self._others[next(iter(self._others))]  # the one that was not used for longest
+        self._others[names.key] = found
+        return found
 
     async def ask(self, statement: str, *values: object) -> list[Row]:
         """Send a statement with its values, and return its rows. It is a transaction unless one is open."""
@@ -116,12 +127,15 @@ def _element(value: object) -> str:
     raise StoreError(f"{value!r:.80} can't be stored: it is neither a text nor a number")
 
 
-async def connect(url: str, names: Names) -> Link:
-    """Return a new connection. Raises StoreUnavailable or InvalidDatabaseUrl."""
+async def connect(url: str, names: Names, *, timeout_s: float = STATEMENT_TIMEOUT_S) -> Link:
+    """Return a new connection, for statements that take ``timeout_s`` at most.
+
+    Raises StoreUnavailable or InvalidDatabaseUrl.
+    """
     with translated(shown(url)):
         try:
             connection = await asyncpg.connect(
-                url, timeout=CONNECT_TIMEOUT_S, command_timeout=STATEMENT_TIMEOUT_S, statement_cache_size=0
+                url, timeout=CONNECT_TIMEOUT_S, command_timeout=timeout_s, statement_cache_size=0
             )
         except ValueError:  # the driver's words may have parts of the password
             raise bad_url(shown(url)) from None

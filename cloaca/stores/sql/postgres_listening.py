@@ -69,11 +69,17 @@ class Listener:
         """Listen until the connection is lost."""
         lost = asyncio.Event()
         link.connection.add_termination_listener(lambda _: lost.set())
-        await link.connection.add_listener(link.names.channel, lambda *said: self._hear(said[-1]))
+        await self._begin(link)
         self.tried.set()
         self._hear("")
         while not link.connection.is_closed():
             try:
                 await asyncio.wait_for(lost.wait(), CHECK_S)
             except TimeoutError:
-                await link.connection.execute("SELECT 1")
+                await self._ask_whether_it_lives(link)
+
+    async def _begin(self, link: Link) -> None:
+        await link.connection.add_listener(link.names.channel, lambda *said: self._hear(said[-1]))
+
+    async def _ask_whether_it_lives(self, link: Link) -> None:
+        await link.connection.execute("SELECT 1")

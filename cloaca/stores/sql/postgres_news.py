@@ -7,6 +7,7 @@ announcement takes a lock that all commits of the database share. It knows words
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
@@ -16,6 +17,9 @@ Wake: TypeAlias = Callable[[], None]
 
 FOLLOW, ABOUT = "follow", "about"
 MOST_RUNS = 300  # in one announcement, of 8,000 bytes at most
+# Whoever may connect to the database may announce whatever they like: so nothing that is heard may cost much.
+NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
+MOST_FOLLOWED = 10_000
 
 
 class News:
@@ -54,9 +58,11 @@ class News:
     def hear(self, said: str) -> None:
         """Wake whom it concerns."""
         word, _, rest = said.partition(" ")
-        runs = [int(run) for run in rest.split() if run.isdecimal()]
+        runs = [int(run) for run in rest.split()[:MOST_RUNS] if NUMBER.fullmatch(run)]
         if word == FOLLOW:
             self._followed.update((run, self._now() + FOLLOWED_S) for run in runs)
+            while len(self._followed) > MOST_FOLLOWED:
+                del self._followed[next(iter(self._followed))]
         elif word == ABOUT:
             self._wake(wake for run in runs for wake in self._following.get(run, ()))
         else:

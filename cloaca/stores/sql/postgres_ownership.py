@@ -17,12 +17,14 @@ from cloaca.stores.sql.postgres_news import ABOUT
 from cloaca.stores.sql.postgres_queries import RUN_COLUMNS, histories
 from cloaca.stores.sql.postgres_starts import ids
 from cloaca.stores.sql.queries import FINAL
+from cloaca.stores.sql.revisions import last
 from cloaca.stores.sql.schedule_looks import POSTGRES_LOOK
 from cloaca.stores.sql.statements import lost
 from cloaca.stores.sql.tables import PARKED, QUEUED, SUSPECT
 
 OPEN_SESSION = (
-    "INSERT INTO {schema}.cloaca_session (name, started_at, expires_at) VALUES (?, ?, {now} + ?) RETURNING id"
+    "INSERT INTO {schema}.cloaca_session (name, started_at, expires_at, revision) VALUES (?, ?, {now} + ?, ?) "
+    "RETURNING id"
 )
 FREE_SLOTS = (
     "WITH gone AS (DELETE FROM {schema}.cloaca_slot WHERE session = ANY(?::int8[]) RETURNING session) "
@@ -105,7 +107,7 @@ UNBLOCK = (
 
 async def open_session(link: Link, name: str, at: float, lease_s: float) -> int:
     """Insert a session whose lease begins now, and return its id."""
-    [(session,)] = await link.ask(OPEN_SESSION, name, at, lease_s)
+    [(session,)] = await link.ask(OPEN_SESSION, name, at, lease_s, last())
     return int(session)
 
 

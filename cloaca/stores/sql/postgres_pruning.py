@@ -13,13 +13,14 @@ import asyncpg
 
 from cloaca.stores.sql.postgres_links import Link, transaction
 from cloaca.stores.sql.postgres_schedules import FORGET_SKIPPED
-from cloaca.stores.sql.pruning import ENDED, OF_RUNS, affordable, rows_of_run
+from cloaca.stores.sql.pruning import ENDED, OF_RUNS, affordable, childless, rows_of_run
 
 LOCK_TIMEOUT_MS = 200  # so long do those who start runs wait at most for one who can't get the lock
 
 # Locked, so that none of them is started again meanwhile; what another is just deleting is skipped.
 OLDEST = (
     f"SELECT id, {rows_of_run('{schema}.')} FROM {{schema}}.cloaca_run AS run WHERE {ENDED} "
+    f"AND {childless(prefix='{schema}.')} "
     "ORDER BY finished_at, id LIMIT ? FOR UPDATE SKIP LOCKED"
 )
 WANTED = "(SELECT ids FROM gone)::int8[]"  # an array of unknown length: always by an index

@@ -24,7 +24,7 @@ from cloaca.stores.sql.postgres_starts import (
     plans_in_order,
     runs_in_order,
 )
-from cloaca.stores.sql.schedules import FIRING_COLUMNS, LATEST, MOST_COUNTED, SCHEDULE_COLUMNS
+from cloaca.stores.sql.schedules import FIRING_COLUMNS, LATEST, MOST_COUNTED, MOST_SKIPPED, SCHEDULE_COLUMNS
 from cloaca.stores.sql.statements import columns as names
 from cloaca.stores.sql.statements import lost
 
@@ -128,7 +128,10 @@ PARK = (
     "UPDATE {schema}.cloaca_firing SET owner = NULL, attempts = attempts - 1, parked = true "
     "WHERE schedule = ? AND scheduled_for = ?"
 )
-FORGET_SKIPPED = "DELETE FROM {schema}.cloaca_firing WHERE state = 'skipped' AND handed_at < ?"
+FORGET_SKIPPED = (
+    "DELETE FROM {schema}.cloaca_firing WHERE (schedule, scheduled_for) IN (SELECT schedule, scheduled_for "
+    f"FROM {{schema}}.cloaca_firing WHERE state = 'skipped' AND handed_at < ? LIMIT {MOST_SKIPPED})"
+)
 
 
 class PostgresSchedules:

@@ -1,78 +1,87 @@
-"""Whose tables a PostgreSQL schema has: none, ours, somebody else's, or those of a newer release; and making them.
+"""Whose tables a PostgreSQL schema has, looked at before anything is changed; and having them made.
 
-Those who open a new database at once stand in line by a lock that ends with the transaction. What the tables are is
-said in ``tables``.
+Where a schema stands is decided in ``standing``, what is done about it in ``migrating``, which is loaded only then.
 """
 
 from __future__ import annotations
 
-import time
+from collections.abc import Awaitable, Callable
 
 import asyncpg
-from sqlalchemy import MetaData
-from sqlalchemy.dialects.postgresql.base import PGDialect
-from sqlalchemy.schema import CreateIndex, CreateTable
 
-from cloaca.errors import CorruptDatabase, DatabaseTooNew, ForeignDatabase, StoreUnavailable
-from cloaca.stores.sql.postgres_links import Link, transaction
-from cloaca.stores.sql.tables import SCHEMA, Table
+from cloaca.errors import StoreUnavailable
+from cloaca.stores.sql.postgres_links import Link, Row
+from cloaca.stores.sql.standing import Found, Standing, refuse_unless_current, standing
 
 OLDEST = 12
-LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(?, 0))"
-HAS_SCHEMA = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = ?"
 NAMES = (
     "SELECT c.relname FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace "
     "WHERE n.nspname = ? AND c.relname LIKE 'cloaca\\_%' AND c.relkind IN ('r', 'p', 'v', 'm', 'f')"
 )
+VERSION = "SELECT max(version_num::text) FROM {schema}.cloaca_version"
+OLDEST_CODE = "SELECT max(schema_version) FROM {schema}.cloaca_meta WHERE id = 1"
+LOOK = f"SELECT ({VERSION}), ({OLDEST_CODE}), ARRAY({NAMES.replace('c.relname FROM', 'c.relname::text FROM')})"
 ENCODING = "SELECT current_setting('server_encoding')"
-VERSION = "SELECT schema_version FROM {schema}.cloaca_meta WHERE id = 1"
-NEW_META = "INSERT INTO {schema}.cloaca_meta (id, schema_version, created_at) VALUES (1, ?, ?)"
+ABSENT = (asyncpg.UndefinedColumnError, asyncpg.UndefinedTableError, asyncpg.UndefinedFunctionError)
 
 
-async def create(link: Link, place: str) -> None:
-    """Make schema and tables if they are not there yet. Raises if they are not ours, not whole, or too new."""
-    _refuse_version(link, place)
-    if await has_tables(link, place):
+async def make(link: Link, place: str, connect: Callable[[], Awaitable[Link]]) -> None:
+    """Make schema and tables, or bring them to this release's revision: one statement, if they are at it.
+
+    ``connect`` makes a connection on which a statement may take long. Raises if the tables are not ours, not whole, or
+    too new.
+    """
+    refuse_version(link, place)
+    where = where_of(link, place)
+    if standing(await look(link), where) is Standing.CURRENT:
         return
-    await _refuse_encoding(link, place)
-    async with transaction(link):
-        await link.ask(LOCK, link.names.channel)
-        if not await has_tables(link, place):
-            await _make(link)
+    from cloaca.stores.sql.postgres_migrating import upgrade  # noqa: PLC0415 - it loads alembic
+
+    await refuse_encoding(link, place)
+    await upgrade(connect, where)
 
 
-async def has_tables(link: Link, place: str) -> bool:
-    """Return whether our tables are there. Raises if they are not ours, not whole, or newer than this code."""
-    found = {row[0] for row in await link.ask(NAMES, link.names.plain)}
-    if not found:
-        return False
-    version = await _version(link) if "cloaca_meta" in found else None
-    where = f"schema {link.names.schema} of {place}"
-    if version is None:
-        raise ForeignDatabase(
-            f"{where} has tables that cloaca did not make ({', '.join(sorted(found))}): choose another database"
-        )
-    if version > SCHEMA:
-        raise DatabaseTooNew(
-            f"{where} was written by a newer release of cloaca (schema {version}, this one knows {SCHEMA}): "
-            "upgrade cloaca here; the database was not changed"
-        )
-    absent = sorted(Table.metadata.tables.keys() - found)
-    if version == SCHEMA and absent:
-        raise CorruptDatabase(f"{where} lacks the table {absent[0]}: restore it from a backup")
-    return True
+async def check(link: Link, place: str) -> None:
+    """Refuse a schema whose tables are not those of this release."""
+    refuse_version(link, place)
+    refuse_unless_current(await look(link), where_of(link, place))
 
 
-async def _version(link: Link) -> int | None:
-    """Return the schema's number as the database has it, None if it has none."""
+def where_of(link: Link, place: str) -> str:
+    """Return how messages name a schema."""
+    return f"schema {link.names.schema} of {place}"
+
+
+async def look(link: Link) -> Found:
+    """Return what of ours is in a schema: one statement, if its tables have a revision."""
+    whole = await _asked(link, LOOK, link.names.plain)
+    if whole is not None:
+        return Found(frozenset(whole[2]), whole[0], _number(whole[1]))
+    return await look_closely(link)
+
+
+async def look_closely(link: Link) -> Found:
+    """Return the same by three statements, none of which asks for a table that is not there."""
+    names = frozenset(row[0] for row in await link.ask(NAMES, link.names.plain))
+    revision = await _asked(link, VERSION) if "cloaca_version" in names else None
+    oldest = await _asked(link, OLDEST_CODE) if "cloaca_meta" in names else None
+    return Found(names, revision[0] if revision else None, _number(oldest[0]) if oldest else None)
+
+
+async def _asked(link: Link, question: str, *values: object) -> Row | None:
+    """Return one row; None where it can't be asked because a table or a column is missing."""
     try:
-        rows = await link.ask(VERSION)
-    except (asyncpg.UndefinedColumnError, asyncpg.UndefinedTableError, asyncpg.UndefinedFunctionError):
+        return (await link.ask(question, *values))[0]
+    except ABSENT:
         return None
-    return rows[0][0] if rows and isinstance(rows[0][0], int) else None
 
 
-def _refuse_version(link: Link, place: str) -> None:
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def refuse_version(link: Link, place: str) -> None:
+    """Refuse a server that is too old."""
     version = link.connection.get_server_version()
     if version.major < OLDEST:
         raise StoreUnavailable(
@@ -80,26 +89,10 @@ def _refuse_version(link: Link, place: str) -> None:
         )
 
 
-async def _refuse_encoding(link: Link, place: str) -> None:
+async def refuse_encoding(link: Link, place: str) -> None:
+    """Refuse a database that can't hold every text."""
     [(encoding,)] = await link.ask(ENCODING)
     if encoding != "UTF8":
         raise StoreUnavailable(
             f"{place} can't hold every text (its encoding is {encoding}): create a database with ENCODING 'UTF8'"
         )
-
-
-async def _make(link: Link) -> None:
-    if not await link.ask(HAS_SCHEMA, link.names.plain):  # even IF NOT EXISTS needs the right to create one
-        await link.ask("CREATE SCHEMA {schema}")
-    for statement in statements(link.names.plain):
-        await link.connection.execute(statement)
-    await link.ask(NEW_META, SCHEMA, time.time())
-
-
-def statements(schema: str) -> list[str]:
-    """Return the statements that make the tables and their indexes."""
-    dialect = PGDialect()  # type: ignore[no-untyped-call]  # SQLAlchemy says no types here
-    metadata = MetaData()
-    tables = [table.to_metadata(metadata, schema=schema) for table in Table.metadata.sorted_tables]
-    made = [str(CreateTable(table).compile(dialect=dialect)) for table in tables]
-    return made + [str(CreateIndex(index).compile(dialect=dialect)) for table in tables for index in table.indexes]

@@ -25,8 +25,17 @@ def rows_of_run(prefix: str = "") -> str:
     return " + ".join(f"(SELECT count(*) FROM {prefix}{table} WHERE run_id = run.id)" for table in OF_RUNS)
 
 
+def childless(index: str = "", prefix: str = "") -> str:
+    """Return the condition that no child run of ``run`` goes on, as one that still undoes what it did."""
+    return (
+        f"NOT EXISTS (SELECT 1 FROM {prefix}cloaca_run AS child {index} WHERE child.parent = run.id "
+        "AND child.finished_at IS NULL)"
+    )
+
+
 OLDEST = (
     f"SELECT id, {rows_of_run()} FROM cloaca_run AS run INDEXED BY cloaca_run_ended WHERE {ENDED} "
+    f"AND {childless('INDEXED BY cloaca_run_children')} "
     "ORDER BY finished_at, id LIMIT ?"
 )
 WANTED = "IN (SELECT value FROM json_each(?))"

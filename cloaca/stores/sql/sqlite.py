@@ -52,12 +52,18 @@ from cloaca.stores.sql.locks import LockFile
 from cloaca.stores.sql.schedules import SqliteSchedules
 from cloaca.stores.sql.sqlite_bodies import Bodies
 from cloaca.stores.sql.sqlite_watching import Watcher
+from cloaca.stores.sql.standing import Standing, refuse_unless_current, standing
 
 T = TypeVar("T")
 
 
 class SqliteStore(SqliteSchedules):
-    """A store on the SQLite file ``path``, relative to the directory that is current now."""
+    """A store on the SQLite file ``path``, relative to the directory that is current now.
+
+    Opening it makes the tables, or brings them to this release's revision, unless ``upgrades`` is false.
+    """
+
+    upgrades = True
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).absolute()
@@ -252,10 +258,13 @@ class SqliteStore(SqliteSchedules):
             self._locks = LockFile(self.path.resolve())
             driver = driver_of(self._writing)
             with self._locks.gate():
-                schema.has_tables(self.path, driver)
+                found = schema.look(driver)
+                if not self.upgrades:
+                    refuse_unless_current(found, str(self.path))
+                is_current = standing(found, str(self.path)) is Standing.CURRENT
                 keep_log(driver)
-                with transaction(driver):
-                    schema.create(self.path, self._writing)
+                if not is_current:
+                    schema.make(self.path, self._writing)
             self._reading = opened(engine)
             self._file = _identity(self.path)
             if log_index.AVAILABLE:

@@ -1,7 +1,7 @@
 """The tables of a database, as SQLModel classes; all names begin with ``cloaca_``.
 
 They have a registry of their own, so that they never mix with the tables of the program that embeds cloaca. What the
-columns mean stands with the rows in ``ports``.
+columns mean stands with the rows in ``ports``. What changes here is a revision, too: see ``revisions``.
 """
 
 from typing import Any
@@ -11,8 +11,6 @@ from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
 from cloaca.ports import SUSPECT_CRASHES
-
-SCHEMA = 1  # the version of these tables; a database with a larger one was made by a newer release
 
 # Who claims looks at one of these two queues. A partial index serves only queries that say the same in literals.
 QUEUED = f"status = 'pending' AND crashes < {SUSPECT_CRASHES}"
@@ -43,7 +41,7 @@ def _partial(name: str, *columns: str | TextClause, where: str, **options: Any) 
 
 
 class Meta(Table, table=True):
-    """One row: which release's tables these are."""
+    """One row: of which revision the code must be at least to work with these tables. ``standing`` says more."""
 
     __tablename__ = "cloaca_meta"
 
@@ -55,7 +53,8 @@ class Meta(Table, table=True):
 class Session(Table, table=True):
     """A worker that is alive: its lease, and the fence of what it writes.
 
-    ``lock_file`` is the identity of the file in which it shows its life, NULL if it can't.
+    ``lock_file`` is the identity of the file in which it shows its life, NULL if it can't. ``revision`` is the newest
+    revision of the tables that its code knows.
     """
 
     __tablename__ = "cloaca_session"
@@ -68,6 +67,7 @@ class Session(Table, table=True):
     started_at: float
     expires_at: float
     lock_file: int | None = Field(default=None, sa_column=Column(BigInteger))
+    revision: str | None = None
 
 
 class Plan(Table, table=True):

@@ -78,6 +78,25 @@ async def a_run_that_has_not_ended_is_never_deleted(store: Store) -> None:
 
 
 @guarantee
+async def a_run_is_kept_as_long_as_a_child_of_it_goes_on(store: Store) -> None:
+    session = await session_of(store)
+    await owned(store, session, 1, 9)
+    await store.transact(Batch(session, children=[new_run(2, parent=1, parent_task="pay")]))
+    await store.transact(Batch(session, ends=[end(1, at=AT), end(9, at=AT + 1)]))
+    before = await store.history(2)
+    assert await store.prune(AT + 9, 1) == 1
+    assert await kept(store) == [2, 1]
+    assert await store.prune(AT + 9, 10) == 0
+    assert await store.history(2) == before
+    assert await claimed(store, session) == [2]
+    await store.transact(Batch(session, ends=[end(2, at=AT + 2)]))
+    assert await store.prune(AT + 9, 1) == 1
+    assert await kept(store) == [2]
+    assert await store.prune(AT + 9, 1) == 1
+    assert await kept(store) == []
+
+
+@guarantee
 async def a_key_is_free_once_its_run_is_gone(store: Store) -> None:
     await ended(store, 1, key="k", input='{"old":1}')
     assert await store.submit(PLAN, new_run(2, key="k")) == Submitted(1, created=False, agrees=False)

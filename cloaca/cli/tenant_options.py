@@ -1,0 +1,61 @@
+"""``--tenant``: every command that takes ``--database`` takes it too, and needs to know nothing of it.
+
+The command gets a URL that says whose tables are meant. It knows typer's commands and options.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import typer
+from typer.main import get_command
+
+from cloaca.runner.databases import TenantUrl, url_of
+
+OWN: Final = "cloaca.tenant"  # under which a context has the name
+ABOUT_TENANTS: Final = "tenants"  # the group whose commands are about tenants, and not in one
+
+
+def with_tenants(command: Any) -> Any:
+    """Give every command below that takes ``--database`` the option ``--tenant``, unless it has one of its own."""
+    for name, child in getattr(command, "commands", {}).items():
+        if name != ABOUT_TENANTS:
+            with_tenants(child)
+    names = [param.name for param in command.params]
+    if "database" in names and "tenant" not in names:
+        command.params.insert(names.index("database") + 1, _option())
+    return command
+
+
+def _keep(context: typer.Context, name: str | None) -> str | None:
+    context.meta[OWN] = name
+    return name
+
+
+def _option() -> Any:
+    """Return the option, as typer makes it of a command that has it."""
+    program = typer.Typer()
+
+    @program.command()
+    def only(
+        tenant: Annotated[
+            str | None,
+            typer.Option(
+                "--tenant",
+                metavar="NAME",
+                help="Whose runs: a tenant of the database.",
+                callback=_keep,
+                is_eager=True,  # before --database, which says it on
+                expose_value=False,
+            ),
+        ] = None,
+    ) -> None:
+        """Do nothing."""
+
+    return next(param for param in get_command(program).params if param.name == "tenant")
+
+
+def of_tenant(context: typer.Context, database: str | None) -> str | None:
+    """Return the database of a command: with its tenant, if the command line names one. Raises InvalidTenant."""
+    name = context.meta.get(OWN)
+    return database if name is None else TenantUrl.of(url_of(database), name)
