@@ -734,9 +734,8 @@ class Worker:
         for arrivals in await self.store.hear(self.session, list(runs)):
             if (drive := self.drives.get(arrivals.run)) is not None and not drive.is_gone:
                 if any(is_sealed(signal.payload) for signal in arrivals.signals):
-                    self.spawn(
-                        self._block(drive.row, SEALED_SIGNAL, drive.row.version)
-                    )  # and the next commit finds it gone
+                    # The next commit finds it gone.
+                    self.spawn(self._block(drive.row, SEALED_SIGNAL, drive.row.version))
                     self.disowned(frozenset({arrivals.run}))
                 else:
                     drive.waits.arrived(arrivals)
