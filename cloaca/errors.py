@@ -11,7 +11,8 @@ whose fault it is and what to do next.
     ├── UnknownQueue             a task names a queue that its runner does not declare
     ├── RunNotFound              no run has this id in this database
     ├── UnknownTask              a run's workflow has no task of this name
-    ├── IncompatibleRun          a run's stored tasks don't fit the code that should go on with it
+    ├── IncompatibleRun          a run's stored tasks don't fit the code that should go on with it (``.give_up``)
+    ├── NotBlocked               a run to upgrade that is not blocked
     ├── NoSuchSignal             a signal that no ``wait_for`` of the run takes
     ├── NotRetryable             a run that has nothing to retry: it has succeeded, or is paused
     ├── KeyConflict              an idempotency key used again with another input
@@ -107,7 +108,18 @@ class UnknownTask(CloacaError):
 
 
 class IncompatibleRun(CloacaError):
-    """The tasks that a run has committed don't fit this code's workflow. Go on with code that has them."""
+    """What a run has committed does not fit this code's workflow. Go on with code that it fits, or upgrade the run.
+
+    ``give_up`` names the tasks whose results an upgrade would have to give up, () where that is no help.
+    """
+
+    def __init__(self, message: str, *, give_up: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.give_up = tuple(give_up)
+
+
+class NotBlocked(CloacaError):
+    """The run is not blocked, so that there is nothing to upgrade it for."""
 
 
 class NoSuchSignal(CloacaError):

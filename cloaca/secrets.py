@@ -153,6 +153,10 @@ def given_secrets(provider: Provider) -> Iterator[None]:
 
     It holds for what is called inside, simulations and unit tests of bodies alike, but not where a ``Runner`` has
     ``secrets=`` of its own.
+
+    >>> with given_secrets({"MAIL_TOKEN": "s3cret-value"}):
+    ...     Secret("MAIL_TOKEN").reveal()
+    's3cret-value'
     """
     check_provider(provider)
     token = _PROVIDED.set(provider)

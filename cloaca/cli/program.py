@@ -144,6 +144,9 @@ def _run(
 @app.command("check")
 def _check(
     targets: Annotated[list[str], typer.Argument(metavar="TARGET...", help="module, module:workflow, path/to/file.py")],
+    against: Annotated[
+        str | None, typer.Option("--against", metavar="URL", help="List the runs there that this code can't finish.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Report every violation of the contract in a module's workflows.
@@ -151,18 +154,25 @@ def _check(
     Imports the modules, and exits with 1 if there are violations. Functions that need no argument and are declared
     to return a Workflow are called; no task runs.
 
+    With --against, it also lists each run in flight in a database that the code could not finish, and exits with 3 if
+    there are any. It writes nothing there. Name every module that the workers will have.
+
     \b
     --json prints:
       {"ok": false, "workflows": [{"target", "name", "version"}],
        "violations": [{"target", "file", "line", "code", "task", "field", "message"}],
        "errors": [{"target", "message", "details", "code"}]}
+    and with --against:
+      {"in_flight": 2, "stranded": [{"id", "workflow", "version", "status",
+                                     "misfits": [{"task", "field", "message"}]}]}
 
     \b
     Examples:
       cloaca check shop.jobs shop.refunds
       cloaca check jobs.py:orders --json
+      cloaca check shop.jobs --against postgresql://shop@db/shop
     """
-    return check(targets, as_json=as_json)
+    return check(targets, against=against, as_json=as_json)
 
 
 @app.command("graph")

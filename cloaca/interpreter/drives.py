@@ -7,7 +7,7 @@ once it is durable. It knows one run; the worker knows all of them, and how to s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -26,7 +26,7 @@ from cloaca.interpreter.histories import (
     earlier_attempts,
     moment,
     outputs_of,
-    restored,
+    placed,
     run_failure,
     shows_skip,
     tells_failure,
@@ -167,6 +167,10 @@ class Owner(Protocol):
         """The most attempts at a time."""
         ...
 
+    def codes(self, plan: Plan) -> Mapping[int, str]:
+        """Return the fingerprints of the code of a plan's nodes, by index."""
+        ...
+
     @property
     def queues(self) -> Queues:
         """The queues of the worker."""
@@ -248,13 +252,14 @@ class Drive:
     """One owned run. Made by the worker; ``begin`` starts it, or goes on where its history ends."""
 
     def __init__(self, worker: Owner, plan: Plan, history: History) -> None:
-        self.worker, self.plan, self.row = worker, plan, history.run
+        self.worker, self.row = worker, history.run
         self.id = history.run.id
-        self.state = restored(plan, history)
+        self.codes = worker.codes(plan)
+        self.plan, self.state = placed(plan, history)
+        plan = self.plan
         self.closing = closing_of(history.run)
-        self.told_failures = (
-            list(history.failures) if plan.has_epilogue and tells_failure(plan) else None
-        )  # for who asks for the RunFailure
+        asks = plan.has_epilogue and tells_failure(plan)
+        self.told_failures = list(history.failures) if asks else None  # for who asks for the RunFailure
         self.outputs = outputs_of(plan, history)
         waits = history.waits or history.signals or history.children or plan.waits
         self._waits = Waits(self, history) if waits else None
@@ -473,7 +478,9 @@ class Drive:
                 self.outputs.raw[node] = report.payload
                 stored = report.payload if report.verdict is None else str(report.verdict).lower()
                 name = self.name_of(node)
-                batch.tasks.append(TaskRow(self.id, name, "succeeded", attempt, lease, started_at, at, stored))
+                batch.tasks.append(
+                    TaskRow(self.id, name, "succeeded", attempt, lease, started_at, at, stored, self.code(node))
+                )
                 if report.origin is not None or (running and running.cache_key is not None):
                     self.keep(batch, node, running, report)
         else:
@@ -512,7 +519,8 @@ class Drive:
         at, lease, name = self.worker.now(), self.worker.session, self.name_of(node)
         batch = self.worker.commits.lone(at)
         started_at = self.running[node].started_at
-        batch.tasks.append(TaskRow(self.id, name, "succeeded", attempt, lease, started_at, at, report.payload))
+        row = TaskRow(self.id, name, "succeeded", attempt, lease, started_at, at, report.payload, self.code(node))
+        batch.tasks.append(row)
         self.committing[node] = None
         last = self.state.unfinished == 1 and not self.unsettled  # else the end comes with the rows that it waits for
         if last and not self.plan.has_epilogue:
@@ -679,14 +687,15 @@ class Drive:
         retry_at = event.retry_at if isinstance(event, AttemptFailed) else None
         name, session = self.name_of(node), self.worker.session
         what = (report.exception_type, report.message, report.traceback, report.error)
-        row = FailureRow(self.id, name, event.attempt, session, started_at, event.at, *what, retry_at)
+        row = FailureRow(self.id, name, event.attempt, session, started_at, event.at, *what, retry_at, self.code(node))
         batch.failures.append(row)
         if self.root.told_failures is not None:
             self.root.told_failures.append(row)
         if self.plan.nodes[node].handler is not None:
             self.faults[node] = row._replace(name=self.plan.nodes[node].name)
         if retry_at is None:
-            batch.tasks.append(TaskRow(self.id, name, "failed", event.attempt, session, started_at, event.at, None))
+            end = (event.attempt, session, started_at, event.at, None, self.code(node))
+            batch.tasks.append(TaskRow(self.id, name, "failed", *end))
 
     def ignored(self, node: int, at: float) -> NoteRow:
         """Return the note that an attempt was stopped, or its result is ignored, because the run has ended."""
@@ -843,7 +852,12 @@ class Drive:
     def attempt_row(self, node: int) -> AttemptRow:
         """Return an attempt in flight as other processes see it."""
         running, name = self.running[node], self.name_of(node)
-        return AttemptRow(self.id, name, running.attempt, self.worker.session, running.started_at, running.beat_at)
+        since = (self.worker.session, running.started_at, running.beat_at)
+        return AttemptRow(self.id, name, running.attempt, *since, self.code(node))
+
+    def code(self, node: int) -> str | None:
+        """Return the fingerprint of the code that a node runs, None if it runs none."""
+        return self.codes.get(node)
 
     def publish(self, event: RunEvent) -> None:
         """Hand an event to whoever listens."""

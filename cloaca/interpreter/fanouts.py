@@ -19,6 +19,7 @@ from cloaca.interpreter.scopes import Rows, prefix_of
 from cloaca.machine.fanouts import Window
 
 if TYPE_CHECKING:
+    from cloaca.contract.plans import Plan
     from cloaca.current import Place
     from cloaca.interpreter.group_commit import GroupCommit
     from cloaca.interpreter.queues import Queues
@@ -221,6 +222,10 @@ class FanOut:
     def telemetry(self) -> Telemetry | None:
         """What tells OpenTelemetry."""
         return self.drive.worker.telemetry
+
+    def codes(self, plan: Plan) -> Mapping[int, str]:
+        """Return the fingerprints of the code of a plan's nodes, by index."""
+        return self.drive.worker.codes(plan)
 
     def now(self) -> float:
         """Return seconds since the epoch."""

@@ -18,6 +18,7 @@ from typing import Any
 
 from cloaca.algebra.context import TaskContext
 from cloaca.algebra.outcomes import TaskFailure
+from cloaca.contract.fingerprints import codes
 from cloaca.contract.plans import Plan, PlanNode
 from cloaca.contract.workflows import Workflow
 from cloaca.current import ATTEMPT, Place
@@ -41,8 +42,9 @@ from cloaca.interpreter.schedulers import Scheduler
 from cloaca.interpreter.sealed import SEALED_SIGNAL, refuse_sealed
 from cloaca.interpreter.slots import Slots
 from cloaca.interpreter.transactions import in_transaction
+from cloaca.interpreter.versions import judge, parsed
 from cloaca.logs import logger_of
-from cloaca.ports import SUSPECT_CRASHES, History, NewRun, PlanRow, Poll, Ports, RunRow, Submitted, is_sealed
+from cloaca.ports import SUSPECT_CRASHES, History, MoveRow, NewRun, PlanRow, Poll, Ports, RunRow, Submitted, is_sealed
 from cloaca.telemetry import Begun, Telemetry, traceparent
 
 logger = logger_of("cloaca.worker")
@@ -97,6 +99,10 @@ class Worker:
         self.closing = False
         self.now: Callable[[], float] = ports.clock.now
         self.chance: Callable[[], float] = random.random
+        self.version_of: Callable[[Workflow[Any, Any, Any, Any]], str] = lambda workflow: workflow.version
+        self.codes: Callable[[Plan], Mapping[int, str]] = codes
+        self.serves: dict[str, str] = {}  # the version of each workflow, as the session has said it
+        self._specs: dict[str, Mapping[str, Any] | None] = {}  # plans of other code, by digest
         self.scheduler: Scheduler
         self._slots: Slots[tuple[Drive, int]]
         self._more = True
@@ -210,7 +216,8 @@ class Worker:
     async def _register(self) -> None:
         at = self.now()
         name = f"{socket.gethostname()}:{os.getpid()}"
-        self.session = await self.store.open_session(name, at, at + self.settings.lease_s)
+        self.serves = self._versions()
+        self.session = await self.store.open_session(name, at, at + self.settings.lease_s, serves=self.serves)
         self.place = Place(self.session, self._ports.tenant, self._ports.secrets, self._loop)
         serves = ", ".join(sorted(self.workflows)) or "nothing yet"
         logger.info("Session %d serves %s", self.session, serves, extra={"session": self.session})
@@ -225,6 +232,9 @@ class Worker:
         if self._lapsed:
             self.commits.batch().absolved.extend(self._lapsed)
             self.commits.then(partial(self._absolved, len(self._lapsed)))
+
+    def _versions(self) -> dict[str, str]:
+        return {workflow.name: self.version_of(workflow) for workflow in self.workflows.values()}
 
     def _absolved(self, count: int) -> None:
         del self._lapsed[:count]
@@ -495,8 +505,12 @@ class Worker:
     async def _asked(self) -> Poll:
         """Ask what there is to do, and renew the lease by the same statement if it is time; say when to ask next."""
         at, commits, lease_s = self.now(), self.commits, self.settings.lease_s
+        if len(self.serves) < len(self.workflows):  # some were added since
+            self.serves = self._versions()
+            await self.store.serve(commits.session, self.serves)
         renew_until = at + lease_s if at >= commits.renew_at else None
-        poll = await self.store.poll(commits.session, list(self.workflows), at, renew_until=renew_until)
+        names = list(self.workflows)
+        poll = await self.store.poll(commits.session, names, at, renew_until=renew_until, serves=self.serves)
         if renew_until is not None:
             commits.renew_at = max(commits.renew_at, at + lease_s / 5)
         lapse_s = self._look_every if poll.lapse_s is None else max(0.0, poll.lapse_s)
@@ -509,6 +523,8 @@ class Worker:
             await self._claim(self._room, suspects=False)
         if poll.suspects and self._suspect is None and self.has_room:
             await self._claim_suspect()
+        if poll.refused and self.has_room:
+            await self._claim_by(partial(self.store.claim_refused, self.commits.session, self.serves), REFILL)
 
     async def _claim_suspect(self) -> None:
         self._suspect = 0  # so that another look does not claim a second meanwhile
@@ -526,16 +542,19 @@ class Worker:
         return False
 
     async def _claim(self, limit: int, *, suspects: bool) -> None:
+        claim = partial(self.store.claim, self.commits.session, list(self.workflows), suspects=suspects)
+        await self._claim_by(claim, min(limit, REFILL * 4))
+
+    async def _claim_by(self, claim: Callable[[int, float], Awaitable[list[History]]], most: int) -> None:
         """Take runs that wait. If that goes wrong, the next commit gives back what may have been taken."""
-        commits, most = self.commits, min(limit, REFILL * 4)
+        commits = self.commits
         self._claiming = True
         try:
-            histories = await self.store.claim(
-                commits.session, list(self.workflows), most, self.now(), suspects=suspects
-            )
+            histories = await claim(most, self.now())
             self._more = self._more or len(histories) == most
             if histories:
                 logger.info("Claimed runs: %d", len(histories), extra={"claimed": len(histories)})
+                await self._read_specs(histories)
             for history in histories:
                 if commits.closed or self.closing:
                     return  # the lease was lost meanwhile: the claims are void
@@ -551,32 +570,56 @@ class Worker:
         finally:
             self._claiming = False
 
+    async def _read_specs(self, histories: Iterable[History]) -> None:
+        """Read the plans of runs that other code has begun, each once."""
+        own = {workflow.plan.digest for workflow in self.workflows.values()}
+        for digest in {history.run.plan for history in histories}.difference(own, self._specs):
+            row = await self.store.plan(digest)
+            self._specs[digest] = parsed(row.spec if row is not None else None)
+
     def _take(self, history: History) -> None:
-        workflow = self.workflows.get(history.run.workflow)
-        if workflow is None or history.run.id in self.drives:
+        row, workflow = history.run, self.workflows.get(history.run.workflow)
+        if workflow is None or row.id in self.drives:
             return
-        plan = workflow.plan
-        if history.run.crashes:
-            _log(history.run, f"is taken over, {history.run.crashes} of its workers died")
+        if row.crashes:
+            _log(row, f"is taken over, {row.crashes} of its workers died")
+        version = self.version_of(workflow)
         try:
             refuse_sealed(history)
-            drive = self.drive(plan, history)
+            verdict = judge(workflow, version, self._specs.get(row.plan), history)
+            reason = verdict.reason
+            if verdict.fits:
+                self._go_on(workflow, version, history)
         except (IncompatibleRun, CodecNeeded) as error:
-            logger.error("Run %d is blocked: %s", history.run.id, error)
-            self.spawn(self._block(history.run.id, str(error)))
-            return
-        if history.run.plan != plan.digest:
-            drive.note("code_changed", None, f"goes on with plan {plan.digest}, was {history.run.plan}", self.now())
+            reason = str(error)
+        if reason:
+            self.drives.pop(row.id, None)
+            self.spawn(self._block(row, reason, version))
 
-    async def _block(self, run: int, reason: str) -> None:
+    def _go_on(self, workflow: Workflow[Any, Any, Any, Any], version: str, history: History) -> None:
+        """Drive a run; if other code has begun it, it is this code's from now on, which its events say."""
+        row, plan = history.run, workflow.plan
+        drive = self.drive(plan, history)
+        if row.version == version and row.plan == plan.digest:
+            return
+        batch = self.commits.batch(2)
+        batch.plans.append(PlanRow(plan.digest, workflow.name, version, plan.spec))
+        batch.moved.append(MoveRow(row.id, plan.digest, version, plan.has_epilogue))
+        drive.row = row._replace(plan=plan.digest, version=version, epilogue=plan.has_epilogue)
+        drive.note("code_changed", None, f"goes on with version {version}, was {row.version}", self.now())
+
+    async def _block(self, row: RunRow, reason: str, version: str) -> None:
         """Give a claimed run up, however often the store fails meanwhile: nobody else can while this session lives."""
+        logger.error("Run %d is blocked, unless other code can go on with it: %s", row.id, reason)
+        if self._suspect == row.id:
+            self._suspect, self._more = None, True
         while True:
             try:
-                return await self.store.block(self.session, run, reason)
+                return await self.store.block(self.session, row.id, reason, version)
             except StoreError as error:
-                logger.warning("Run %d could not be marked as blocked, will try again: %s", run, error)
+                logger.warning("Run %d could not be marked as blocked, will try again: %s", row.id, error)
             except Exception:
-                logger.exception("Run %d could not be marked as blocked, will try again", run)
+                logger.exception("Run %d could not be marked as blocked, will try again", row.id)
             await asyncio.sleep(BEAT_S)
 
     # Time
@@ -694,7 +737,8 @@ class Worker:
         for arrivals in await self.store.hear(self.session, list(runs)):
             if (drive := self.drives.get(arrivals.run)) is not None and not drive.is_gone:
                 if any(is_sealed(signal.payload) for signal in arrivals.signals):
-                    self.spawn(self._block(arrivals.run, SEALED_SIGNAL))  # and the next commit finds it gone
+                    # The next commit finds it gone.
+                    self.spawn(self._block(drive.row, SEALED_SIGNAL, drive.row.version))
                     self.disowned(frozenset({arrivals.run}))
                 else:
                     drive.waits.arrived(arrivals)

@@ -215,7 +215,7 @@ class Runner:
         if self._work:
             for workflow in self._workflows.values():
                 await self._check_queues(workflow)
-            await engine.store.unblock([workflow.plan.digest for workflow in self._workflows.values()])
+            await engine.store.reconsider({name: workflow.version for name, workflow in self._workflows.items()})
         if self._work or self._triggers:
             self._executor = ThreadExecutor()
         if self._work:

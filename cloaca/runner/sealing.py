@@ -11,7 +11,7 @@ that users give, statuses, times, kinds of exceptions, notes and reasons, which 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -249,6 +249,10 @@ class SealedStore:
     ) -> list[History]:
         """As ``Store``; a history that can't be read here is given on sealed."""
         return _or_sealed(self._seals.history, await self.inner.claim(session, workflows, limit, at, suspects=suspects))
+
+    async def claim_refused(self, session: int, serves: Mapping[str, str], limit: int, at: float) -> list[History]:
+        """As ``Store``; a history that can't be read here is given on sealed."""
+        return _or_sealed(self._seals.history, await self.inner.claim_refused(session, serves, limit, at))
 
     async def hear(self, session: int, runs: Sequence[int]) -> list[Arrivals]:
         """As ``Store``; what can't be read here is given on sealed."""

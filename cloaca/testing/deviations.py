@@ -317,7 +317,19 @@ def clock_jump(seconds: float, at: TaskOrName, nth: int = 0) -> Deviation:
 
 
 def pause(firing: str, nth: int = 0, *, seconds: float = 86_400.0) -> Deviation:
-    """Somebody pauses a schedule at the ``nth`` commit of ``firing:`` and its name, and resumes it later."""
+    """Somebody pauses a schedule at the ``nth`` commit of ``firing:`` and its name, and resumes it later.
+
+    >>> from datetime import datetime
+    >>> from cloaca import Workflow, task
+    >>> from cloaca.testing import Cron, Scenario, pause, simulate_schedules
+    >>> @task
+    ... def report() -> None: ...
+    >>> daily = Cron(Workflow("reports", report), "0 9 * * *")
+    >>> weekend = Scenario(pause("firing:reports", 2, seconds=2 * 86_400))
+    >>> world = simulate_schedules([daily], start=datetime(2030, 1, 1), until=datetime(2030, 1, 8), scenario=weekend)
+    >>> len(world.firings("reports"))
+    5
+    """
     return _made("pause", firing, nth, seconds)
 
 
@@ -327,6 +339,14 @@ def send(signal: BaseModel, at: TaskOrName = SUBMIT, nth: int = 0, *, after: flo
     A ``wait_for`` commits twice: first that it waits, then what it came to. So a signal comes before the wait as
     ``send(signal)``, during it as ``send(signal, "wait_for:Approval", after=5)``. The outside sends without fail; what
     nobody waits for any more is refused, as the trace says.
+
+    >>> from cloaca import Workflow, wait_for
+    >>> from cloaca.testing import Scenario, send, simulate
+    >>> class Approval(BaseModel):
+    ...     by: str
+    >>> approvals = Workflow("approvals", wait_for(Approval))
+    >>> simulate(approvals, scenario=Scenario(send(Approval(by="me"), "wait_for:Approval", after=5))).outcome.unwrap()
+    Approval(by='me')
     """
     if not isinstance(signal, BaseModel):
         raise TypeError(f"send({signal!r:.80}): a signal is an instance of the model that is waited for")

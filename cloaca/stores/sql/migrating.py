@@ -79,11 +79,12 @@ def upgrade(ground: Ground, *, after_deployment: bool = False) -> list[str]:
         except Exception as error:
             if not ground.in_the_way(error):
                 raise
+            ground.pause()
         else:
             if step is None:
                 return reached
+            # Without a pause: the release before may add rows as quickly as a step fills them.
             reached += [step] if step is not MORE else []
-        ground.pause()
 
 
 def _step(ground: Ground, goal: str) -> str | None:
