@@ -28,7 +28,7 @@ from cloaca.runner.schedules import Schedules, define
 from cloaca.schedules.decisions import Catchup, Overlap
 from cloaca.stores.memory import MemoryStore
 from cloaca.testing.bodies import NoProcesses
-from cloaca.testing.deviations import CLAIM, Deviation, Kind, Scenario
+from cloaca.testing.deviations import ANY, CLAIM, Deviation, Kind, Scenario, moved
 from cloaca.testing.firing_rules import FiringRules, shown
 from cloaca.testing.loops import NeverRests, NothingLeft, VirtualLoop
 from cloaca.testing.processes import Process
@@ -268,7 +268,10 @@ class _Simulation:
         """Do one operation on the store for a process, and whatever is to go wrong there."""
         if name not in WRITES:
             return await call(*args, **kwargs)
-        due = {each.kind: each for label in _labels(name, args) for each in self._reached(label)}
+        labels = _labels(name, args)
+        due = {each.kind: each for label in labels for each in self._reached(label)}
+        if labels and name != CLAIM:
+            due |= {each.kind: moved(each, at=next(iter(labels))) for each in self._reached(ANY)}
         if crash := due.get("crash_before_commit"):
             self._kill(process, f"before the commit of {crash.at}", crash.seconds)
             await self.loop.create_future()

@@ -75,6 +75,9 @@ DEVIATIONS = [
     leave(FIRING, 3),
     clock_jump(3600 * 5, FIRING, 2),
     clock_jump(-3600 * 50, FIRING, 3),
+    clock_jump(timedelta(hours=5)),
+    store_error(at=1),
+    store_error(at=5, lost=True),
 ]
 
 
@@ -83,6 +86,12 @@ DEVIATIONS = [
 def test_whatever_happens_every_instant_runs_once(deviation: Deviation, workers: int) -> None:
     world = simulated(daily("all"), deviation, workers=workers)
     assert len(world.firings("daily")) == 20
+
+
+def test_the_number_of_a_write_counts_firings_too() -> None:
+    world = simulated(daily(), store_error(at=1), store_error(at=4))
+    lost = [line.what for line in world.lines if "can't be written" in line.what]
+    assert lost == ["*** the store can't be written, at firing:daily", "*** the store can't be written, at write"]
 
 
 def test_a_crash_between_the_phases_leaves_a_claimed_firing_that_another_hands_over() -> None:
