@@ -336,7 +336,12 @@ def clock_jump(seconds: float | timedelta, at: TaskOrName = CLAIM, nth: int = 0)
 
 
 def pause(firing: str, nth: int = 0, *, seconds: float | timedelta = 86_400.0) -> Deviation:
-    """Somebody pauses a schedule at the ``nth`` commit of ``firing:`` and its name, and resumes it later."""
+    """Somebody pauses a schedule at the ``nth`` commit of ``firing:`` and its name, and resumes it later.
+
+    >>> from cloaca.testing import pause
+    >>> print(pause("firing:daily", seconds=timedelta(hours=2)))
+    the schedule of firing:daily is paused for 7200 s (1st time)
+    """
     return _made("pause", firing, nth, seconds)
 
 
@@ -346,6 +351,14 @@ def send(signal: BaseModel, at: TaskOrName = SUBMIT, nth: int = 0, *, after: flo
     A ``wait_for`` commits twice: first that it waits, then what it came to. So a signal comes before the wait as
     ``send(signal)``, during it as ``send(signal, "wait_for:Approval", after=5)``. The outside sends without fail; what
     nobody waits for any more is refused, as the trace says.
+
+    >>> from cloaca import Workflow, wait_for
+    >>> from cloaca.testing import Scenario, send, simulate
+    >>> class Approval(BaseModel):
+    ...     by: str
+    >>> approved = Workflow("approved", wait_for(Approval, timeout=60))
+    >>> [simulate(approved, None, Scenario(send(Approval(by="Ada"), after=after))).status for after in (59, 61)]
+    ['succeeded', 'failed']
     """
     if not isinstance(signal, BaseModel):
         raise TypeError(f"send({signal!r:.80}): a signal is an instance of the model that is waited for")

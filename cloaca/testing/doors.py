@@ -76,6 +76,7 @@ class Entrance:
         if batch is None:
             self._witness.tell(process, name, result)
         else:
+            self._leases.parked(moment for _, moment in batch.parked)
             self._witness.observe(process, batch, result.disowned)
         if name in NEWS or (batch is not None and _gives_back(batch)):
             self.crew.wake_others(process)  # a run may wait for them; what else is written is nothing to them

@@ -81,6 +81,18 @@ def signals(workflow: Workflow[Any, Any, Any, Any]) -> st.SearchStrategy[tuple[D
     """Return a strategy for the signals of a workflow: for each wait one or two, before, during and after it.
 
     A wait with a timeout may get none, and one at its edge.
+
+    >>> from hypothesis import given, settings
+    >>> from cloaca import wait_for
+    >>> from cloaca.testing import signals, simulate
+    >>> class Approval(BaseModel):
+    ...     by: str
+    >>> approved = Workflow("approved", wait_for(Approval))
+    >>> @settings(max_examples=5)
+    ... @given(signals(approved))
+    ... def one_is_enough(sent: tuple[Deviation, ...]) -> None:
+    ...     assert simulate(approved, scenario=Scenario(*sent)).status == "succeeded"
+    >>> one_is_enough()
     """
     own = {id(node) for node in workflow.plan.nodes}  # a child run is not there yet when its parent is stored
     each = [_sent_for(node, early=id(node) in own) for node in waits_of(workflow)]

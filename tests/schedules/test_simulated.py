@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cloaca import Retry, Workflow, task
 from cloaca.errors import ContractError, InvalidCron
 from cloaca.schedules.decisions import Catchup
 from cloaca.stores.memory import MemoryStore
@@ -23,6 +25,7 @@ from cloaca.testing import (
     crash_before_commit,
     fail,
     leave,
+    override,
     simulate_schedules,
     store_error,
     zombie,
@@ -173,3 +176,39 @@ def test_a_broken_scheduler_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MemoryStore, "_waits", lambda store, session, workflows: False)
     with pytest.raises(BrokenPromise, match="has no run"):
         simulated(daily(), crash_after_commit(FIRING, 2))
+
+
+@task(retry=Retry(attempts=5, delay=8))
+def pay() -> None: ...
+
+
+def test_a_parked_run_goes_on_when_its_time_has_come() -> None:
+    """Two workers have died of it, so it is parked wherever it waits: here for its retries."""
+    calls = 0
+
+    def declined() -> None:
+        nonlocal calls
+        calls += 1
+        if calls < 5:
+            raise ConnectionError
+
+    scenario = Scenario(crash_before_commit("claim"), crash_after_commit("claim", 1), crash_after_commit("claim", 2))
+    with override({pay: declined}):
+        world = simulate_schedules(
+            [Cron(Workflow("bills", pay), "0 9 1 * *")],
+            start=START,
+            until=START + timedelta(days=20),
+            scenario=scenario,
+        )
+    assert (world.status, calls) == ("succeeded", 5)
+
+
+def test_an_asynchronous_fake_stands_for_a_synchronous_task() -> None:
+    async def later() -> None:
+        await asyncio.sleep(60)
+
+    with override({pay: later}):
+        world = simulate_schedules(
+            [Cron(Workflow("bills", pay), "0 9 * * *")], start=START, until=START + timedelta(days=3)
+        )
+    assert (world.status, world.commits("pay")) == ("succeeded", 3)

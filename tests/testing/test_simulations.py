@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from returns.result import Failure, Success
 
-from cloaca import Graph, Workflow, task
+from cloaca import Graph, Retry, Workflow, task
 from cloaca.errors import ContractError
 from cloaca.testing import (
     BrokenPromise,
@@ -290,3 +290,16 @@ def test_lengths_of_time_are_seconds_or_timedeltas() -> None:
 def test_scenarios_that_are_none(make: object, text: str) -> None:
     with pytest.raises((TypeError, ValueError), match=text):
         make()  # type: ignore[operator]
+
+
+@task(retry=Retry(attempts=5, delay=8))
+def pay() -> None: ...
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_a_parked_run_goes_on_when_its_time_has_come(workers: int) -> None:
+    """Two workers have died of it, so it is parked wherever it waits: here for its retries."""
+    world = simulate(Workflow("bills", pay), None, Scenario(
+        crash_before_commit(pay), crash_before_commit(pay, 1), exhaust(pay), workers=workers,
+    ))  # fmt: skip
+    assert (world.status, len(world.failures)) == ("failed", 5)
