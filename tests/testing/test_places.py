@@ -64,6 +64,8 @@ def test_a_task_of_another_workflow() -> None:
 def test_the_elements_of_a_fan_out_have_places_of_their_own() -> None:
     with pytest.raises(ValueError, match='has its own, as in "each:read/0/read"'):
         simulate(books, PAGES, Scenario(exhaust(read)))
+    with pytest.raises(ValueError, match='has its own, as in "each:read/0/read"'):
+        simulate(books, PAGES, Scenario(exhaust("each/1/read")))
     assert simulate(books, PAGES, Scenario(fail("each:read/1/read"))).attempts("each:read/1/read") == 2
 
 
