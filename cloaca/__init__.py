@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from cloaca.contract.subflows import subflow
     from cloaca.contract.workflows import Workflow, WorkflowBuilder
     from cloaca.errors import (
+        AsyncSecrets,
         CloacaError,
+        CodecError,
+        CodecNeeded,
         ContractError,
         CorruptDatabase,
         CredentialsGiven,
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
         KeyConflict,
         LeaseLost,
         NoSuchSignal,
+        NotBlocked,
         NotIsolated,
         NotRetryable,
         PayloadError,
@@ -45,6 +49,7 @@ if TYPE_CHECKING:
         RunnerClosed,
         RunNotFound,
         ScheduleConflict,
+        SecretExposed,
         SessionMisused,
         StoreError,
         StoreUnavailable,
@@ -52,12 +57,14 @@ if TYPE_CHECKING:
         TenantInUse,
         UnknownQueue,
         UnknownSchedule,
+        UnknownSecret,
         UnknownTask,
         UnknownTenant,
         UnknownWorkflow,
         UnstablePayload,
         UpgradeRefused,
         Violation,
+        WrongKey,
         WrongOutput,
     )
     from cloaca.interpreter.elements import ElementInfo
@@ -67,6 +74,7 @@ if TYPE_CHECKING:
     from cloaca.runner.handovers import HandedOver, handover
     from cloaca.runner.tenants import BlockingTenants, Credentials, Tenant, Tenants
     from cloaca.runner.triggers import TriggerInfo
+    from cloaca.secrets import Secret
 
 _HOMES = {
     "algebra.branches": ("branch",),
@@ -83,7 +91,10 @@ _HOMES = {
     "contract.subflows": ("subflow",),
     "contract.workflows": ("Workflow", "WorkflowBuilder"),
     "errors": (
+        "AsyncSecrets",
         "CloacaError",
+        "CodecError",
+        "CodecNeeded",
         "ContractError",
         "CorruptDatabase",
         "CredentialsGiven",
@@ -98,6 +109,7 @@ _HOMES = {
         "KeyConflict",
         "LeaseLost",
         "NoSuchSignal",
+        "NotBlocked",
         "NotIsolated",
         "NotRetryable",
         "PayloadError",
@@ -106,6 +118,7 @@ _HOMES = {
         "RunNotFound",
         "RunnerClosed",
         "ScheduleConflict",
+        "SecretExposed",
         "SessionMisused",
         "StoreError",
         "StoreUnavailable",
@@ -113,12 +126,14 @@ _HOMES = {
         "TenantInUse",
         "UnknownQueue",
         "UnknownSchedule",
+        "UnknownSecret",
         "UnknownTask",
         "UnknownTenant",
         "UnknownWorkflow",
         "UnstablePayload",
         "UpgradeRefused",
         "Violation",
+        "WrongKey",
         "WrongOutput",
     ),
     "interpreter.elements": ("ElementInfo",),
@@ -127,15 +142,19 @@ _HOMES = {
     "runner.handovers": ("HandedOver", "handover"),
     "runner.tenants": ("BlockingTenants", "Credentials", "Tenant", "Tenants"),
     "runner.triggers": ("TriggerInfo",),
+    "secrets": ("Secret",),
     "runner": ("BlockingRunHandle", "BlockingRunner", "RunHandle", "Runner", "run"),
 }
 _HOME = {name: f"cloaca.{module}" for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AsyncSecrets",
     "BlockingRunHandle",
     "BlockingRunner",
     "BlockingTenants",
     "CloacaError",
+    "CodecError",
+    "CodecNeeded",
     "ContractError",
     "CorruptDatabase",
     "Credentials",
@@ -155,6 +174,7 @@ __all__ = [
     "KeyConflict",
     "LeaseLost",
     "NoSuchSignal",
+    "NotBlocked",
     "NotIsolated",
     "NotRetryable",
     "Outcome",
@@ -174,6 +194,8 @@ __all__ = [
     "Schedule",
     "ScheduleConflict",
     "ScheduleStatistics",
+    "Secret",
+    "SecretExposed",
     "SessionMisused",
     "StoreError",
     "StoreUnavailable",
@@ -189,6 +211,7 @@ __all__ = [
     "TriggerInfo",
     "UnknownQueue",
     "UnknownSchedule",
+    "UnknownSecret",
     "UnknownTask",
     "UnknownTenant",
     "UnknownWorkflow",
@@ -198,6 +221,7 @@ __all__ = [
     "Waiting",
     "Workflow",
     "WorkflowBuilder",
+    "WrongKey",
     "WrongOutput",
     "branch",
     "each",

@@ -16,7 +16,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json, to_json
 
-from cloaca.errors import PayloadTooLarge, UnstablePayload, WrongOutput
+from cloaca.errors import CodecNeeded, PayloadTooLarge, UnstablePayload, WrongOutput
+from cloaca.ports import SEALED
+from cloaca.secrets import masked
 
 MEBIBYTE = 1024 * 1024
 # How far, and among how many, the one value is looked for that can't be written.
@@ -55,8 +57,13 @@ class JsonCodec:
         return raw.decode()
 
     def decode(self, model: type[BaseModel], payload: str) -> BaseModel:
-        """Return the model that ``payload`` says. Raises pydantic's ValidationError."""
-        return model.__pydantic_validator__.validate_json(payload, by_alias=False, by_name=True)  # type: ignore[no-any-return]  # pydantic-core's validators are not generic
+        """Return the model that ``payload`` says. Raises pydantic's ValidationError; CodecNeeded if it is encrypted."""
+        try:
+            return model.__pydantic_validator__.validate_json(payload, by_alias=False, by_name=True)  # type: ignore[no-any-return]  # pydantic-core's validators are not generic
+        except ValidationError:
+            if not payload.startswith(SEALED):
+                raise
+        raise CodecNeeded(f"{model.__name__} is encrypted, and there is no key for it here: give Runner(codec=...)")
 
 
 # Writing
@@ -166,7 +173,7 @@ def _rejected(model: type[BaseModel], value: BaseModel, error: ValidationError) 
     if any(_fails_itself(inner) for inner in _models_at(value, details["loc"])):
         return WrongOutput(_shown(f"{path} fails its own model: {details['msg']}"))
     text = f"{path} does not survive a round trip through JSON: {details['msg']}"
-    return UnstablePayload(_shown(f"{text} (JSON has {details['input']!r:.80}); {CURE}"))
+    return UnstablePayload(_shown(f"{text} (JSON has {masked(repr(details['input'])):.80}); {CURE}"))
 
 
 def _models_at(value: object, keys: Sequence[object]) -> Iterator[BaseModel]:
@@ -269,7 +276,7 @@ def _described(value: object) -> str:
 
 def _repr(value: object) -> str:
     try:
-        return f"{value!r:.80}"
+        return f"{masked(repr(value)):.80}"
     except Exception:  # noqa: BLE001 - a user's __repr__ may raise anything
         return f"a {type(value).__name__}"
 

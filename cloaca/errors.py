@@ -11,7 +11,8 @@ whose fault it is and what to do next.
     ├── UnknownQueue             a task names a queue that its runner does not declare
     ├── RunNotFound              no run has this id in this database
     ├── UnknownTask              a run's workflow has no task of this name
-    ├── IncompatibleRun          a run's stored tasks don't fit the code that should go on with it
+    ├── IncompatibleRun          a run's stored tasks don't fit the code that should go on with it (``.give_up``)
+    ├── NotBlocked               a run to upgrade that is not blocked
     ├── NoSuchSignal             a signal that no ``wait_for`` of the run takes
     ├── NotRetryable             a run that has nothing to retry: it has succeeded, or is paused
     ├── KeyConflict              an idempotency key used again with another input
@@ -28,8 +29,14 @@ whose fault it is and what to do next.
     ├── TaskNotImportable        a child process can't find a task's function by importing it
     ├── ProcessDied              the child process of a body was killed, or ended, before the body did
     ├── SessionMisused           a body ended its session's transaction itself, or used the session after its attempt
+    ├── UnknownSecret            no value is known for a secret's name
+    ├── AsyncSecrets             a body asks at once for a secret that only an async function has
+    ├── CodecError               an encrypted payload can't be read
+    │   ├── WrongKey             it was encrypted with a key that is not here, or was changed
+    │   └── CodecNeeded          the database has encrypted payloads, and this runner has no codec
     ├── PayloadError             a value can't be stored as it is
     │   ├── PayloadTooLarge      more bytes than ``payload_limit``
+    │   ├── SecretExposed        an output holds the value of a secret
     │   ├── UnstablePayload      its JSON can't be written, or reads back as something else
     │   └── WrongOutput          a body returned something else than it declares
     └── StoreError               the database
@@ -101,7 +108,18 @@ class UnknownTask(CloacaError):
 
 
 class IncompatibleRun(CloacaError):
-    """The tasks that a run has committed don't fit this code's workflow. Go on with code that has them."""
+    """What a run has committed does not fit this code's workflow. Go on with code that it fits, or upgrade the run.
+
+    ``give_up`` names the tasks whose results an upgrade would have to give up, () where that is no help.
+    """
+
+    def __init__(self, message: str, *, give_up: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.give_up = tuple(give_up)
+
+
+class NotBlocked(CloacaError):
+    """The run is not blocked, so that there is nothing to upgrade it for."""
 
 
 class NoSuchSignal(CloacaError):
@@ -172,12 +190,36 @@ class SessionMisused(CloacaError):
     """
 
 
+class UnknownSecret(CloacaError):
+    """No value is known for a secret's name. Set the environment variable, or give ``Runner(secrets=...)``."""
+
+
+class AsyncSecrets(CloacaError):
+    """``Runner(secrets=...)`` is an async function, so ``reveal()`` can't wait for it. Await ``reveal_async()``."""
+
+
+class CodecError(CloacaError):
+    """An encrypted payload can't be read. Nothing is lost: give the runner the codec that it was written with."""
+
+
+class WrongKey(CodecError):
+    """A payload was encrypted with a key that this runner's codec does not have, or was changed. Add the key."""
+
+
+class CodecNeeded(CodecError):
+    """The database has encrypted payloads, and this runner has no codec. Give it: ``Runner(codec=...)``."""
+
+
 class PayloadError(CloacaError):
     """A value can't be stored as it is; it is never retried, since the next attempt would end the same way."""
 
 
 class PayloadTooLarge(PayloadError):
     """A payload is larger than ``payload_limit``. Store the bulk elsewhere and pass a reference, or raise the limit."""
+
+
+class SecretExposed(PayloadError):
+    """An output, or a typed error, holds the value of a secret, and would be stored. Return the ``Secret`` instead."""
 
 
 class UnstablePayload(PayloadError):

@@ -7,13 +7,16 @@ of them to it. Times are seconds since the epoch, runs and sessions are known by
 from __future__ import annotations
 
 from asyncio import Future
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from pydantic import BaseModel
 
 from cloaca.errors import StoreUnavailable
+
+NOTHING: Mapping[str, str] = MappingProxyType({})  # what a session serves that works for nobody
 
 
 class RunRow(NamedTuple):
@@ -32,7 +35,10 @@ class RunRow(NamedTuple):
     ``epilogue`` says that its plan has one: such a run is not cancelled but by a worker, which sees it through.
     ``closing`` is how the run will end, from the moment on at which its epilogue began: a JSON object.
 
-    ``schedule`` has started it, at the nominal time ``scheduled_for``; a fork has the time alone.
+    ``schedule`` has started it, at the nominal time ``scheduled_for``; a fork has the time alone. ``traceparent`` is
+    the W3C trace context in which it was started, None if nobody traced that.
+
+    ``refused`` lists the versions whose code could not go on with it, each followed by a comma; None if none was tried.
     """
 
     id: int
@@ -60,6 +66,8 @@ class RunRow(NamedTuple):
     closing: str | None = None
     schedule: str | None = None
     scheduled_for: float | None = None
+    traceparent: str | None = None
+    refused: str | None = None
 
 
 TAKEN_OVER = 0  # the session of what another run has done
@@ -71,7 +79,8 @@ class TaskRow(NamedTuple):
     ``name`` is the node's name in the plan.
 
     ``status`` is ``succeeded`` or ``failed``; ``output`` its payload (a gate's decision: ``true`` or ``false``).
-    ``session`` is ``TAKEN_OVER`` for a row that a fork has copied.
+    ``session`` is ``TAKEN_OVER`` for a row that a fork has copied. ``code`` is the fingerprint of the code
+    that ran, None for a node that runs none.
     """
 
     run: int
@@ -82,10 +91,14 @@ class TaskRow(NamedTuple):
     started_at: float
     finished_at: float
     output: str | None
+    code: str | None = None
 
 
 class FailureRow(NamedTuple):
-    """A failed attempt. ``retry_at`` is when the next may start, None if it was the last; ``error`` a typed error."""
+    """A failed attempt. ``retry_at`` is when the next may start, None if it was the last; ``error`` a typed error.
+
+    ``code`` is as for ``TaskRow``.
+    """
 
     run: int
     name: str
@@ -98,12 +111,13 @@ class FailureRow(NamedTuple):
     traceback: str
     error: str | None
     retry_at: float | None
+    code: str | None = None
 
 
 class AttemptRow(NamedTuple):
     """An attempt that has run for a while, shown to other processes; gone once the task is done.
 
-    ``beat_at`` is when its body last called ``ctx.heartbeat()``.
+    ``beat_at`` is when its body last called ``ctx.heartbeat()``. ``code`` is as for ``TaskRow``.
     """
 
     run: int
@@ -112,6 +126,7 @@ class AttemptRow(NamedTuple):
     session: int
     started_at: float
     beat_at: float | None
+    code: str | None = None
 
 
 class NoteRow(NamedTuple):
@@ -164,6 +179,7 @@ class NewRun(NamedTuple):
     epilogue: bool = False
     schedule: str | None = None
     scheduled_for: float | None = None
+    traceparent: str | None = None
 
 
 class ClosingRow(NamedTuple):
@@ -212,6 +228,15 @@ class PlanRow(NamedTuple):
     workflow: str
     version: str
     spec: str
+
+
+class MoveRow(NamedTuple):
+    """A run that goes on with other code: by the plan with this digest, of this version; ``epilogue`` as for a run."""
+
+    run: int
+    plan: str
+    version: str
+    epilogue: bool
 
 
 class QueueRow(NamedTuple):
@@ -363,6 +388,8 @@ class Batch:
     something has come meanwhile is given back as if it were ``released``.
 
     ``cached`` are kept from ``at`` on, each in place of what its key had before.
+
+    ``moved`` are runs that go on with other code, whose plans are in ``plans``.
     """
 
     session: int
@@ -390,14 +417,24 @@ class Batch:
     roused: list[int] = field(default_factory=list)
     forsaken: list[int] = field(default_factory=list)
     parked: list[tuple[int, float | None]] = field(default_factory=list)
+    moved: list[MoveRow] = field(default_factory=list)
 
     def touched(self) -> set[int]:
         """Return the runs that must still be this session's for their rows to count."""
         groups: tuple[Sequence[tuple[Any, ...]], ...] = (
             self.tasks, self.failures, self.attempts, self.closings, self.cached, self.ends, self.waits, self.taken,
+            self.moved,
         )  # fmt: skip
         parents = {child.parent for child in self.children if child.parent is not None}
         return parents.union(row[0] for rows in groups for row in rows)  # the first column is the run's id
+
+    def size(self) -> int:
+        """Return how many rows the batch has."""
+        return sum(
+            len(rows)
+            for rows in (getattr(self, each.name) for each in fields(self) if each.name != "held")
+            if isinstance(rows, list)
+        )
 
     def concerned(self) -> set[int]:
         """Return the stored runs of which the batch writes something that others can see."""
@@ -449,6 +486,7 @@ class Poll:
 
     ``cancelling`` are the runs of the session that should stop, ``pausing`` those that should pause, known or not,
     ``roused`` those for which something has come from outside. ``due``: the time of some parked runs has come.
+    ``refused``: runs that other code could not go on with wait for the session to try, see ``claim_refused``.
     ``lapse_s`` is in how many seconds the first lease of another session runs out, unless it is renewed; None if there
     is no other. ``firings`` says that claimed firings wait for somebody to hand them over, ``due_s`` in how many
     seconds the first schedule is due, None if there is none.
@@ -464,6 +502,7 @@ class Poll:
     lapse_s: float | None = field(default=None, compare=False)
     firings: bool = False
     due_s: float | None = field(default=None, compare=False)
+    refused: bool = False
 
 
 class Transaction(Protocol):
@@ -542,8 +581,15 @@ class Store(Protocol):
         """Call a ``wake`` that was given with ``follow`` no more; nothing if it is not called."""
         ...
 
-    async def open_session(self, name: str, at: float, until: float) -> int:
-        """Register a worker and return its id: positive, larger than every earlier one, never used again."""
+    async def open_session(self, name: str, at: float, until: float, *, serves: Mapping[str, str] = NOTHING) -> int:
+        """Register a worker and return its id: positive, larger than every earlier one, never used again.
+
+        ``serves`` says which version it has of each workflow by name.
+        """
+        ...
+
+    async def serve(self, session: int, serves: Mapping[str, str]) -> None:
+        """Say which version a session has of each workflow by now; nothing if it is gone."""
         ...
 
     async def close_session(self, session: int, *, at: float) -> None:
@@ -572,8 +618,17 @@ class Store(Protocol):
     ) -> list[History]:
         """Take pending runs of these workflows for a session: those of the highest priority, and of them the oldest.
 
+        Those that some code has refused are left to ``claim_refused``.
         A suspect is a run that has already cost a worker its life ``SUSPECT_CRASHES`` times: they are claimed only with
         ``suspects``, one at a time.
+        """
+        ...
+
+    async def claim_refused(self, session: int, serves: Mapping[str, str], limit: int, at: float) -> list[History]:
+        """Take runs for a session that other code has refused, blocked ones too; fenced as ``claim``.
+
+        They are those that no code of the session's versions has refused, and those that are pending though no session
+        is left that may still go on with them: whoever takes one of these is to block it.
         """
         ...
 
@@ -587,9 +642,17 @@ class Store(Protocol):
         ...
 
     async def poll(
-        self, session: int, workflows: Sequence[str], at: float, *, renew_until: float | None = None
+        self,
+        session: int,
+        workflows: Sequence[str],
+        at: float,
+        *,
+        renew_until: float | None = None,
+        serves: Mapping[str, str] = NOTHING,
     ) -> Poll:
         """Look for work, by one statement; it writes nothing, unless it renews the lease of the session as well.
+
+        ``serves`` is as for ``claim_refused``.
 
         Raises LeaseLost if the lease should be renewed and is gone.
         """
@@ -639,8 +702,20 @@ class Store(Protocol):
     async def retry(self, seen: RunRow, at: float, *, anew: Sequence[str], earlier: str | None, detail: str) -> bool:
         """Make a run pending again that has ended or is blocked, with no crashes, and a note ``run_retried``.
 
+        It counts as refused by no code.
         The rows of the tasks ``anew`` are deleted, and of their waits; their failures stay. Nothing is done, and False
         returned, if the run's status or end is not as ``seen`` any more.
+        """
+        ...
+
+    async def upgrade(
+        self, seen: RunRow, plan: PlanRow, at: float, *, anew: Sequence[str], earlier: str | None, epilogue: bool,
+        detail: str,
+    ) -> bool:  # fmt: skip
+        """Make a blocked run pending again, by another plan, with no crashes, and a note ``run_upgraded``.
+
+        The rows of the tasks ``anew`` are deleted, and of their waits; their failures stay. It counts as refused by no
+        code. Nothing is done, and False returned, if it is not blocked any more, or its plan is not as ``seen``.
         """
         ...
 
@@ -668,12 +743,17 @@ class Store(Protocol):
         """Make parked runs pending whose time has come, at most ``limit``; return how many."""
         ...
 
-    async def unblock(self, plans: Sequence[str]) -> int:
-        """Make the blocked runs that have one of these plans pending again; return how many there were."""
+    async def reconsider(self, serves: Mapping[str, str]) -> int:
+        """Forget that these versions of workflows have refused runs which wait or are blocked; return how many there
+        were: whoever has that code tries again."""
         ...
 
-    async def block(self, session: int, run: int, reason: str) -> None:
-        """Give up a claimed run that this worker's code can't go on with: it is ``blocked``, and says why."""
+    async def block(self, session: int, run: int, reason: str, version: str = "") -> None:
+        """Give up a claimed run that this worker's code, of ``version``, can't go on with; it refuses the run.
+
+        The run is ``blocked`` and says why; but ``pending`` if another session has a version of its workflow that has
+        not refused it.
+        """
         ...
 
     async def history(self, run: int) -> History | None:
@@ -869,6 +949,30 @@ class Codec(Protocol):
         ...
 
 
+SEALED = "cloaca-sealed:"  # with which every payload begins that a ``PayloadCodec`` has encoded
+
+
+def is_sealed(payload: str | None) -> bool:
+    """Whether a payload is encoded: no JSON begins so."""
+    return payload is not None and payload.startswith(SEALED)
+
+
+class PayloadCodec(Protocol):
+    """Turns payloads into what is stored of them, and back: encryption at rest. What it makes is ASCII."""
+
+    def encode(self, text: str) -> str:
+        """Return what is stored of a text. It need not be the same twice."""
+        ...
+
+    def decode(self, text: str) -> str:
+        """Return the text, whichever release or key has encoded it. Raises WrongKey, and never returns another text."""
+        ...
+
+    def digest(self, text: str) -> str:
+        """Return at least 32 hexadecimal digits, the same for equal texts, that tell nothing to who lacks the key."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """The world as the interpreter sees it."""
@@ -878,3 +982,6 @@ class Ports:
     executor: Executor
     codec: Codec
     processes: Processes
+    tenant: str | None = None
+    secrets: Any = None  # where ``Secret.reveal`` finds values, None for the environment
+    telemetry: Any = None  # a ``telemetry.Telemetry``, None if nobody wants to know

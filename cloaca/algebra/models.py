@@ -96,7 +96,7 @@ def model_problems(model: Model) -> tuple[ModelProblem, ...]:
     >>> class Login(BaseModel):
     ...     token: pydantic.SecretStr
     >>> print(model_problems(Login)[0].message)
-    field "token" is a SecretStr, which JSON can't carry: it is dumped as asterisks; pass the secret's name
+    field "token" is a SecretStr, which JSON can't carry: it is dumped as asterisks; use cloaca.Secret, a name
     """
     return _model_problems(model)
 

@@ -227,7 +227,7 @@ class _Search:
             case Owner() as owner:
                 yield from self.owner(owner)
             case Secret(name):
-                text = f"a {name}, which JSON can't carry: it is dumped as asterisks; pass the secret's name"
+                text = f"a {name}, which JSON can't carry: it is dumped as asterisks; use cloaca.Secret, a name"
                 yield _Finding(text, dump_only=True)
             case Lost() as lost:
                 yield _Finding(lost.value.format(shown=self.types.shown(type_)))

@@ -1,4 +1,4 @@
-"""``cloaca runs cancel``, ``pause``, ``resume``, ``retry``, ``fork`` and ``send``: without the user's code if need be.
+"""``cloaca runs cancel``, ``pause``, ``resume``, ``retry``, ``upgrade``, ``fork`` and ``send``: mostly without code.
 
 It does what a handle does, through the plan that is stored beside the run, or through the workflow's own. Workers that
 drive the run are told by way of the database.
@@ -7,7 +7,8 @@ drive the run are told by way of the database.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import shlex
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from cloaca.cli.databases import opened, run_number
@@ -20,7 +21,7 @@ from cloaca.cli.targets import AnyWorkflow, load_workflow
 from cloaca.clocks import SystemClock
 from cloaca.codecs import JsonCodec
 from cloaca.contract.plans import Plan
-from cloaca.errors import NoSuchSignal, NotRetryable, RunNotFound
+from cloaca.errors import IncompatibleRun, NoSuchSignal, NotBlocked, NotRetryable, RunNotFound
 from cloaca.interpreter.ids import run_ids
 from cloaca.ports import PlanRow, RunRow
 from cloaca.runner import controls
@@ -75,6 +76,33 @@ def fork_run(run_id: str, database: str | None, *, before: str, target: str | No
             write_document(out, _document(str(made), "pending"))
         else:
             out.write(f'run {made} has what run {run_id} had before "{before}", and is pending\n')
+    return Exit.DONE
+
+
+def upgrade_run(run_id: str, database: str | None, *, target: str, give_up: Sequence[str], as_json: bool) -> Exit:
+    """Let a blocked run go on with other code. Raises Refusal and CloacaError."""
+    workflow = load_workflow(target)
+
+    async def upgrade(engine: Engine, run: int) -> tuple[str, ...]:
+        await _plan(engine, run, workflow)  # else it is another workflow's
+        try:
+            return await controls.upgrade(engine, run, workflow, give_up)
+        except NotBlocked as error:
+            raise Refusal(str(error), code=Exit.FAILED) from None
+        except ValueError as error:
+            raise Refusal(str(error)) from None
+        except IncompatibleRun as error:
+            options = " ".join(f"--give-up {shlex.quote(task)}" for task in error.give_up)
+            advice = f"cloaca runs upgrade {run} --target {target} {options}" if options else "Fork it, or cancel it."
+            raise Refusal(str(error), advice, code=Exit.BLOCKED) from None
+
+    with data_stream() as out:
+        given_up, row = asyncio.run(_done(run_id, database, upgrade))
+        if as_json:
+            write_document(out, {"id": run_id, "status": row.status, "version": row.version, "given_up": [*given_up]})
+        else:
+            lost = f", without the results of {', '.join(given_up)}" if given_up else ""
+            out.write(f"run {run_id} is {row.status}: it goes on with version {row.version}{lost}\n")
     return Exit.DONE
 
 

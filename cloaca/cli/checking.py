@@ -6,10 +6,12 @@ called; what they raise is the report.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TextIO
 
+from cloaca.cli.against import Flight, in_flight
 from cloaca.cli.documents import Json, write_document
 from cloaca.cli.imports import user_code
 from cloaca.cli.refusals import Exit, Refusal
@@ -39,6 +41,7 @@ class Report:
     workflows: list[tuple[str, AnyWorkflow]] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     refusals: list[tuple[str, Refusal]] = field(default_factory=list)
+    flight: Flight | None = None
 
     def add(self, target: str, workflow: AnyWorkflow) -> None:
         """Count a workflow that is in order, once, however many modules import it."""
@@ -47,18 +50,27 @@ class Report:
 
     @property
     def code(self) -> Exit:
-        """The exit code: that of the first target that could not be checked; else whether there are violations."""
+        """The exit code: that of the first target that could not be checked; else whether there are violations, or runs
+        that would be blocked."""
         if self.refusals:
             return max(refusal.code for _, refusal in self.refusals)
-        return Exit.FAILED if self.findings else Exit.DONE
+        if self.findings:
+            return Exit.FAILED
+        return Exit.BLOCKED if self.flight is not None and self.flight.stranded else Exit.DONE
 
 
-def check(targets: Sequence[str], *, as_json: bool) -> Exit:
-    """Check all targets and return the exit code."""
+def check(targets: Sequence[str], *, against: str | None = None, as_json: bool) -> Exit:
+    """Check all targets, and the runs in flight of the database ``against``; return the exit code.
+
+    Without all the workflows nothing can be said of runs, so that these are looked at only if all is in order.
+    Raises CloacaError.
+    """
     report = Report()
     with data_stream() as out:
         for target in dict.fromkeys(targets):
             _check_target(target, report)
+        if against is not None and report.code is Exit.DONE:
+            report.flight = asyncio.run(in_flight(against, [workflow for _, workflow in report.workflows]))
         _write(report, out, as_json)
     return report.code
 
@@ -109,11 +121,14 @@ def _write(report: Report, out: TextIO, as_json: bool) -> None:
         return
     for finding in report.findings:
         out.write(f"{printable(str(finding))}\n")
+    for line in [line for stranded in report.flight.stranded for line in stranded.lines()] if report.flight else []:
+        out.write(f"{printable(line)}\n")
     out.write(f"{_summary(report)}\n")
 
 
 def document_of(report: Report) -> Json:
-    """Return what ``check --json`` prints: ``ok``, ``workflows``, ``violations``, ``errors``."""
+    """Return what ``check --json`` prints: ``ok``, ``workflows``, ``violations``, ``errors``; of a database, too,
+    ``in_flight`` and ``stranded``."""
     return {
         "ok": report.code is Exit.DONE,
         "workflows": [{"target": t, "name": w.name, "version": w.version} for t, w in report.workflows],
@@ -122,7 +137,12 @@ def document_of(report: Report) -> Json:
             {"target": t, "message": r.message, "details": list(r.details), "code": int(r.code)}
             for t, r in report.refusals
         ],
+        **({} if report.flight is None else _flight_document(report.flight)),
     }
+
+
+def _flight_document(flight: Flight) -> dict[str, Json]:
+    return {"in_flight": flight.number, "stranded": [stranded.document() for stranded in flight.stranded]}
 
 
 def _finding_document(finding: Finding) -> Json:
@@ -141,6 +161,11 @@ def _finding_document(finding: Finding) -> Json:
 
 def _summary(report: Report) -> str:
     checked = _counted(len(report.workflows), "workflow")
+    if report.flight is not None:
+        runs = f"{_counted(report.flight.number, 'run')} in flight"
+        if report.flight.stranded:
+            return f"{len(report.flight.stranded)} of {runs} could not be finished, {checked} without violations"
+        return f"ok: {checked}, no violations; {runs}, all can be finished"
     if report.code is Exit.DONE:
         return f"ok: {checked}, no violations"
     problems = [_counted(len(report.findings), "violation")] if report.findings else []

@@ -11,10 +11,12 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from cloaca.encryption import Encryption
 from cloaca.errors import RunNotFound, StoreUnavailable, UnknownTenant
 from cloaca.ports import Store
 from cloaca.runner import open_store, url_of
 from cloaca.runner.databases import TenantUrl, is_postgres, open_tenants
+from cloaca.runner.sealing import sealing
 
 LARGEST_ID = 2**63 - 1
 
@@ -46,7 +48,7 @@ async def opened(database: str | None) -> AsyncIterator[Store]:
     await _check_tenant(url)
     await store.open()
     try:
-        yield store
+        yield sealing(store, Encryption.from_environment())
     finally:
         await store.close()
 

@@ -39,7 +39,7 @@ def read_input(workflow: AnyWorkflow, source: str | None) -> BaseModel | None:
     try:
         return _validated(model, "{}" if source is None else _text_of(source))
     except ValidationError as error:
-        raise _refused(workflow.name, model, source, error) from None
+        raise _refused("input", f'workflow "{workflow.name}" takes', model, source, error) from None
 
 
 def read_signal(workflow: AnyWorkflow, name: str, source: str | None) -> BaseModel:
@@ -53,7 +53,7 @@ def read_signal(workflow: AnyWorkflow, name: str, source: str | None) -> BaseMod
     try:
         return _validated(found.output, "{}" if source is None else _text_of(source))
     except ValidationError as error:
-        raise _refused(workflow.name, found.output, source, error) from None
+        raise _refused("signal", f'workflow "{workflow.name}" waits for', found.output, source, error) from None
 
 
 def _validated(model: type[BaseModel], text: str) -> BaseModel:
@@ -61,13 +61,14 @@ def _validated(model: type[BaseModel], text: str) -> BaseModel:
         return model.model_validate_json(text, by_alias=True, by_name=True)
 
 
-def _refused(name: str, model: type[BaseModel], source: str | None, error: ValidationError) -> Refusal:
+def _refused(what: str, who: str, model: type[BaseModel], source: str | None, error: ValidationError) -> Refusal:
+    """Say what is wrong with an input or a signal; ``who`` is who wants it, and how, as in ``workflow "x" takes``."""
     errors = error.errors(include_url=False)
     if source is None:
-        return Refusal(f'workflow "{name}" takes {model.__name__}: give it with --input', *_taken(model))
+        return Refusal(f"{who} {model.__name__}: give it with --input", *_taken(model))
     if errors[0]["type"] == "json_invalid":
         return _no_json(source, errors[0])
-    message = f'the input does not fit {model.__name__}, which workflow "{name}" takes'
+    message = f"the {what} does not fit {model.__name__}, which {who}"
     return Refusal(message, *(_problem(details) for details in errors), *_taken(model))
 
 

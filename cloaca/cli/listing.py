@@ -89,3 +89,6 @@ def _write_table(infos: list[RunInfo], out: TextIO) -> None:
         took = between(info.started_at, info.finished_at or (now if info.status == "running" else None))
         table.add_row(info.id, Text(in_one_line(info.workflow)), status, shown_time(info.created_at), took)
     print_data(out, table)
+    for info in infos:
+        if info.status == "blocked":
+            remark(f"run {info.id} is blocked: {in_one_line(info.reason or '')}")

@@ -12,8 +12,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from enum import StrEnum
 
 from cloaca.cli.streams import printable
+from cloaca.logs import AttemptFilter
 
 # What every record has; whatever else is there was given by `extra`.
 USUAL = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
@@ -24,6 +26,7 @@ def logging_to_stderr(*, as_json: bool) -> Iterator[None]:
     """Write what is logged to standard error: cloaca's lines from INFO on, others from WARNING on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if as_json else Lines())
+    handler.addFilter(AttemptFilter())
     ours, root = logging.getLogger("cloaca"), logging.getLogger()
     before = (ours.level, ours.propagate)
     ours.setLevel(ours.level or logging.INFO)
@@ -36,6 +39,13 @@ def logging_to_stderr(*, as_json: bool) -> Iterator[None]:
         chosen.removeHandler(handler)
         ours.setLevel(before[0])
         ours.propagate = before[1]
+
+
+class LogFormat(StrEnum):
+    """How log records are written."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 class Lines(logging.Formatter):
@@ -64,6 +74,6 @@ class JsonLines(logging.Formatter):
             "message": record.getMessage(),
         }
         line |= {name: value for name, value in vars(record).items() if name not in USUAL and name not in line}
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+        if record.exc_text or record.exc_info:
+            line["traceback"] = record.exc_text or self.formatException(record.exc_info)  # type: ignore[arg-type]  # one of them is there
         return json.dumps(line, default=str)

@@ -19,6 +19,7 @@ from typer.main import get_command
 from cloaca.cli.checking import check
 from cloaca.cli.db import db
 from cloaca.cli.graphing import Format, graph
+from cloaca.cli.logs import LogFormat
 from cloaca.cli.options import DatabaseOption, JsonOption, TargetArgument, as_duration, helping
 from cloaca.cli.queueing import queues_of
 from cloaca.cli.refusals import Exit, Refusal, refused
@@ -143,6 +144,9 @@ def _run(
 @app.command("check")
 def _check(
     targets: Annotated[list[str], typer.Argument(metavar="TARGET...", help="module, module:workflow, path/to/file.py")],
+    against: Annotated[
+        str | None, typer.Option("--against", metavar="URL", help="List the runs there that this code can't finish.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Report every violation of the contract in a module's workflows.
@@ -150,18 +154,25 @@ def _check(
     Imports the modules, and exits with 1 if there are violations. Functions that need no argument and are declared
     to return a Workflow are called; no task runs.
 
+    With --against, it also lists each run in flight in a database that the code could not finish, and exits with 3 if
+    there are any. It writes nothing there. Name every module that the workers will have.
+
     \b
     --json prints:
       {"ok": false, "workflows": [{"target", "name", "version"}],
        "violations": [{"target", "file", "line", "code", "task", "field", "message"}],
        "errors": [{"target", "message", "details", "code"}]}
+    and with --against:
+      {"in_flight": 2, "stranded": [{"id", "workflow", "version", "status",
+                                     "misfits": [{"task", "field", "message"}]}]}
 
     \b
     Examples:
       cloaca check shop.jobs shop.refunds
       cloaca check jobs.py:orders --json
+      cloaca check shop.jobs --against postgresql://shop@db/shop
     """
-    return check(targets, as_json=as_json)
+    return check(targets, against=against, as_json=as_json)
 
 
 @app.command("graph")
@@ -223,6 +234,9 @@ def _worker(
         typer.Option("--retention", metavar="AGE", help="How long ended runs are kept: 30d, 12h; never deletes none."),
     ] = "30d",
     as_json: Annotated[bool, typer.Option("--json", help="Log JSON, an object a line.")] = False,
+    log_format: Annotated[
+        LogFormat, typer.Option("--log-format", help="Log lines for people, or JSON, an object a line, as --json.")
+    ] = LogFormat.TEXT,
 ) -> int:
     """Drive the runs of these workflows, until SIGTERM or Ctrl-C.
 
@@ -239,7 +253,7 @@ def _worker(
     \b
     --json logs:
       {"at", "level", "logger", "message"} and, where they apply,
-      {"run", "workflow", "status", "task", "attempt", "session", "traceback"}
+      {"run", "workflow", "status", "task", "attempt", "worker", "tenant", "session", "traceback"}
 
     \b
     Examples:
@@ -249,6 +263,7 @@ def _worker(
       cloaca worker shop.jobs --tenant acme --tenant beta
     """
     post = Post(database, concurrency, lease, grace, _kept(retention), queues_of(queue or ()))
+    as_json = as_json or log_format is LogFormat.JSON
     if tenant or all_tenants:
         return work_for_tenants(targets, post, chosen(tenant or (), every=all_tenants), as_json=as_json)
     return work(targets, post, as_json=as_json)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cloaca.cli.acting import cancel_run, fork_run, pause_run, resume_run, retry_run, send_signal
+from cloaca.cli.acting import cancel_run, fork_run, pause_run, resume_run, retry_run, send_signal, upgrade_run
 from cloaca.cli.listing import Query, list_runs
 from cloaca.cli.options import DatabaseOption, JsonOption, RunArgument, helping
 from cloaca.cli.showing import show_run
@@ -72,7 +72,7 @@ def _show(
     \b
     --json prints the fields of `runs list` and:
       {"input", "output" (with --target), "waiting_for": {"kind", "task", "field", "until"},
-       "tasks": [{"name", "status", "attempt", "started_at", "finished_at", "skipped_because"}],
+       "tasks": [{"name", "status", "attempt", "started_at", "finished_at", "skipped_because", "code"}],
        "failures": [{"task", "attempt", "exception_type", "message", "traceback", "error", "at"}]}
 
     \b
@@ -154,6 +154,35 @@ def _retry(
       cloaca runs retry 7530131589642765745 --target shop.jobs:orders
     """
     return retry_run(run_id, database, target=target, as_json=as_json)
+
+
+@runs.command("upgrade")
+def _upgrade(
+    run_id: RunArgument,
+    *,
+    target: Annotated[str, typer.Option("--target", metavar="TARGET", help="The run's workflow: module:workflow.")],
+    give_up: Annotated[
+        list[str] | None, typer.Option("--give-up", metavar="TASK", help="A task to run again; for each of them.")
+    ] = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Let a blocked run go on with the code as it is now.
+
+    Where results of the run don't fit the code, these tasks and whatever came after them have to run again: it changes
+    nothing, names them and exits with 3, unless each of them is named with --give-up. What they did elsewhere is not
+    undone. A run that is not blocked stays as it is: that exits with 1.
+
+    \b
+    --json prints:
+      {"id", "status", "version", "given_up": ["fetch", ...]}
+
+    \b
+    Examples:
+      cloaca runs upgrade 7530131589642765745 --target shop.jobs:orders
+      cloaca runs upgrade 7530131589642765745 --target shop.jobs:orders --give-up fetch --give-up charge
+    """
+    return upgrade_run(run_id, database, target=target, give_up=give_up or (), as_json=as_json)
 
 
 @runs.command("send")

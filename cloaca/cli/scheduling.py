@@ -24,12 +24,14 @@ from cloaca.cli.tables import shares
 from cloaca.cli.targets import AnyWorkflow, load_workflow
 from cloaca.clocks import SystemClock
 from cloaca.codecs import MEBIBYTE, JsonCodec
+from cloaca.encryption import Encryption
 from cloaca.interpreter.firings import Firing, Schedule, ScheduleStatistics
 from cloaca.interpreter.ids import run_ids
 from cloaca.ports import ScheduleRow, Store
 from cloaca.runner import open_store, url_of
 from cloaca.runner.engines import Engine
 from cloaca.runner.schedules import Schedules, define
+from cloaca.runner.sealing import sealing
 
 BESIDE_WORDS = 19 + 3 * 2  # the time, and what is between the columns
 
@@ -148,7 +150,7 @@ def _row(workflow: str, payload: str | None, given: Definition) -> ScheduleRow:
 
 
 async def _put(row: ScheduleRow, url: str) -> Schedule:
-    store = open_store(url)
+    store = sealing(open_store(url), Encryption.from_environment())
     await store.open()
     try:
         return await Schedules(_Owner(store, None)).put(row)

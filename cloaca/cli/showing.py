@@ -104,7 +104,7 @@ def _read(history: History, spec: str | None, workflow: AnyWorkflow | None) -> t
 
 def _bare(row: TaskRow) -> TaskInfo:
     times = histories.moment(row.started_at), histories.moment(row.finished_at)
-    return TaskInfo(row.name, row.status, row.attempt, *times)
+    return TaskInfo(row.name, row.status, row.attempt, *times, code=row.code)
 
 
 def _output(plan: Plan, history: History) -> Json:
@@ -150,6 +150,7 @@ def _task_document(task: TaskInfo) -> Json:
         "started_at": moment(task.started_at),
         "finished_at": moment(task.finished_at),
         "skipped_because": task.skipped_because,
+        "code": task.code,
     }
 
 

@@ -7,18 +7,16 @@ affected by a change: that is decided where runs are stored.
 from __future__ import annotations
 
 import json
-from functools import lru_cache
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
-
-from pydantic import BaseModel
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core import core_schema
+from weakref import WeakKeyDictionary
 
 from cloaca.algebra.retries import Retry
 from cloaca.algebra.tasks import Task
 from cloaca.algebra.waits import Wait
 from cloaca.contract.plans import Plan
+from cloaca.contract.schemas import schemas_of
 from cloaca.contract.sources import code_of
 
 AnyTask = Task[Any, Any, Any, Any, Any]
@@ -27,15 +25,32 @@ AnyTask = Task[Any, Any, Any, Any, Any]
 def version(plan: Plan) -> str:
     """Return the version of a workflow: 16 hexadecimal digits."""
     known: dict[object, str] = {}  # many nodes may be one task under several names
+    _keep_codes(plan, known)
     answer = plan.answer.argument.model if plan.answer.argument else None
-    return _hash([plan.spec, *_code(plan, known), _schemas(plan.input, answer)])
+    return _hash([plan.spec, *_code(plan, known), schemas_of(plan.input, answer)])
+
+
+_CODES: WeakKeyDictionary[Plan, Mapping[int, str]] = WeakKeyDictionary()
+
+
+def codes(plan: Plan) -> Mapping[int, str]:
+    """Return the fingerprint of what each node of a plan runs, by index: a task's, or that of a condition's code."""
+    if plan not in _CODES:
+        _keep_codes(plan, {})
+    return _CODES[plan]
+
+
+def _keep_codes(plan: Plan, known: dict[object, str]) -> None:
+    tasks = {node.index: _known(node.body, known) for node in plan.nodes if node.body is not None}
+    asked = {node.index: _hash(code_of(node.predicate)) for node in plan.nodes if node.predicate is not None}
+    _CODES[plan] = tasks | asked
 
 
 def _code(plan: Plan, known: dict[object, str]) -> list[object]:
     """The code of a plan's tasks and conditions, and the rows of its other nodes; of a fan-out what is inside it."""
     tasks = {node.name: _known(node.body, known) for node in plan.nodes if node.body is not None}
     conditions = {node.name: code_of(node.predicate) for node in plan.nodes if node.predicate is not None}
-    rows = {node.name: _schemas(node.output) for node in plan.nodes if node.body is None and node.fan is None}
+    rows = {node.name: schemas_of(node.output) for node in plan.nodes if node.body is None and node.fan is None}
     fans = {name: [node.fan.limit, *_code(node.fan.plan, known)] for name, node in plan.fans.items() if node.fan}
     waits = {node.name: _wait(node.wait) for node in plan.nodes if node.wait is not None}
     return [tasks, conditions, rows, *([fans] if fans else []), *([waits] if waits else [])]
@@ -43,7 +58,7 @@ def _code(plan: Plan, known: dict[object, str]) -> list[object]:
 
 def _wait(node: Wait[Any, Any]) -> list[object]:
     """How long a node waits, and where its rows are. What a child workflow does is its own version's business."""
-    return [node.seconds, node.reads, node.writes, node.whole, _schemas(node.input)]
+    return [node.seconds, node.reads, node.writes, node.whole, schemas_of(node.input)]
 
 
 def _known(task: AnyTask, known: dict[object, str]) -> str:
@@ -59,7 +74,7 @@ def fingerprint(task: AnyTask) -> str:
     It is the same under every name and at every place of a graph.
     """
     signature = task.signature
-    schemas = _schemas(*(parameter.model for parameter in signature.parameters), signature.output, signature.error)
+    schemas = schemas_of(*(parameter.model for parameter in signature.parameters), signature.output, signature.error)
     options: list[object] = [_retry(task.options.retry), task.options.timeout_s, task.options.tags]
     if task.options.executor is not None:
         options.append(task.options.executor)
@@ -77,40 +92,6 @@ def _retry(retry: Retry) -> list[object]:
 
 def _classes(on: object) -> list[type]:
     return [kind for kind in (on if isinstance(on, tuple) else (on,)) if isinstance(kind, type)]
-
-
-class _Schema(GenerateJsonSchema):
-    """JSON schemas of every model: what JSON schema has no word for goes by its kind, and nothing warns."""
-
-    ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 - as its base class has it
-
-    def handle_invalid_for_json_schema(self, schema: core_schema.CoreSchema, error_info: str) -> JsonSchemaValue:
-        return {"kind": schema["type"]}
-
-
-def _schemas(*models: type[BaseModel] | None) -> list[object]:
-    return [_schema(model) if model else None for model in models]
-
-
-@lru_cache(maxsize=4096)
-def _schema(model: type[BaseModel]) -> object:
-    return _undescribed(model.model_json_schema(by_alias=False, schema_generator=_Schema))
-
-
-def _undescribed(schema: object) -> object:
-    """Leave out titles and descriptions, which come from names and docstrings."""
-    if isinstance(schema, list):
-        return [_undescribed(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    words = {"title", "description", "examples"}
-    return {
-        key: {name: _undescribed(item) for name, item in value.items()}
-        if key in ("properties", "$defs", "patternProperties") and isinstance(value, dict)
-        else _undescribed(value)
-        for key, value in schema.items()
-        if key not in words
-    }
 
 
 def _hash(value: object) -> str:

@@ -26,6 +26,7 @@ from cloaca.algebra.waits import Subflow, Wait, WaitFor
 from cloaca.contract.elaboration import SHOWN, Elaboration, Kind, Site
 from cloaca.contract.epilogues import EPILOGUE, check_home
 from cloaca.contract.rescues import Handed
+from cloaca.contract.specs import spec_of
 from cloaca.contract.steps import INPUT, Checked
 
 WAITS: Final = frozenset({"sleep", "wait", "subflow"})
@@ -258,73 +259,13 @@ class Plan:
 
     @cached_property
     def spec(self) -> str:
-        """The structure as canonical JSON: names, order, rules and rows; what is stored with a run."""
-        return json.dumps(
-            {
-                "context": {key: _source_spec(source) for key, source in self.context.items()},
-                "input": self.input.__name__ if self.input else None,
-                "nodes": [_node_spec(node) for node in self.nodes],
-                "output": _answer_spec(self.answer),
-            },
-            sort_keys=True,
-            separators=(",", ":"),
-        )
+        """The structure and the contract as canonical JSON: names, order, rules and rows; what is stored with a run."""
+        return json.dumps(spec_of(self), sort_keys=True, separators=(",", ":"))
 
     @cached_property
     def digest(self) -> str:
         """A hash of ``spec``: two plans with one digest run each other's runs."""
         return sha256(self.spec.encode()).hexdigest()[:32]
-
-
-def _node_spec(node: PlanNode) -> dict[str, object]:
-    spec: dict[str, object] = {"name": node.name, "kind": node.kind, "preds": node.preds}
-    if node.rule != "none_failed":
-        spec["rule"] = node.rule
-    if node.gates:
-        spec["gates"] = node.gates
-    usual = tuple([pred for pred in node.preds if pred not in node.gates]) if node.gates else node.preds
-    if node.awaited != usual:
-        spec["awaited"] = node.awaited
-    if node.otherwise:
-        spec["otherwise"] = sorted(node.otherwise)
-    if node.rescues is not None:
-        spec["rescues"] = node.rescues
-    if node.given:
-        spec["given"] = node.given
-    if node.arguments:
-        spec["reads"] = {name: _source_spec(source) for arg in node.arguments for name, source in arg.sources.items()}
-    if node.output:
-        spec["writes"] = sorted(row_of(node.output))
-    if node.undoes is not None:
-        spec["undoes"] = node.undoes
-    if node.outcomes:
-        spec["outcomes"] = node.outcomes
-    if node.fan:
-        spec["each"] = _fan_spec(node.fan)
-    if node.signal is not None:
-        spec["signal"] = node.signal
-    if node.child is not None:
-        spec["workflow"] = node.child.name
-    return spec
-
-
-def _fan_spec(fan: FanOut) -> dict[str, object]:
-    inner = {"nodes": [_node_spec(node) for node in fan.plan.nodes], "output": fan.output}
-    around = {key: _source_spec(source) for key, source in fan.around.items()}
-    return {"over": _source_spec(fan.over), "fields": fan.fields, "around": around, "into": fan.into, **inner}
-
-
-def _source_spec(source: Source) -> list[object]:
-    providers: list[object] = [[provider.node, provider.field] for provider in source.providers]
-    return [*providers, "reduce"] if source.reduce else providers
-
-
-def _answer_spec(answer: Answer) -> object:
-    if answer.argument is not None:
-        return {name: _source_spec(source) for name, source in answer.argument.sources.items()}
-    if not answer.nodes:
-        return None if answer.nothing else "context"
-    return answer.nodes[0] if len(answer.nodes) == 1 else answer.nodes
 
 
 def compile_plan(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeAlias, TypedDict, Unpack, overload
 
 from pydantic import BaseModel
 from typing_extensions import TypeVar
@@ -41,9 +41,13 @@ AnyGraph: TypeAlias = Graph[Any, Any, Any]
 AnyTask: TypeAlias = Task[Any, Any, Any, ..., Any]
 
 
-class Callbacks(TypedDict, total=False):
-    """The tasks that a workflow calls once its outcome is known."""
+Versioning: TypeAlias = Literal["compatible", "pinned"]
 
+
+class Callbacks(TypedDict, total=False):
+    """The tasks that a workflow calls once its outcome is known, and with which code its runs go on."""
+
+    versioning: Versioning
     on_success: AnyTask | None
     on_failure: AnyTask | None
     on_cancel: AnyTask | None
@@ -61,9 +65,14 @@ class Workflow(Drawable, Generic[In, Out, Context, Errors]):
     input is sure after a failure or a cancellation. It may ask for the failure: ``*, failure: RunFailure``. Whatever
     becomes of it, the outcome stays.
 
+    A run that other code has begun goes on with this code if it is compatible: every task that is committed is still
+    there with the same contract, and what is still to come finds its fields. With ``versioning="pinned"`` it goes on
+    with the very same version alone. Otherwise it is ``blocked``.
+
     Raises:
         ContractError: with every violation of the context contract at once.
         TypeError: a callback is no task, or has a condition, a trigger rule, a cache or a compensation.
+        ValueError: ``versioning`` is neither ``compatible`` nor ``pinned``.
 
     >>> from pydantic import BaseModel
     >>> from cloaca import task
@@ -88,6 +97,7 @@ class Workflow(Drawable, Generic[In, Out, Context, Errors]):
     input: Row
     plan: Plan
     callbacks: tuple[Callback, ...]
+    versioning: Versioning
     _declared: Row
 
     # One graph, or two and more: overloads that differ in arity can't both match where a type checker knows a graph
@@ -173,10 +183,12 @@ class Workflow(Drawable, Generic[In, Out, Context, Errors]):
     ) -> None: ...
     def __init__(self, name: str, /, *graphs: Any, input: Any = None, output: Any = None, **callbacks: Any) -> None:
         graph = _overlay_of(checked_name(name), graphs)
+        versioning = _checked_versioning(name, callbacks.pop("versioning", "compatible"))
         called = _checked_callbacks(name, callbacks)
         input, plan = _close(name, graph, input, output, called)
         # The only place where a workflow is written to: it is a value, and refuses assignments.
         vars(self).update(name=name, graph=graph, input=input, plan=plan, callbacks=called, _declared=output)
+        vars(self).update(versioning=versioning)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{name} can't be set: workflows are values; make another")
@@ -195,7 +207,7 @@ class Workflow(Drawable, Generic[In, Out, Context, Errors]):
 
     @property
     def _key(self) -> tuple[object, ...]:
-        return (self.name, self.graph, self.input, self._declared, self.callbacks)
+        return (self.name, self.graph, self.input, self._declared, self.callbacks, self.versioning)
 
     @property
     def output(self) -> Row:
@@ -228,6 +240,12 @@ def _overlay_of(name: str, graphs: Iterable[object]) -> Graph[Any, Any, Any]:
         parts.append(part)
     whole = parts[0] if len(parts) == 1 else overlaid(*parts)
     return graph_of(closed(whole.structure))
+
+
+def _checked_versioning(name: str, given: object) -> Versioning:
+    if given == "compatible" or given == "pinned":  # noqa: PLR1714 - so that a type checker knows which
+        return given
+    raise ValueError(f'Workflow({name!r}, versioning={given!r}): choose "compatible" or "pinned"')
 
 
 def _checked_callbacks(name: str, given: Mapping[str, Any]) -> tuple[Callback, ...]:
@@ -302,6 +320,7 @@ class WorkflowBuilder(Generic[BuilderIn, BuilderOut]):
     @overload
     def __init__(self: WorkflowBuilder[Any, Any], name: str, **callbacks: Unpack[Callbacks]) -> None: ...
     def __init__(self, name: str, *, input: Row = None, output: Row = None, **callbacks: Any) -> None:
+        self.versioning = _checked_versioning(name, callbacks.pop("versioning", "compatible"))
         _checked_callbacks(name, callbacks)
         self.name, self.input, self.output, self.callbacks = name, input, output, callbacks
         self._nodes: dict[str, Node[Any, Any, Any]] = {}
@@ -338,4 +357,5 @@ class WorkflowBuilder(Generic[BuilderIn, BuilderOut]):
         structure = Structure(dict(self._nodes), frozenset(self._edges), frozenset(), frozenset())
         graph = graph_of(closed(structure))
         declared: dict[str, Any] = {"input": self.input, "output": self.output, **self.callbacks}  # None: "inferred"
+        declared["versioning"] = self.versioning
         return Workflow(self.name, graph, **declared)

@@ -20,8 +20,9 @@ from returns.result import Failure, Result, Success
 
 from cloaca.algebra.declarations import Signature
 from cloaca.algebra.signatures import Model
-from cloaca.errors import PayloadError, TaskNotImportable, WrongOutput
+from cloaca.errors import PayloadError, SecretExposed, TaskNotImportable, WrongOutput
 from cloaca.ports import Codec
+from cloaca.secrets import exposed, masked
 
 OUR_FILES = str(Path(__file__).parents[1])
 LONGEST_TEXT = 65_536  # characters of a message or a traceback that are stored
@@ -95,19 +96,29 @@ def answer(signature: Signature[Model], value: object, codec: Codec) -> Report:
         if value is not None:
             raise WrongOutput(f"expected None, as the task declares, but got {_described(value)}")
         return Returned(None)
-    return Returned(codec.encode(signature.output, value))
+    return Returned(_kept_secret(codec.encode(signature.output, value), signature.output))
 
 
 def _declined(error: object, model: type[BaseModel], codec: Codec) -> Raised:
-    payload = codec.encode(model, error)
+    payload = _kept_secret(codec.encode(model, error), model)
     return Raised("Failure", _clean(_message(error)), "", retryable=False, error=payload)
+
+
+def _kept_secret(payload: str, model: type[BaseModel]) -> str:
+    """Return a payload in which no secret is that this attempt has revealed. Raises SecretExposed."""
+    if (name := exposed(payload)) is not None:
+        raise SecretExposed(
+            f'{model.__name__} holds the value of secret "{name}", and would be stored with it: return the Secret '
+            "itself, or what came of using it"
+        )
+    return payload
 
 
 def _described(value: object) -> str:
     if value is None:
         return "None"
     try:
-        return f"{type(value).__name__}: {value!r:.100}"
+        return f"{type(value).__name__}: {masked(repr(value)):.100}"
     except BaseException:  # noqa: BLE001 - a user's __repr__ may raise anything
         return f"{type(value).__name__}: <its repr can't be shown>"
 
@@ -152,7 +163,8 @@ def _from_user_code_on(error: BaseException) -> TracebackType | None:
 
 
 def _clean(text: str) -> str:
-    """Return text that every database can hold: not too long, no NUL, no lone surrogate."""
+    """Return text that every database can hold, and may: no secret, not too long, no NUL, no lone surrogate."""
+    text = masked(text)
     if len(text) > LONGEST_TEXT:
         start, end = text[: LONGEST_TEXT // 4], text[-LONGEST_TEXT * 3 // 4 :]
         text = f"{start}\n... {len(text) - LONGEST_TEXT:,} characters are left out ...\n{end}"

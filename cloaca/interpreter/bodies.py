@@ -20,10 +20,13 @@ from cloaca.algebra.declarations import Signature
 from cloaca.algebra.outcomes import TaskFailure
 from cloaca.algebra.signatures import Model
 from cloaca.algebra.tasks import Task, task
+from cloaca.current import ATTEMPT, Attempt, Place, RunName, Told
 from cloaca.errors import TaskNotImportable
 from cloaca.interpreter.answers import Exit, Raised, Report, answer, raised, worth_retrying
 from cloaca.interpreter.homes import Home, found, known_as
+from cloaca.logs import FILTER
 from cloaca.ports import Codec
+from cloaca.secrets import Sent
 
 AnyTask = Task[Any, Any, Any, Any, Any]
 Tell = Callable[[object], None]
@@ -46,6 +49,7 @@ def perform(errand: Errand, tell: Tell, codec: Codec) -> dict[str, object]:
         models = _arguments(signature, errand, codec)
     except BaseException as error:  # noqa: BLE001 - a user's validator may raise anything
         return _told(raised(error, retryable=False))
+    ATTEMPT.set(_current(errand))
     context = _context(errand["context"], tell)
     injected = {signature.context: context} if signature.context and context else {}
     tell(["begun"])
@@ -129,12 +133,21 @@ def _retries(error: BaseException, body: AnyTask, errand: Errand) -> bool:
     return body.options.retry.retries(error)
 
 
+def _current(errand: Errand) -> Attempt | None:
+    """Return the attempt as the parent knows it, with the secrets that it has sent."""
+    if errand.get("attempt") is None:
+        return None
+    run, workflow, task, number, worker, tenant = errand["attempt"]
+    return Told(RunName(run, workflow), task, number, Place(worker, tenant, Sent(errand["secrets"])))
+
+
 def _context(given: Mapping[str, Any] | None, tell: Tell) -> TaskContext | None:
     """Return a context whose heartbeats and records go to the parent. It is never cancelled: its process is killed."""
     if given is None:
         return None
     logger = logging.Logger(given["logger"], given["level"])
     logger.addHandler(_Forwarding(tell))
+    logger.addFilter(FILTER)
     who = {"run": given["run_id"], "task": given["task"], "attempt": given["attempt"]}
     scheduled_for = given["scheduled_for"]
     return TaskContext(
@@ -162,7 +175,9 @@ class _Forwarding(logging.Handler):
             names = ("levelno", "levelname", "pathname", "filename", "module", "lineno", "funcName", "created", "msecs")
             known: dict[str, object] = {name: getattr(record, name) for name in names}
             known |= {"msg": record.getMessage(), "process": record.process, "threadName": record.threadName}
-            if record.exc_info:
+            if record.exc_text:
+                known["exc_text"] = record.exc_text
+            elif record.exc_info:
                 known["exc_text"] = self._formatter.formatException(record.exc_info)
             self._tell(["log", known])
         except Exception:  # noqa: BLE001 - a record that can't be made up must not fail the body

@@ -7,13 +7,14 @@ once it is durable. It knows one run; the worker knows all of them, and how to s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
 from cloaca.algebra.outcomes import RunFailure
 from cloaca.contract.plans import Plan, PlanNode
+from cloaca.current import Place
 from cloaca.interpreter.answers import Raised, Report, Returned
 from cloaca.interpreter.epilogues import Closing, closing_of, closing_row
 from cloaca.interpreter.errands import runs_in_a_child
@@ -24,7 +25,7 @@ from cloaca.interpreter.histories import (
     earlier_attempts,
     moment,
     outputs_of,
-    restored,
+    placed,
     run_failure,
     shows_skip,
     tells_failure,
@@ -49,7 +50,8 @@ from cloaca.machine.events import (
 )
 from cloaca.machine.states import enabled
 from cloaca.machine.statuses import RunStatus, TaskStatus
-from cloaca.ports import AttemptRow, Batch, CacheRow, Codec, EndRow, FailureRow, History, NoteRow, TaskRow
+from cloaca.ports import AttemptRow, Batch, CacheRow, Codec, EndRow, FailureRow, History, NoteRow, RunRow, TaskRow
+from cloaca.telemetry import Begun, Telemetry
 
 ROWS_OF_A_REPORT = 5  # a failure, a task, the run's end or its outcome, who is told, a note or what is cached
 FATAL_CRASHES = 5  # of workers: then a run is not tried again, nor its epilogue after as many more
@@ -66,12 +68,37 @@ class Running:
 
     attempt: int
     started_at: float
-    task: asyncio.Task[None] | None = None
+    drive: Drive
+    node: int
+    serving: asyncio.Task[None] | None = None
     beat_at: float | None = None
     shown: bool = False
     stopped: bool = False
     cache_key: str | None = None
     ticket: Ticket | None = None  # of the slot that it holds in a queue
+    revealed: dict[str, str] | None = None
+
+    # What its body may know of it, as ``current.Attempt``
+
+    @property
+    def run(self) -> RunRow:
+        """The run's row."""
+        return self.drive.row
+
+    @property
+    def task(self) -> str:
+        """The name by which its body knows the task."""
+        return self.drive.name_of(self.node)
+
+    @property
+    def number(self) -> int:
+        """Its number, from 1."""
+        return self.attempt
+
+    @property
+    def place(self) -> Place:
+        """The worker that makes it."""
+        return self.drive.worker.place
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +166,10 @@ class Owner(Protocol):
         """The most attempts at a time."""
         ...
 
+    def codes(self, plan: Plan) -> Mapping[int, str]:
+        """Return the fingerprints of the code of a plan's nodes, by index."""
+        ...
+
     @property
     def queues(self) -> Queues:
         """The queues of the worker."""
@@ -147,6 +178,16 @@ class Owner(Protocol):
     @property
     def closing(self) -> bool:
         """Whether the worker is leaving."""
+        ...
+
+    @property
+    def place(self) -> Place:
+        """What attempts here have in common."""
+        ...
+
+    @property
+    def telemetry(self) -> Telemetry | None:
+        """What tells OpenTelemetry, None if nobody wants to know."""
         ...
 
     def now(self) -> float:
@@ -210,9 +251,11 @@ class Drive:
     """One owned run. Made by the worker; ``begin`` starts it, or goes on where its history ends."""
 
     def __init__(self, worker: Owner, plan: Plan, history: History) -> None:
-        self.worker, self.plan, self.row = worker, plan, history.run
+        self.worker, self.row = worker, history.run
         self.id = history.run.id
-        self.state = restored(plan, history)
+        self.given = plan
+        self.plan, self.state = placed(plan, history)
+        plan = self.plan
         self.closing = closing_of(history.run)
         self.told_failures = list(history.failures) if tells_failure(plan) else None  # for who asks for the RunFailure
         self.outputs = outputs_of(plan, history)
@@ -239,6 +282,7 @@ class Drive:
             self.closed.set()
         self.committing: set[int] = set()  # nodes whose success is committed by itself, or was, for all that is known
         self.cancelling = False  # the run is to be cancelled once it is known what has become of those
+        self.begun: dict[tuple[int, int], Begun] = {}  # attempts of which OpenTelemetry is told once they are durable
         self.unsettled = 0  # reports and the like whose rows are not durable yet
 
     def _rescuable(self, name: str) -> PlanNode | None:
@@ -377,7 +421,7 @@ class Drive:
             if (due := self.state.retry_at.get(node)) is not None:  # the clock was set back since it was offered
                 self.worker.offer_at(due, self, node)
             return None
-        self.running[node] = Running(event.attempt, event.at)
+        self.running[node] = Running(event.attempt, event.at, self, node)
         if self.listeners and self.shows(node):
             self.publish(RunEvent("task_started", self.plan.nodes[node].task, moment(event.at), event.attempt))
         return event.attempt
@@ -413,7 +457,9 @@ class Drive:
                 self.outputs.raw[node] = report.payload
                 stored = report.payload if report.verdict is None else str(report.verdict).lower()
                 name = self.name_of(node)
-                batch.tasks.append(TaskRow(self.id, name, "succeeded", attempt, lease, started_at, at, stored))
+                batch.tasks.append(
+                    TaskRow(self.id, name, "succeeded", attempt, lease, started_at, at, stored, self.code(node))
+                )
                 self.keep(batch, node, running, report)
         else:
             if report.still_running is not None:
@@ -451,7 +497,8 @@ class Drive:
         at, lease, name = self.worker.now(), self.worker.session, self.name_of(node)
         batch = self.worker.commits.lone(at)
         started_at = self.running[node].started_at
-        batch.tasks.append(TaskRow(self.id, name, "succeeded", attempt, lease, started_at, at, report.payload))
+        row = TaskRow(self.id, name, "succeeded", attempt, lease, started_at, at, report.payload, self.code(node))
+        batch.tasks.append(row)
         self.committing.add(node)
         last = self.state.unfinished == 1 and not self.unsettled  # else the end comes with the rows that it waits for
         if last and not self.plan.has_epilogue:
@@ -599,8 +646,8 @@ class Drive:
         for drive, node in reversed(list(self.attempts())):
             running = drive.running[node]
             running.stopped = True
-            if running.task is not None:
-                running.task.cancel()
+            if running.serving is not None:
+                running.serving.cancel()
 
     def drop_fans(self) -> None:
         """Let go of all elements: whatever they still report is ignored."""
@@ -618,14 +665,15 @@ class Drive:
         retry_at = event.retry_at if isinstance(event, AttemptFailed) else None
         name, session = self.name_of(node), self.worker.session
         what = (report.exception_type, report.message, report.traceback, report.error)
-        row = FailureRow(self.id, name, event.attempt, session, started_at, event.at, *what, retry_at)
+        row = FailureRow(self.id, name, event.attempt, session, started_at, event.at, *what, retry_at, self.code(node))
         batch.failures.append(row)
         if self.root.told_failures is not None:
             self.root.told_failures.append(row)
         if self.plan.nodes[node].handler is not None:
             self.faults[node] = row._replace(name=self.plan.nodes[node].name)
         if retry_at is None:
-            batch.tasks.append(TaskRow(self.id, name, "failed", event.attempt, session, started_at, event.at, None))
+            end = (event.attempt, session, started_at, event.at, None, self.code(node))
+            batch.tasks.append(TaskRow(self.id, name, "failed", *end))
 
     def ignored(self, node: int, at: float) -> NoteRow:
         """Return the note that an attempt was stopped, or its result is ignored, because the run has ended."""
@@ -700,6 +748,8 @@ class Drive:
         self.unsettled -= 1
         if self.dropped:
             return
+        if self.begun:
+            self.tell(events)
         if any(isinstance(event, OutcomeReached) for event in events):
             self.deaf = False
             self.closed.set()
@@ -719,6 +769,15 @@ class Drive:
             self.wake()
         else:
             self.worker.weigh(self)
+
+    def tell(self, events: tuple[Event, ...]) -> None:
+        """Tell OpenTelemetry of attempts whose end is durable."""
+        telemetry = self.worker.telemetry
+        for event in events:
+            if isinstance(event, TaskSucceeded | TaskFailed | AttemptFailed):
+                begun = self.begun.pop((event.node, event.attempt), None)
+                if begun is not None and telemetry is not None:
+                    telemetry.committed(self.row, begun, event)
 
     def wake(self) -> None:
         """Wake whoever waits for the end."""
@@ -751,7 +810,12 @@ class Drive:
     def attempt_row(self, node: int) -> AttemptRow:
         """Return an attempt in flight as other processes see it."""
         running, name = self.running[node], self.name_of(node)
-        return AttemptRow(self.id, name, running.attempt, self.worker.session, running.started_at, running.beat_at)
+        since = (self.worker.session, running.started_at, running.beat_at)
+        return AttemptRow(self.id, name, running.attempt, *since, self.code(node))
+
+    def code(self, node: int) -> str | None:
+        """Return the fingerprint of the code that a node runs, None if it runs none."""
+        return self.worker.codes(self.given).get(node)
 
     def publish(self, event: RunEvent) -> None:
         """Hand an event to whoever listens."""

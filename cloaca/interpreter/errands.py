@@ -7,6 +7,7 @@ answer; no object of the user is ever pickled. ``bodies`` is the other end. It k
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -19,17 +20,20 @@ from cloaca.algebra.outcomes import TaskFailure
 from cloaca.algebra.retries import Retry
 from cloaca.algebra.tasks import Task
 from cloaca.contract.plans import Plan, PlanNode
+from cloaca.current import ATTEMPT
 from cloaca.errors import (
     ContractError,
     PayloadTooLarge,
     RunnerClosed,
     TaskNotImportable,
+    UnknownSecret,
     Violation,
     WrongOutput,
 )
 from cloaca.interpreter.answers import AttemptTimeout, Raised, Report, Returned, Withdrawn, raised, worth_retrying
 from cloaca.interpreter.homes import Home, here, home_of, known_as, main_module
 from cloaca.interpreter.inputs import Outputs
+from cloaca.interpreter.references import secrets_in
 from cloaca.ports import Codec, Processes
 
 Errand = dict[str, Any]
@@ -82,6 +86,9 @@ async def run_errand(
         errand = _errand(node)
         inputs = _given(node, outputs.texts(node.arguments), failure)
         errand |= {"inputs": inputs, "limit": codec.limit, "context": _context(context)}
+        errand |= {"attempt": _attempt(), "secrets": await _secrets(node, inputs)}
+    except asyncio.CancelledError:
+        raise
     except BaseException as error:  # noqa: BLE001 - a user's reducer may raise anything
         return raised(error, retryable=False)
     try:
@@ -139,7 +146,7 @@ def _log(context: TaskContext, record: Mapping[str, Any]) -> None:
     """Log a child's record as if the body had run here."""
     logger = _plain(context.logger)
     who = {"run": context.run_id, "task": context.task, "attempt": context.attempt}
-    logger.handle(logging.makeLogRecord({"name": logger.name, **record, **who}))
+    logger.handle(logging.makeLogRecord({"name": logger.name, **record, **who}))  # the logger's filter completes it
 
 
 def _plain(logger: logging.Logger | logging.LoggerAdapter[logging.Logger]) -> logging.Logger:
@@ -222,6 +229,34 @@ def _given(node: PlanNode, texts: Sequence[str], failure: TaskFailure | None) ->
             place, {**asdict(replace(failure, error=None)), "at": failure.at.isoformat(), "error": [home, text]}
         )
     return inputs
+
+
+def _attempt() -> list[object] | None:
+    """Say what attempt it is, for the child's log records."""
+    found = ATTEMPT.get()
+    if found is None:
+        return None
+    return [found.run.id, found.run.workflow, found.task, found.number, found.place.worker, found.place.tenant]
+
+
+async def _secrets(node: PlanNode, inputs: Sequence[object]) -> dict[str, str]:
+    """Look up the secrets that the inputs name, but for unknown ones: the pipe to the child has them, and nothing else.
+
+    Raises what ``Runner(secrets=...)`` raises.
+    """
+    assert node.body is not None
+    found: dict[str, str] = {}
+    for argument, text in zip(node.arguments, _payloads(node, inputs), strict=True):
+        for secret in secrets_in(argument.model, text):
+            with contextlib.suppress(UnknownSecret):
+                found[secret.name] = await secret.reveal_async()
+    return found
+
+
+def _payloads(node: PlanNode, inputs: Sequence[object]) -> list[str]:
+    """Return the inputs that models are made of, without those that say how another task failed."""
+    places = {place for place, _ in node.given}
+    return [text for place, text in enumerate(inputs) if place not in places and isinstance(text, str)]
 
 
 def _context(context: TaskContext | None) -> dict[str, Any] | None:

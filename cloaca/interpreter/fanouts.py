@@ -19,10 +19,13 @@ from cloaca.interpreter.scopes import Rows, prefix_of
 from cloaca.machine.fanouts import Window
 
 if TYPE_CHECKING:
+    from cloaca.contract.plans import Plan
+    from cloaca.current import Place
     from cloaca.interpreter.group_commit import GroupCommit
     from cloaca.interpreter.queues import Queues
     from cloaca.machine.events import Event
     from cloaca.ports import Batch, Codec, EndRow, History, NoteRow
+    from cloaca.telemetry import Telemetry
 
 TURN = 128  # elements that begin, or are found done, before the event loop gets a turn
 
@@ -209,6 +212,20 @@ class FanOut:
     def closing(self) -> bool:
         """Whether the worker is leaving."""
         return self.drive.worker.closing
+
+    @property
+    def place(self) -> Place:
+        """What attempts here have in common."""
+        return self.drive.worker.place
+
+    @property
+    def telemetry(self) -> Telemetry | None:
+        """What tells OpenTelemetry."""
+        return self.drive.worker.telemetry
+
+    def codes(self, plan: Plan) -> Mapping[int, str]:
+        """Return the fingerprints of the code of a plan's nodes, by index."""
+        return self.drive.worker.codes(plan)
 
     def now(self) -> float:
         """Return seconds since the epoch."""

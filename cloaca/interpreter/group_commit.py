@@ -72,6 +72,7 @@ class GroupCommit:
         self.failing = False
         self.doubtful = False
         self.closed = False
+        self.measured: Callable[[int], None] | None = None  # is told how many rows a commit had
         self.lease_s = 0.0
         self.renew_at = 0.0
         self._batch = Batch(session)
@@ -208,6 +209,8 @@ class GroupCommit:
 
     def _worked(self, batch: Batch) -> None:
         """The batch is durable."""
+        if self.measured is not None:
+            self.measured(batch.size())
         if batch.renew_until is not None:
             self.renew_at = batch.at + self.lease_s / 5
         if batch.held is not None:

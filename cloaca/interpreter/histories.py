@@ -6,6 +6,7 @@ It reads rows through a plan and writes nothing. Starting a run and recovering o
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from cloaca.errors import IncompatibleRun
 from cloaca.interpreter.epilogues import not_due, reach, shown_status
 from cloaca.interpreter.inputs import Outputs, typed
 from cloaca.interpreter.scopes import found, outermost
+from cloaca.machine.belated import Belated
 from cloaca.machine.events import AttemptFailed, AttemptStarted, RunAdopted, TaskFailed, TaskSucceeded, WaitBegun
 from cloaca.machine.states import RunState, Skip, evolve
 from cloaca.machine.statuses import FINAL_TASK, TaskStatus
@@ -32,6 +34,14 @@ from cloaca.ports import TAKEN_OVER, Codec, FailureRow, History, RunRow, TaskRow
 
 VISIBLE = (*SHOWN, *EPILOGUE)
 CHILD_KEY = "\x1f"  # the keys of child runs begin with it: no user's key has a character that can't be printed
+
+
+class OutOfOrder(IncompatibleRun):
+    """A task has run that would be skipped now; ``name`` is that of its row."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +79,7 @@ class TaskInfo:
 
     ``elements`` is for an ``each()``: how many elements there are (``total``), and how many of them are ``running``,
     ``succeeded``, ``failed`` or ``cancelled``, where there are any.
-    ``child`` is the id of the run that a ``subflow`` has started.
+    ``child`` is the id of the run that a ``subflow`` has started. ``code`` is the fingerprint of the code that ran.
 
     >>> from cloaca import BlockingRunner, Workflow, task
     >>> @task
@@ -90,6 +100,7 @@ class TaskInfo:
     skipped_because: str | None = None
     elements: Mapping[str, int] | None = None
     child: str | None = None
+    code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +110,9 @@ class RunEvent:
     ``kind`` is ``run_started``, ``task_started``, ``task_succeeded``, ``attempt_failed``, ``task_failed``,
     ``task_skipped``, ``wait_began`` (instead of ``task_started``, of a node that waits), ``signal_received``,
     ``run_succeeded``, ``run_failed``, ``run_cancelled``, or the kind of a note such as ``run_recovered``,
-    ``run_paused``, ``run_resumed``, ``run_retried``, ``run_forked``, ``cache_hit``, or ``outcome_reached``, from which
-    on compensations and callbacks run (``detail`` is the outcome), and ``epilogue_abandoned``. ``at`` is in UTC.
+    ``run_paused``, ``run_resumed``, ``run_retried``, ``run_forked``, ``code_changed``,
+    ``run_upgraded``, ``cache_hit``, or ``outcome_reached``, from which on compensations and callbacks run (``detail``
+    is the outcome), and ``epilogue_abandoned``. ``at`` is in UTC.
 
     >>> from cloaca import BlockingRunner, Workflow, task
     >>> @task
@@ -126,7 +138,7 @@ class Waiting:
     delay, over at ``until``), ``queue`` (a slot of the queue ``field``; ``until`` if its rate is used up till then),
     ``slot`` (a task is ready, all slots of the worker are taken), ``timer`` (a ``sleep``, over at ``until``),
     ``signal`` (of the model ``field``, until ``until`` at the latest), ``child`` (the run ``field``), ``resume`` (it is
-    paused), ``blocked`` (``field`` says why).
+    paused), ``blocked`` (``field`` says why, ``task`` whom it blames).
 
     >>> from cloaca import BlockingRunner, Workflow, sleep
     >>> with BlockingRunner("memory://", work=False) as runner:
@@ -161,7 +173,15 @@ def run_info(row: RunRow) -> RunInfo:
 
 def restored(plan: Plan, history: History) -> RunState:
     """Return the state that the rows of a run amount to. Raises IncompatibleRun if they don't belong to this plan."""
-    state, earlier = RunState(plan), earlier_attempts(history.run)
+    return placed(plan, history)[1]
+
+
+def placed(plan: Plan, history: History) -> tuple[Plan, RunState]:
+    """Return the state of a run, and the plan by which it goes on: ``plan``, unless it has run in another order.
+
+    Raises IncompatibleRun.
+    """
+    belated, state, earlier = Belated(plan), RunState(plan), earlier_attempts(history.run)
     state.recall({plan.by_name[name]: count for name, count in earlier.items() if name in plan.by_name})
     evolve(plan, state, RunAdopted(0, 0.0))
     done = {row.name: row for row in history.tasks}
@@ -170,20 +190,26 @@ def restored(plan: Plan, history: History) -> RunState:
     for row in history.failures:
         if row.attempt > earlier.get(row.name, 0):
             failures.setdefault(row.name, []).append(row)
-    unknown = (done.keys() | failures.keys()) - plan.by_name.keys()
+    unknown = done.keys() - plan.by_name.keys()
     if unknown := {name for name in unknown if found(plan, name) is None}:
         raise IncompatibleRun(f'task "{min(unknown)}" has run, but the workflow no longer has it')
     for node in plan.nodes[: plan.length]:  # in topological order, so that predecessors come first
         if node.name in done or node.name in failures:
-            _replay(plan, state, node, done.get(node.name), failures.get(node.name, []))
+            if state.tasks[node.index] is TaskStatus.PENDING:
+                if node.name not in done:  # it waits for what is new before it; its attempts count
+                    state.recall_attempts(node.index, failures[node.name][-1].attempt)
+                    continue
+                belated.admit(state, node.index)
+            _replay(belated.plan, state, node, done.get(node.name), failures.get(node.name, []))
         elif (wait := waits.get(node.name)) is not None and _still_waits(state, node, wait):
-            evolve(plan, state, WaitBegun(node.index, state.attempt(node.index), wait.began_at, wait.until))
+            evolve(belated.plan, state, WaitBegun(node.index, state.attempt(node.index), wait.began_at, wait.until))
+    plan = belated.placed()
     order = state.due if reach(plan, state, history.run) else ()
     for node in (*map(plan.nodes.__getitem__, order), *plan.nodes[plan.length :]):  # what is not due has no rows
         if node.name in done or node.name in failures:
             _replay(plan, state, node, done.pop(node.name, None), failures.pop(node.name, []))
     state.take_news()
-    return state
+    return plan, state
 
 
 def _still_waits(state: RunState, node: PlanNode, row: WaitRow) -> bool:
@@ -199,7 +225,9 @@ def earlier_attempts(row: RunRow) -> dict[str, int]:
 
 def _replay(plan: Plan, state: RunState, node: PlanNode, done: TaskRow | None, failures: list[FailureRow]) -> None:
     if state.tasks[node.index] is not TaskStatus.READY:
-        raise IncompatibleRun(f'task "{node.task}" has run, but by the workflow\'s order now it could not have')
+        if done is None:  # a task that would not run any more has failed, and was to be tried again
+            return
+        raise OutOfOrder(node.name, f'task "{node.task}" has run, but by the workflow\'s order now it could not have')
     for failure in failures:
         if failure.retry_at is not None:
             evolve(plan, state, AttemptStarted(node.index, failure.attempt, failure.started_at))
@@ -270,6 +298,7 @@ def task_infos(plan: Plan, history: History) -> list[TaskInfo]:
                 _moment(row.finished_at if row else None),
                 because,
                 child=children.get(node.name),
+                code=row.code if row else attempt.code if attempt else None,
             )
         )
     return infos
@@ -513,14 +542,18 @@ def why(plan: Plan | None, history: History) -> Waiting:
     """Return the one thing that a run waits for."""
     row = history.run
     if row.status == "blocked":
-        return Waiting("blocked", None, row.reason)
+        blamed = re.search(r'"([^"]+)"', row.reason or "")
+        return Waiting("blocked", blamed[1] if blamed else None, row.reason)
     if row.status == "paused":
         return Waiting("resume")
     if row.finished_at is not None:
         return Waiting("nothing")
     if row.status == "pending" or plan is None:
         return Waiting("worker")
-    state = restored(plan, history)
+    try:
+        state = restored(plan, history)
+    except IncompatibleRun:  # a worker with other code drives it, or one is about to see that it does not fit
+        return Waiting("worker")
     shown = {attempt.name for attempt in history.attempts}
     for node in plan.nodes:
         if node.name in shown:

@@ -15,7 +15,6 @@ from pydantic_core import from_json, to_json
 
 from cloaca.contract.checker import INPUT
 from cloaca.contract.plans import Argument, FanOut, Provider, Source
-from cloaca.errors import IncompatibleRun
 from cloaca.ports import Codec
 
 
@@ -85,20 +84,19 @@ class Outputs:
         return [(p, self.parsed(p.node)) for p in source.providers if self.has(p)]
 
     def has(self, provider: Provider) -> bool:
-        """Whether a provider has written; an instance's input may lack what nobody around has written."""
-        if provider.node == INPUT and self.raw[INPUT] is None:
-            return provider.field in self.parsed(INPUT)
-        return provider.node in self.raw
+        """Whether a provider has written; an instance's input may lack what nobody around has written.
+
+        What other code has written may lack a field that is new since: nobody has written that.
+        """
+        if provider.node not in self.raw:
+            return False
+        return provider.field is None or provider.field in self.parsed(provider.node)
 
     @staticmethod
     def value(found: tuple[Provider, Any]) -> Any:
         """Return the field that a provider provides, as plain JSON values."""
         provider, payload = found
-        if provider.field is None:
-            return payload
-        if provider.field not in payload:
-            raise IncompatibleRun(f'an output of this run lacks field "{provider.field}": other code has written it')
-        return payload[provider.field]
+        return payload if provider.field is None else payload[provider.field]
 
     def context(self, sources: Mapping[str, Source]) -> dict[str, Any]:
         """Return every field that somebody has written, as the Python value that its type says."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from cloaca.contract.epilogues import EPILOGUE
 from cloaca.contract.plans import Plan, PlanNode
 from cloaca.errors import UnknownTask
-from cloaca.interpreter.histories import VISIBLE, earlier_attempts, restored
+from cloaca.interpreter.histories import VISIBLE, earlier_attempts, placed, restored
 from cloaca.interpreter.scopes import Rows, elements_in, fan_of, place_of, prefix_of
 from cloaca.machine.commands import Retry
 from cloaca.machine.decisions import Rejected, step
@@ -55,7 +55,7 @@ def retrial(plan: Plan, history: History, at: float) -> Retrial:
 
 def _again(plan: Plan, history: History, at: float) -> tuple[RunState, list[PlanNode]]:
     """Put a retry through the machine: return the state after it, and the nodes that start anew."""
-    state = restored(plan, history)
+    plan, state = placed(plan, history)
     evolve(plan, state, RunCancelled(at) if history.run.status == "cancelled" else RunFailed(at))
     decision = step(plan, state, Retry(at))
     assert not isinstance(decision, Rejected), decision

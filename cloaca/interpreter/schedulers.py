@@ -17,6 +17,7 @@ from cloaca.interpreter.firings import key_of, policy_of, window_of
 from cloaca.interpreter.group_commit import GroupCommit
 from cloaca.ports import Move, NewRun, PlanRow, Poll, ScheduleRow, Store, Taken
 from cloaca.schedules.decisions import step
+from cloaca.telemetry import Telemetry
 
 logger = logging.getLogger("cloaca.scheduler")
 
@@ -36,6 +37,7 @@ class Host(Protocol):
     ids: Iterator[int]
     commits: GroupCommit
     closing: bool
+    telemetry: Telemetry | None
 
     @property
     def workflows(self) -> Mapping[str, Workflow[Any, Any, Any, Any]]: ...
@@ -213,6 +215,8 @@ class Scheduler:
         plans = list({run.plan: self._plans[run.workflow] for run in runs}.values())
         states = await host.store.hand_over(session, plans, runs, at)
         for run, state in zip(runs, states, strict=True):
+            if host.telemetry is not None and state == "handed_over" and run.scheduled_for is not None:
+                host.telemetry.fired(run.schedule or "", at - run.scheduled_for)
             logger.info(
                 'Schedule "%s" for %s: %s', run.schedule, run.key, state or "gone", extra={"schedule": run.schedule}
             )

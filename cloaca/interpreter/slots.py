@@ -42,9 +42,16 @@ class Slots(Generic[T]):
     @property
     def free(self) -> int:
         """How many pieces more could be performed at once."""
-        return max(0, self._free - self._waiting())
+        return max(0, self._free - self.waiting)
 
-    def _waiting(self) -> int:
+    @property
+    def busy(self) -> int:
+        """How many slots are taken."""
+        return self._limit - self._free
+
+    @property
+    def waiting(self) -> int:
+        """How many pieces wait."""
         return len(self._offers) + sum(map(len, self._others.values()))
 
     def _next(self) -> T:
@@ -83,7 +90,7 @@ class Slots(Generic[T]):
         """Open slots: one, or as many again as are suspended now."""
         self._scheduled = False
         suspended = self._limit - self._free
-        self._open(min(self._waiting(), self._free, max(1, suspended)))
+        self._open(min(self.waiting, self._free, max(1, suspended)))
 
     def _open(self, count: int) -> None:
         for _ in range(count):

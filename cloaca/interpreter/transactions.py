@@ -8,7 +8,6 @@ that the body holds. It knows drives and the port, not databases.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from enum import Enum
@@ -18,9 +17,10 @@ from cloaca.errors import LeaseLost, SessionMisused, StoreError, StoreUnavailabl
 from cloaca.interpreter.answers import Raised, Report, Returned, Withdrawn, raised, worth_retrying
 from cloaca.interpreter.drives import Drive
 from cloaca.interpreter.group_commit import FIRST_PAUSE_S
+from cloaca.logs import logger_of
 from cloaca.ports import Store, TaskRow, Transaction
 
-logger = logging.getLogger("cloaca.worker")
+logger = logger_of("cloaca.worker")
 
 MOST_TRIES = 5  # of one attempt, while the database answers others
 

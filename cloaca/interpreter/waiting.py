@@ -66,7 +66,11 @@ class Waits:
             input = child_input(plan_node, self.drive.outputs, self.drive.worker.codec)
         except BaseException as error:  # noqa: BLE001 - a user's reducer or validator may raise anything
             return self.end(node, raised(error, retryable=False))
-        child = self.family.get(child_key(self.drive.id, self.drive.name_of(node), input))
+        name = self.drive.name_of(node)
+        child = self.family.get(child_key(self.drive.id, name, input))
+        if child is None:  # other code has made another input of the same fields
+            children = [row for row in self.family.values() if row.parent_task == name]
+            child = max(children, key=lambda row: row.id, default=None)
         if child is not None:
             self.children[node] = child.id
             self.look_at(node, child)

@@ -11,18 +11,20 @@ import logging
 import os
 import random
 import socket
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from cloaca.algebra.context import TaskContext
 from cloaca.algebra.outcomes import TaskFailure
+from cloaca.contract.fingerprints import codes
 from cloaca.contract.plans import Plan
 from cloaca.contract.workflows import Workflow
-from cloaca.errors import IncompatibleRun, LeaseLost, StoreError, StoreUnavailable
+from cloaca.current import ATTEMPT, Place
+from cloaca.errors import CodecNeeded, IncompatibleRun, LeaseLost, StoreError, StoreUnavailable
 from cloaca.interpreter.alarms import Alarms
-from cloaca.interpreter.answers import Report, Returned, Withdrawn, raised
+from cloaca.interpreter.answers import Raised, Report, Returned, Withdrawn, raised
 from cloaca.interpreter.attempts import SUBSTITUTES, attempt, evaluate
 from cloaca.interpreter.caching import Cache
 from cloaca.interpreter.drives import Drive, Running
@@ -36,11 +38,15 @@ from cloaca.interpreter.queues import Queues
 from cloaca.interpreter.retention import keep_pruning
 from cloaca.interpreter.retrials import retrial
 from cloaca.interpreter.schedulers import Scheduler
+from cloaca.interpreter.sealed import SEALED_SIGNAL, refuse_sealed
 from cloaca.interpreter.slots import Slots
 from cloaca.interpreter.transactions import in_transaction
-from cloaca.ports import SUSPECT_CRASHES, History, NewRun, PlanRow, Poll, Ports, RunRow, Submitted
+from cloaca.interpreter.versions import judge, parsed
+from cloaca.logs import logger_of
+from cloaca.ports import SUSPECT_CRASHES, History, MoveRow, NewRun, PlanRow, Poll, Ports, RunRow, Submitted, is_sealed
+from cloaca.telemetry import Begun, Telemetry, traceparent
 
-logger = logging.getLogger("cloaca.worker")
+logger = logger_of("cloaca.worker")
 
 MOST_RUNS = 1000  # runs in memory; more wait in the database
 PARKED_AFTER_S = 60.0  # what has nothing to do for longer than this rests in the database
@@ -81,6 +87,8 @@ class Worker:
     ) -> None:
         self.store, self.clock, self.executor, self.codec = ports.store, ports.clock, ports.executor, ports.codec
         self.processes, self.ids = ports.processes, ids
+        self._ports, self.place = ports, Place(0)
+        self.telemetry: Telemetry | None = ports.telemetry
         self._cache = Cache(ports.store, ports.clock.now, ports.codec)
         self.settings, self.workflows = settings, workflows
         self.session = 0
@@ -90,6 +98,10 @@ class Worker:
         self.closing = False
         self.now: Callable[[], float] = ports.clock.now
         self.chance: Callable[[], float] = random.random
+        self.version_of: Callable[[Workflow[Any, Any, Any, Any]], str] = lambda workflow: workflow.version
+        self.codes: Callable[[Plan], Mapping[int, str]] = codes
+        self.serves: dict[str, str] = {}  # the version of each workflow, as the session has said it
+        self._specs: dict[str, Mapping[str, Any] | None] = {}  # plans of other code, by digest
         self.scheduler: Scheduler
         self._slots: Slots[tuple[Drive, int]]
         self._more = True
@@ -125,12 +137,16 @@ class Worker:
         if not await self.store.watch(self.wake):
             self._look_every = min(self._look_every, UNHEARD_POLL_S)
         self._ticker = self._loop.create_task(self._tick())
+        if self.telemetry is not None:
+            self.telemetry.watch(self.load)
         if self.settings.retention_s is not None:
             self.spawn(keep_pruning(self.store, self.now, self.chance, self.settings.retention_s))
 
     async def close(self) -> None:
         """Start nothing more, give running attempts their grace, then release every run to the other workers."""
         self.closing = True
+        if self.telemetry is not None:
+            self.telemetry.unwatch(self.load)
         leaving = {"session": self.session, "attempts": len(self._attempts())}
         logger.info("Session %(session)d leaves, attempts that run: %(attempts)d", leaving, extra=leaving)
         self._slots.close()
@@ -188,7 +204,7 @@ class Worker:
 
     def _attempts(self) -> set[asyncio.Task[None]]:
         drives = self.drives.values()
-        running = (drive.running[node].task for root in drives for drive, node in root.attempts())
+        running = (drive.running[node].serving for root in drives for drive, node in root.attempts())
         return {task for task in running if task is not None and not task.done()}
 
     async def _flush(self, within_s: float) -> None:
@@ -200,18 +216,25 @@ class Worker:
     async def _register(self) -> None:
         at = self.now()
         name = f"{socket.gethostname()}:{os.getpid()}"
-        self.session = await self.store.open_session(name, at, at + self.settings.lease_s)
+        self.serves = self._versions()
+        self.session = await self.store.open_session(name, at, at + self.settings.lease_s, serves=self.serves)
+        self.place = Place(self.session, self._ports.tenant, self._ports.secrets, self._loop)
         serves = ", ".join(sorted(self.workflows)) or "nothing yet"
         logger.info("Session %d serves %s", self.session, serves, extra={"session": self.session})
         self.commits = GroupCommit(
             self.store, self.clock, self.session, lost=self._session_lost, disowned=self.disowned, held=self._held
         )
+        if self.telemetry is not None:
+            self.commits.measured = self.telemetry.commit
         self.commits.lease_s = self.settings.lease_s
         self.commits.renew_at = at + self.settings.lease_s / 5
         self.queues = Queues(self)
         if self._lapsed:
             self.commits.batch().absolved.extend(self._lapsed)
             self.commits.then(partial(self._absolved, len(self._lapsed)))
+
+    def _versions(self) -> dict[str, str]:
+        return {workflow.name: self.version_of(workflow) for workflow in self.workflows.values()}
 
     def _absolved(self, count: int) -> None:
         del self._lapsed[:count]
@@ -228,6 +251,8 @@ class Worker:
                 self.session,
             )
             self._lapsed.extend(self.drives)
+            if self.telemetry is not None:
+                self.telemetry.lease_lost()
         self._slots.clear()
         self.queues.close()
         for drive in list(self.drives.values()):
@@ -342,7 +367,7 @@ class Worker:
         row = RunRow(
             stored.id, run.workflow, run.version, run.plan, "running", run.input, run.key, run.owner, 0,
             run.created_at, run.created_at, None, None, cancel_requested=False, priority=run.priority,
-            parent=run.parent, parent_task=run.parent_task, epilogue=run.epilogue,
+            parent=run.parent, parent_task=run.parent_task, epilogue=run.epilogue, traceparent=run.traceparent,
         )  # fmt: skip
         return self.drive(plan, History(row, [], [], [], []))
 
@@ -386,6 +411,8 @@ class Worker:
     def finished(self, drive: Drive) -> None:
         """Let go of a run that has ended, and take others if some wait."""
         _log(drive.row, f"has ended: {drive.state.status}", status=drive.state.status)
+        if self.telemetry is not None:
+            self.telemetry.ended(drive.row, str(drive.state.status), self.now())
         self._let_go(drive)
         self._ended += 1
         if (parent := self.drives.get(drive.row.parent or 0)) is not None:
@@ -476,8 +503,12 @@ class Worker:
     async def _asked(self) -> Poll:
         """Ask what there is to do, and renew the lease by the same statement if it is time; say when to ask next."""
         at, commits, lease_s = self.now(), self.commits, self.settings.lease_s
+        if len(self.serves) < len(self.workflows):  # some were added since
+            self.serves = self._versions()
+            await self.store.serve(commits.session, self.serves)
         renew_until = at + lease_s if at >= commits.renew_at else None
-        poll = await self.store.poll(commits.session, list(self.workflows), at, renew_until=renew_until)
+        names = list(self.workflows)
+        poll = await self.store.poll(commits.session, names, at, renew_until=renew_until, serves=self.serves)
         if renew_until is not None:
             commits.renew_at = max(commits.renew_at, at + lease_s / 5)
         lapse_s = self._look_every if poll.lapse_s is None else max(0.0, poll.lapse_s)
@@ -490,6 +521,8 @@ class Worker:
             await self._claim(self._room, suspects=False)
         if poll.suspects and self._suspect is None and self.has_room:
             await self._claim_suspect()
+        if poll.refused and self.has_room:
+            await self._claim_by(partial(self.store.claim_refused, self.commits.session, self.serves), REFILL)
 
     async def _claim_suspect(self) -> None:
         self._suspect = 0  # so that another look does not claim a second meanwhile
@@ -507,19 +540,24 @@ class Worker:
         return False
 
     async def _claim(self, limit: int, *, suspects: bool) -> None:
+        claim = partial(self.store.claim, self.commits.session, list(self.workflows), suspects=suspects)
+        await self._claim_by(claim, min(limit, REFILL * 4))
+
+    async def _claim_by(self, claim: Callable[[int, float], Awaitable[list[History]]], most: int) -> None:
         """Take runs that wait. If that goes wrong, the next commit gives back what may have been taken."""
-        commits, most = self.commits, min(limit, REFILL * 4)
+        commits = self.commits
         self._claiming = True
         try:
-            histories = await self.store.claim(
-                commits.session, list(self.workflows), most, self.now(), suspects=suspects
-            )
+            histories = await claim(most, self.now())
             self._more = self._more or len(histories) == most
             if histories:
                 logger.info("Claimed runs: %d", len(histories), extra={"claimed": len(histories)})
+                await self._read_specs(histories)
             for history in histories:
                 if commits.closed or self.closing:
                     return  # the lease was lost meanwhile: the claims are void
+                if self.telemetry is not None:
+                    self.telemetry.claimed(history.run, self.now())
                 if history.run.crashes >= SUSPECT_CRASHES:
                     self._suspect = history.run.id
                 self._take(history)
@@ -530,31 +568,56 @@ class Worker:
         finally:
             self._claiming = False
 
-    def _take(self, history: History) -> None:
-        workflow = self.workflows.get(history.run.workflow)
-        if workflow is None or history.run.id in self.drives:
-            return
-        plan = workflow.plan
-        if history.run.crashes:
-            _log(history.run, f"is taken over, {history.run.crashes} of its workers died")
-        try:
-            drive = self.drive(plan, history)
-        except IncompatibleRun as error:
-            logger.error("Run %d is blocked: %s", history.run.id, error)
-            self.spawn(self._block(history.run.id, str(error)))
-            return
-        if history.run.plan != plan.digest:
-            drive.note("code_changed", None, f"goes on with plan {plan.digest}, was {history.run.plan}", self.now())
+    async def _read_specs(self, histories: Iterable[History]) -> None:
+        """Read the plans of runs that other code has begun, each once."""
+        own = {workflow.plan.digest for workflow in self.workflows.values()}
+        for digest in {history.run.plan for history in histories}.difference(own, self._specs):
+            row = await self.store.plan(digest)
+            self._specs[digest] = parsed(row.spec if row is not None else None)
 
-    async def _block(self, run: int, reason: str) -> None:
+    def _take(self, history: History) -> None:
+        row, workflow = history.run, self.workflows.get(history.run.workflow)
+        if workflow is None or row.id in self.drives:
+            return
+        if row.crashes:
+            _log(row, f"is taken over, {row.crashes} of its workers died")
+        version = self.version_of(workflow)
+        try:
+            refuse_sealed(history)
+            verdict = judge(workflow, version, self._specs.get(row.plan), history)
+            reason = verdict.reason
+            if verdict.fits:
+                self._go_on(workflow, version, history)
+        except (IncompatibleRun, CodecNeeded) as error:
+            reason = str(error)
+        if reason:
+            self.drives.pop(row.id, None)
+            self.spawn(self._block(row, reason, version))
+
+    def _go_on(self, workflow: Workflow[Any, Any, Any, Any], version: str, history: History) -> None:
+        """Drive a run; if other code has begun it, it is this code's from now on, which its events say."""
+        row, plan = history.run, workflow.plan
+        drive = self.drive(plan, history)
+        if row.version == version and row.plan == plan.digest:
+            return
+        batch = self.commits.batch(2)
+        batch.plans.append(PlanRow(plan.digest, workflow.name, version, plan.spec))
+        batch.moved.append(MoveRow(row.id, plan.digest, version, plan.has_epilogue))
+        drive.row = row._replace(plan=plan.digest, version=version, epilogue=plan.has_epilogue)
+        drive.note("code_changed", None, f"goes on with version {version}, was {row.version}", self.now())
+
+    async def _block(self, row: RunRow, reason: str, version: str) -> None:
         """Give a claimed run up, however often the store fails meanwhile: nobody else can while this session lives."""
+        logger.error("Run %d is blocked, unless other code can go on with it: %s", row.id, reason)
+        if self._suspect == row.id:
+            self._suspect, self._more = None, True
         while True:
             try:
-                return await self.store.block(self.session, run, reason)
+                return await self.store.block(self.session, row.id, reason, version)
             except StoreError as error:
-                logger.warning("Run %d could not be marked as blocked, will try again: %s", run, error)
+                logger.warning("Run %d could not be marked as blocked, will try again: %s", row.id, error)
             except Exception:
-                logger.exception("Run %d could not be marked as blocked, will try again", run)
+                logger.exception("Run %d could not be marked as blocked, will try again", row.id)
             await asyncio.sleep(BEAT_S)
 
     # Time
@@ -676,7 +739,12 @@ class Worker:
     async def _hear(self, runs: Iterable[int]) -> None:
         for arrivals in await self.store.hear(self.session, list(runs)):
             if (drive := self.drives.get(arrivals.run)) is not None and not drive.is_gone:
-                drive.waits.arrived(arrivals)
+                if any(is_sealed(signal.payload) for signal in arrivals.signals):
+                    # The next commit finds it gone.
+                    self.spawn(self._block(drive.row, SEALED_SIGNAL, drive.row.version))
+                    self.disowned(frozenset({arrivals.run}))
+                else:
+                    drive.waits.arrived(arrivals)
 
     async def _persistently(self, work: Callable[[], Coroutine[Any, Any, None]], failure: str) -> None:
         """Do something however often the store fails meanwhile, for as long as this session may."""
@@ -696,6 +764,8 @@ class Worker:
         plan_node, owner = drive.plan.nodes[node], self.session if self.has_room else None
         name = drive.name_of(node)
         child = new_child(drive.row, plan_node, name, input, id=next(self.ids), owner=owner, at=self.now())
+        if self.telemetry is not None:
+            child = child._replace(traceparent=traceparent(drive.row))
         self.commits.bear(plan_row(plan_node), child, partial(self._born, drive, node, child))
 
     def _born(self, drive: Drive, node: int, child: NewRun, stored: Submitted) -> None:
@@ -740,6 +810,7 @@ class Worker:
         async def see() -> None:
             history = await self.store.history(child)
             if history is not None and history.run.finished_at is not None:
+                refuse_sealed(history)
                 drive.waits.end(node, child_report(drive.plan.nodes[node], history, self.codec))
 
         async def end() -> None:
@@ -782,29 +853,49 @@ class Worker:
             drive.report(node, number, evaluate(plan_node, drive.outputs, self.codec))
             return None
         running = drive.running[node]
-        running.task = self._slots.serving
+        running.serving = self._slots.serving
         if (ticket := drive.tickets.get(node)) is not None:
             running.ticket, ticket.begun = ticket, True
         return self._attempt(drive, node, number)
 
     async def _attempt(self, drive: Drive, node: int, number: int) -> None:
         running = drive.running[node]
+        current = ATTEMPT.set(running)
+        begun = None if self.telemetry is None else self._traced(self.telemetry, drive, node, number)
         try:
             report = await self._end_of(drive, node, number, running)
+            if begun is not None and isinstance(report, Raised):
+                begun.error = report.exception_type
             if report is not None:
                 drive.report(node, number, report)
         except Withdrawn:  # only a worker that leaves closes its executor: the run is released with all the others
             drive.running.pop(node, None)
         except asyncio.CancelledError as error:
             if not running.stopped:
-                if running.task is not None:  # the body cancelled its own task: that is a fault like any other
-                    running.task.uncancel()
+                if running.serving is not None:  # the body cancelled its own task: that is a fault like any other
+                    running.serving.uncancel()
                 drive.report(node, number, raised(error, retryable=False))
         finally:
+            if begun is not None and self.telemetry is not None:
+                self.telemetry.left(begun)
+            ATTEMPT.reset(current)
             if running.ticket is not None:  # unless it was given back with the report
                 self.queues.over(running.ticket)
             if self.queues.line:
                 self.queues.ask()
+
+    def _traced(self, telemetry: Telemetry, drive: Drive, node: int, number: int) -> Begun:
+        """Begin the span of an attempt; the drive ends it once its end is durable."""
+        plan_node, at = drive.plan.nodes[node], drive.running[node].started_at
+        name, kind, task = drive.name_of(node), plan_node.kind, plan_node.task
+        begun = telemetry.begin(drive.row, name=name, kind=kind, task=task, number=number, at=at)
+        drive.begun[node, number] = begun
+        return begun
+
+    def load(self) -> dict[str, int]:
+        """Return how many runs are driven, attempts run, and attempts wait for a slot; from any thread."""
+        waiting = self._slots.waiting + len(self.queues.line)
+        return {"runs": len(self.drives), "running": self._slots.busy, "waiting": waiting}
 
     async def _end_of(self, drive: Drive, node: int, number: int, running: Running) -> Report | None:
         """Make an attempt; return how it ended, None if that is committed already. Raises as ``attempts.attempt``."""
@@ -850,7 +941,7 @@ class Worker:
             attempt=number,
             idempotency_key=idempotency_key(drive.plan, drive.state, drive.id, node, name),
             logger=logging.LoggerAdapter(
-                logging.getLogger(f"cloaca.task.{shown}"), {"run": run_id, "task": name, "attempt": number}
+                logger_of(f"cloaca.task.{shown}"), {"run": run_id, "task": name, "attempt": number}
             ),
             scheduled_for=None if drive.row.scheduled_for is None else moment(drive.row.scheduled_for),
             is_cancelled=lambda: drive.dropped or drive.state.over or drive.running.get(node) is not running,

@@ -144,6 +144,10 @@ class RunState:
         self.earlier.update(earlier)
         self.attempts.update(earlier)
 
+    def recall_attempts(self, node: int, count: int) -> None:
+        """Count the attempts that a node has made which is to wait, now, for what comes before it."""
+        self.attempts[node] = count
+
     def take_news(self) -> list[int]:
         """Return the nodes that became ready or were skipped since the last call."""
         news, self.news = self.news, []
@@ -250,6 +254,12 @@ def overdue(state: RunState, at: float) -> list[int]:
         return []
     due = ((until, node) for node, until in state.waits.items() if until is not None and until <= at)
     return [node for _, node in sorted(due)]
+
+
+def admit(state: RunState, node: int) -> None:
+    """Make a pending node ready that nothing is before any more, because its plan has changed: see ``belated``."""
+    assert state.tasks[node] is TaskStatus.PENDING, f"node {node} is {state.tasks[node]}"
+    _offer_again(state, node)
 
 
 def onward(plan: Plan, nodes: Iterable[int]) -> list[int]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Collection, Coroutine, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, Unpack, overload
@@ -368,6 +368,10 @@ class BlockingRunHandle(Generic[Out, Errors, Context]):
     def retry(self) -> None:
         """As ``RunHandle.retry``."""
         self._runner._call(self._handle.retry())
+
+    def upgrade(self, give_up: Collection[Node[Any, Any, Any] | str] = ()) -> tuple[str, ...]:
+        """As ``RunHandle.upgrade``."""
+        return self._runner._call(self._handle.upgrade(give_up))
 
     def fork(self, before: Node[Any, Any, Any] | str) -> BlockingRunHandle[Out, Errors, Context]:
         """As ``RunHandle.fork``."""

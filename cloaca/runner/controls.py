@@ -6,17 +6,23 @@ It knows a run by its number, and needs no code of its workflow but the plan, wh
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
+from typing import Any
 
 from pydantic import BaseModel
 
 from cloaca.contract.plans import Plan
-from cloaca.errors import NoSuchSignal, NotRetryable, RunNotFound
+from cloaca.contract.workflows import Workflow
+from cloaca.errors import IncompatibleRun, NoSuchSignal, NotBlocked, NotRetryable, RunNotFound
+from cloaca.interpreter import upgrades
 from cloaca.interpreter.histories import restored
 from cloaca.interpreter.retrials import retrial, reused
+from cloaca.interpreter.versions import judge_rows, parsed
 from cloaca.machine.statuses import FINAL_TASK
 from cloaca.ports import NewRun, PlanRow
 from cloaca.runner.engines import Engine
 
+MOST_LOOKS = 20  # at a run that others could not go on with, until whoever has it now says whether it can
 POLL_S = 0.1  # how often one looks whether the worker that drives a run has heard
 FINAL = frozenset({"succeeded", "failed", "cancelled"})
 GOING = frozenset({"pending", "running"})
@@ -103,6 +109,38 @@ async def retry(engine: Engine, run: int, plan: Plan) -> None:
             return engine.wake()
 
 
+async def upgrade(
+    engine: Engine, run: int, workflow: Workflow[Any, Any, Any, Any], give_up: Collection[str] = ()
+) -> tuple[str, ...]:
+    """Let a blocked run go on with other code, without the results of the tasks ``give_up``; return these.
+
+    A worker that has just started may be looking at it once more: that is waited for.
+    Raises RunNotFound, NotBlocked, IncompatibleRun, ValueError.
+    """
+    plan, looks = workflow.plan, 0
+    row = PlanRow(plan.digest, workflow.name, workflow.version, plan.spec)
+    while True:
+        history = await engine.history(run)
+        seen = history.run
+        if seen.status in GOING and seen.refused is not None and looks < MOST_LOOKS:
+            looks += 1
+            await asyncio.sleep(POLL_S)
+            continue
+        if seen.status != "blocked":
+            raise NotBlocked(f"run {run} is {seen.status}, it is not blocked: there is nothing to upgrade it for")
+        stored = await engine.store.plan(seen.plan)
+        found = upgrades.upgrade(workflow, workflow.version, parsed(stored.spec if stored else None), history)
+        if needless := sorted({*give_up}.difference(found.give_up)):
+            raise ValueError(f"give_up={needless}: run {run} goes on without giving up {', '.join(needless)}")
+        if lacking := [task for task in found.give_up if task not in give_up]:
+            text = f"run {run} can go on with this code if these results are given up: {', '.join(lacking)}"
+            raise IncompatibleRun(f"{text} ({found.verdict.reason}); nothing was changed", give_up=found.give_up)
+        at, how = engine.clock.now(), {"anew": found.anew, "earlier": found.earlier, "detail": found.detail}
+        if await engine.store.upgrade(seen, row, at, epilogue=plan.has_epilogue, **how):  # type: ignore[arg-type]  # a dict of several types
+            engine.wake()
+            return found.give_up
+
+
 async def fork(engine: Engine, run: int, plan: Plan, row: PlanRow, before: str) -> int:
     """Start a new run with what another has committed before a task; return its id.
 
@@ -111,6 +149,13 @@ async def fork(engine: Engine, run: int, plan: Plan, row: PlanRow, before: str) 
     while True:
         history = await engine.history(run)
         tasks = reused(plan, history, before)
+        if history.run.plan != row.digest:
+            stored = await engine.store.plan(history.run.plan)
+            kept = [each for each in history.tasks if each.name in frozenset(tasks)]
+            again = history._replace(tasks=kept, signals=(), children=(), run=history.run._replace(closing=None))
+            verdict = judge_rows(plan, parsed(stored.spec if stored else None), again)
+            if not verdict.fits:
+                raise IncompatibleRun(f"what run {run} has done before {before} does not fit: {verdict.reason}")
         at, input = engine.clock.now(), history.run.input
         id, priority, epilogue = next(engine.ids), history.run.priority, plan.has_epilogue
         new = NewRun(

@@ -11,13 +11,14 @@ from cloaca.interpreter.drives import Drive
 from cloaca.interpreter.histories import Waiting, moment
 from cloaca.interpreter.workers import Worker
 from cloaca.ports import Clock, Codec, History, RunRow, Store
+from cloaca.telemetry import Telemetry
 
 
 @dataclass(slots=True)
 class Engine:
     """The parts of a runner. ``worker`` is None if it only starts and follows runs, ``loop`` unless it is open.
 
-    ``ids`` are those of runs to come.
+    ``ids`` are those of runs to come. ``telemetry`` is None if nobody wants to know.
     """
 
     store: Store
@@ -25,6 +26,7 @@ class Engine:
     clock: Clock
     ids: Iterator[int]
     worker: Worker | None = None
+    telemetry: Telemetry | None = None
     loop: asyncio.AbstractEventLoop | None = None
 
     def check_open(self) -> None:

@@ -7,7 +7,7 @@ a run is said in ``controls``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Generic, cast, overload
 
@@ -319,6 +319,25 @@ class RunHandle(Generic[Out, Errors, Context]):
         await controls.retry(self._engine, self._run, self._plan)
         self._drive = None
 
+    async def upgrade(self, give_up: Collection[Node[Any, Any, Any] | str] = ()) -> tuple[str, ...]:
+        """Let a blocked run go on with this code. Return the tasks whose results were given up: they run again.
+
+        A run that fits this code goes on as it is; so does one that was pinned to another version. Otherwise the tasks
+        whose results don't fit have to run again, and whatever came after them: they are named in the refusal, and have
+        to be named in ``give_up``, all of them. Nothing that they did elsewhere is undone; their failures stay in
+        ``failures()``, attempts are counted on, idempotency keys stay. Signals that they took are spent.
+
+        Raises:
+            NotBlocked: the run is not blocked.
+            IncompatibleRun: results have to be given up that ``give_up`` does not name (the exception's ``give_up``
+                does), or the run can't go on with this code whatever is given up. Nothing was changed.
+            ValueError: ``give_up`` names a task that need not run again. Nothing was changed.
+        """
+        names = [task if isinstance(task, str) else task.name for task in give_up]
+        found = await controls.upgrade(self._engine, self._run, self.workflow, names)
+        self._drive = None
+        return found
+
     async def fork(self, before: Node[Any, Any, Any] | str) -> RunHandle[Out, Errors, Context]:
         """Start a new run with the same input that reuses what this one has committed, but for ``before`` and after.
 
@@ -397,7 +416,7 @@ def _running_now(info: TaskInfo, running: Running | None) -> TaskInfo:
     if running is None:
         return info
     started = histories.moment(running.started_at)
-    return TaskInfo(info.name, "running", running.attempt, started, None, elements=info.elements)
+    return TaskInfo(info.name, "running", running.attempt, started, None, elements=info.elements, code=info.code)
 
 
 def _with_elements_at_work(history: History, drive: Drive | None) -> History:

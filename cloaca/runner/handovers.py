@@ -45,7 +45,11 @@ class Drawn(BaseModel):
 
 
 class HandedOver(BaseModel):
-    """A run that was started elsewhere: its id in that database, and the tenant's name, if it is a tenant's."""
+    """A run that was started elsewhere: its id in that database, and the tenant's name, if it is a tenant's.
+
+    >>> HandedOver(run_id="912335401040649617", tenant="acme")
+    HandedOver(run_id='912335401040649617', tenant='acme')
+    """
 
     run_id: str
     tenant: str | None
@@ -71,6 +75,20 @@ def handover(
 
     Raises:
         InvalidTenant, InvalidDatabaseUrl: there is no such place.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from cloaca import BlockingRunner
+    >>> @task
+    ... def greet() -> None: ...
+    >>> greetings = Workflow("greetings", greet)
+    >>> with TemporaryDirectory() as directory:
+    ...     there = f"sqlite:///{directory}/there.db"
+    ...     with BlockingRunner(there, workflows=[greetings], work=False) as elsewhere:
+    ...         with BlockingRunner("memory://") as here:
+    ...             handed_over = here.run(handover(greetings, there)).unwrap()
+    ...         print(elsewhere.get(handed_over.run_id).workflow.name, handed_over.tenant)
+    greetings None
     """
     place = Elsewhere(workflow, url_of(database), None if tenant is None else checked_tenant(tenant))
 

@@ -23,6 +23,7 @@ from cloaca.clocks import SystemClock
 from cloaca.codecs import MEBIBYTE, JsonCodec
 from cloaca.contract.plans import Plan
 from cloaca.contract.workflows import Workflow
+from cloaca.encryption import Encryption
 from cloaca.errors import (
     ContractError,
     KeyConflict,
@@ -42,14 +43,17 @@ from cloaca.interpreter.histories import RunInfo
 from cloaca.interpreter.homes import refuse_while_importing
 from cloaca.interpreter.ids import run_ids
 from cloaca.interpreter.workers import Settings, Worker
-from cloaca.ports import NewRun, PlanRow, Ports, Store, Submitted
+from cloaca.ports import NewRun, PayloadCodec, PlanRow, Ports, Store, Submitted
 from cloaca.runner.children import ENTRY
 from cloaca.runner.databases import open_store, url_of
 from cloaca.runner.engines import Engine
 from cloaca.runner.handles import RunHandle
 from cloaca.runner.queues import Declared, warn_of_unknown
 from cloaca.runner.schedules import ScheduleOptions, Schedules, define
+from cloaca.runner.sealing import refuse_unreadable, sealing
 from cloaca.runner.triggers import Asking, TriggerInfo
+from cloaca.secrets import Provider, check_provider
+from cloaca.telemetry import telemetry
 
 Out = TypeVar("Out", covariant=True)
 Errors = TypeVar("Errors", covariant=True)
@@ -74,6 +78,9 @@ class RunnerOptions(TypedDict, total=False):
     processes: int | None
     payload_limit: int
     retention: Seconds | None
+    secrets: Provider | None
+    codec: PayloadCodec | None
+    telemetry: bool | None
     work: bool
     store: Store | None
 
@@ -101,11 +108,18 @@ class Runner:
         payload_limit: the largest payload in bytes; 1 MiB by default.
         retention: how long runs are kept after their end (a ``timedelta``, or seconds), None for ever. While a runner
             works it deletes, now and then and a few at a time, what ended before; a run that has not ended, never.
+        secrets: where ``Secret.reveal`` finds values: a mapping of names to values, or a function of a name, which may
+            be async; by default the environment. Values are never stored.
+        codec: what encrypts payloads in the database, such as ``Encryption(key)``; by default what
+            ``$CLOACA_ENCRYPTION_KEYS`` says, and nothing if it is not set.
+        telemetry: whether spans and metrics go to OpenTelemetry; by default if the program has set a provider of
+            either before the runner is entered.
         work: False for a runner that only starts runs and follows them; others do the work.
 
     Raises:
         UnknownQueue: a task of a workflow names a queue that is not among ``queues``.
         InvalidDatabaseUrl: ``database`` is no URL that cloaca runs on.
+        CodecNeeded, WrongKey: on entering: the latest runs are encrypted, and there is no key for them here.
         InvalidTenant: no tenant can have that name.
         StoreError: on entering: the database can't be opened, is damaged, is not cloaca's, or is too new.
 
@@ -138,6 +152,9 @@ class Runner:
         processes: int | None = None,
         payload_limit: int = MEBIBYTE,
         retention: Seconds | None = RETENTION,
+        secrets: Provider | None = None,
+        codec: PayloadCodec | None = None,
+        telemetry: bool | None = None,
         work: bool = True,
         store: Store | None = None,
     ) -> None:
@@ -150,15 +167,20 @@ class Runner:
             raise ValueError(
                 f"Runner: retention={retention!r} is no time to keep runs for: more than 0, or None for ever"
             )
+        if secrets is not None:
+            check_provider(secrets)
         clock = SystemClock()
         if store is not None and tenant is not None:
             raise ValueError("Runner: a store is one tenant's already: give tenant= with a database, not with a store")
         chosen = store if store is not None else open_store(url_of(database), tenant)
+        self._codec = codec if codec is not None else Encryption.from_environment()
+        chosen = sealing(chosen, self._codec)
         self._engine = Engine(chosen, JsonCodec(payload_limit), clock, run_ids(clock))
         self._settings = Settings(concurrency=concurrency, lease_s=lease_s, grace_s=grace_s, retention_s=retention_s)
         self._workflows: dict[str, Workflow[Any, Any, Any, Any]] = {}
         self._plans: dict[Plan, PlanRow] = {}
-        self._work = work
+        self._work, self._secrets, self._tenant = work, secrets, tenant
+        self._wants_telemetry = telemetry
         self._queues = None if queues is None else Declared(queues)
         self._known_queues: set[str] = set()  # which others have declared, or of which was warned
         self._executor: ThreadExecutor | None = None
@@ -185,18 +207,29 @@ class Runner:
         return self
 
     async def _enter(self, engine: Engine) -> None:
+        engine.telemetry = telemetry(self._wants_telemetry)
         await engine.store.open()
+        await refuse_unreadable(engine.store, self._codec)
         if self._queues is not None:
             await self._queues.store(engine.store)
         if self._work:
             for workflow in self._workflows.values():
                 await self._check_queues(workflow)
-            await engine.store.unblock([workflow.plan.digest for workflow in self._workflows.values()])
+            await engine.store.reconsider({name: workflow.version for name, workflow in self._workflows.items()})
         if self._work or self._triggers:
             self._executor = ThreadExecutor()
         if self._work:
             assert self._executor is not None
-            ports = Ports(engine.store, engine.clock, self._executor, engine.codec, self._processes)
+            ports = Ports(
+                engine.store,
+                engine.clock,
+                self._executor,
+                engine.codec,
+                self._processes,
+                tenant=self._tenant,
+                secrets=self._secrets,
+                telemetry=engine.telemetry,
+            )
             worker = Worker(ports, self._settings, self._workflows, engine.ids)
             await worker.open()
             engine.worker = worker
@@ -283,7 +316,7 @@ class Runner:
         epilogue = found.plan.has_epilogue
         what = (number, found.name, found.version, plan.digest, payload, key)
         run = NewRun(*what, owner, at, priority, epilogue=epilogue)
-        submitted, drive = await self._submit(found.plan, plan, run)
+        submitted, drive = await self._traced(found.plan, plan, run)
         if not submitted.agrees and not await self._same_input(found, payload, submitted.id):
             taken = f'key {key!r} of workflow "{found.name}" has started run {submitted.id} with another input'
             raise KeyConflict(f"{taken}; use another key, or the same input")
@@ -488,6 +521,19 @@ class Runner:
         except ValidationError:
             return False
         return older == self._engine.codec.decode(workflow.input, payload)
+
+    async def _traced(self, plan: Plan, row: PlanRow, run: NewRun) -> tuple[Submitted, Drive | None]:
+        """Store a run, with the trace context in which it is started, if somebody traces that."""
+        telemetry = self._engine.telemetry
+        if telemetry is None:
+            return await self._submit(plan, row, run)
+        span, traceparent = telemetry.starting(run.workflow)
+        stored = None
+        try:
+            stored = await self._submit(plan, row, run._replace(traceparent=traceparent))
+            return stored
+        finally:
+            telemetry.started(span, None if stored is None else str(stored[0].id))
 
     async def _submit(self, plan: Plan, row: PlanRow, run: NewRun) -> tuple[Submitted, Drive | None]:
         worker = self._engine.worker

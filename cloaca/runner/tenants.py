@@ -24,7 +24,11 @@ SECRET_OPTIONS = ("user", "password", "passfile")
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A tenant. ``place`` is its schema on PostgreSQL, its file on SQLite; ``role`` its role, None if it has none."""
+    """A tenant. ``place`` is its schema on PostgreSQL, its file on SQLite; ``role`` its role, None if it has none.
+
+    >>> Tenant("acme", place="cloaca_acme", role="cloaca_acme")
+    Tenant(name='acme', place='cloaca_acme', role='cloaca_acme')
+    """
 
     name: str
     place: str
@@ -37,6 +41,9 @@ class Credentials:
 
     ``password`` and ``url`` are not shown when it is printed. On SQLite there is neither user nor password, and ``url``
     is that of the database.
+
+    >>> Credentials("acme", "cloaca_acme", password="secret", url="postgresql://cloaca_acme:secret@db/shop")
+    Credentials(tenant='acme', user='cloaca_acme')
     """
 
     tenant: str
@@ -58,6 +65,16 @@ class Tenants:
 
     Raises:
         InvalidDatabaseUrl: it is no URL of a database that has tenants.
+
+    >>> import asyncio
+    >>> from tempfile import TemporaryDirectory
+    >>> async def main(database: Path) -> None:
+    ...     tenants = Tenants(database)
+    ...     await tenants.create("acme")
+    ...     print([tenant.name for tenant in await tenants.list()])
+    >>> with TemporaryDirectory() as directory:
+    ...     asyncio.run(main(Path(directory) / "shop.db"))
+    ['acme']
     """
 
     def __init__(self, database: str | Path | None = None) -> None:
@@ -115,7 +132,20 @@ class Tenants:
 
 
 class BlockingTenants:
-    """``Tenants`` without ``await``."""
+    """``Tenants`` without ``await``.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as directory:
+    ...     tenants = BlockingTenants(Path(directory) / "shop.db")
+    ...     created = tenants.create("acme")
+    ...     print(created.name, Path(created.place).name, [tenant.name for tenant in tenants.list()])
+    ...     print(tenants.credentials("acme").user)
+    ...     tenants.drop("acme")
+    ...     print(tenants.list())
+    acme shop@acme.db ['acme']
+    None
+    []
+    """
 
     def __init__(self, database: str | Path | None = None) -> None:
         self._tenants = Tenants(database)

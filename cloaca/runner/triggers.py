@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import inspect
-import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,8 +17,10 @@ from typing import Any, TypeAlias
 from pydantic import BaseModel
 
 from cloaca.algebra.triggers import Trigger
+from cloaca.logs import logger_of
+from cloaca.secrets import masked
 
-logger = logging.getLogger("cloaca.trigger")
+logger = logger_of("cloaca.trigger")
 
 LONGEST_PAUSE_S = 300.0  # after failures; or as long as the trigger waits anyway
 MOST_DOUBLINGS = 16
@@ -80,7 +81,7 @@ class Asking:
                 self.failures, self.error = 0, None
             except Exception as error:
                 self.failures += 1
-                self.error = f"{type(error).__name__}: {error}"
+                self.error = masked(f"{type(error).__name__}: {error}")
                 logger.warning('Trigger "%s" failed, will ask again: %s', self.trigger.name, self.error, exc_info=error)
             await asyncio.sleep(self.pause_s)
 

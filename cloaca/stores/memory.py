@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from cloaca.errors import LeaseLost, StoreError
 from cloaca.ports import (
     GIVEN_UP,
+    NOTHING,
     SUSPECT_CRASHES,
     Arrivals,
     AttemptRow,
@@ -52,6 +53,7 @@ class MemoryStore(MemorySchedules):
     def __init__(self) -> None:
         super().__init__()
         self.sessions: dict[int, float] = {}
+        self.serves: dict[int, Mapping[str, str]] = {}
         self.last_session = 0
         self.plans: dict[str, PlanRow] = {}
         self.rows: dict[int, RunRow] = {}
@@ -86,11 +88,16 @@ class MemoryStore(MemorySchedules):
     def unfollow(self, run: int, wake: Callable[[], None]) -> None:
         """Nobody is called."""
 
-    async def open_session(self, name: str, at: float, until: float) -> int:
+    async def open_session(self, name: str, at: float, until: float, *, serves: Mapping[str, str] = NOTHING) -> int:
         await asyncio.sleep(0)
         self.last_session += 1
         self.sessions[self.last_session] = until
+        self.serves[self.last_session] = dict(serves)
         return self.last_session
+
+    async def serve(self, session: int, serves: Mapping[str, str]) -> None:
+        await asyncio.sleep(0)
+        self.serves[session] = dict(serves)
 
     async def close_session(self, session: int, *, at: float) -> None:
         await asyncio.sleep(0)
@@ -141,8 +148,7 @@ class MemoryStore(MemorySchedules):
         self._fence(session)
         found = [row for row in self._queue(workflows) if (row.crashes >= SUSPECT_CRASHES) == suspects]
         for row in found[:limit]:
-            started_at = at if row.started_at is None else row.started_at
-            self._put(row._replace(status="running", owner=session, started_at=started_at, roused=False, wake_at=None))
+            self._take(row, session, at)
         return [self._history(row.id) for row in found[:limit]]
 
     async def reap(self, at: float, *, sparing: int | None = None) -> int:
@@ -153,8 +159,42 @@ class MemoryStore(MemorySchedules):
             self.slots.free(session)
         return sum(self._give_back(session, at, crash=1) for session in dead)
 
+    async def claim_refused(self, session: int, serves: Mapping[str, str], limit: int, at: float) -> list[History]:
+        await asyncio.sleep(0)
+        self._fence(session)
+        found = self._refused(serves)[: max(0, limit)]
+        for row in found:
+            self._take(row, session, at)
+        return [self._history(row.id) for row in found]
+
+    def _take(self, row: RunRow, session: int, at: float) -> None:
+        started_at = at if row.started_at is None else row.started_at
+        row = row._replace(status="running", owner=session, started_at=started_at, reason=None)
+        self._put(row._replace(roused=False, wake_at=None))
+
+    def _refused(self, serves: Mapping[str, str]) -> list[RunRow]:
+        """The runs that other code has refused, and that these versions may take."""
+        rows = (row for row in self.rows.values() if row.refused is not None and row.status in ("pending", "blocked"))
+        found = [row for row in rows if row.workflow in serves and self._may_try(row, serves[row.workflow])]
+        return sorted(found, key=lambda row: (-row.priority, row.id))
+
+    def _may_try(self, row: RunRow, version: str) -> bool:
+        refused = row.refused or ""
+        return version not in refused or (row.status == "pending" and not self._is_served(row.workflow, refused))
+
+    def _is_served(self, workflow: str, refused: str) -> bool:
+        """Whether a session has a version of a workflow that has not refused a run."""
+        found = (self.serves.get(session, {}).get(workflow) for session in self.sessions)
+        return any(version is not None and version not in refused for version in found)
+
     async def poll(
-        self, session: int, workflows: Sequence[str], at: float, *, renew_until: float | None = None
+        self,
+        session: int,
+        workflows: Sequence[str],
+        at: float,
+        *,
+        renew_until: float | None = None,
+        serves: Mapping[str, str] = NOTHING,
     ) -> Poll:
         await asyncio.sleep(0)
         if renew_until is not None:
@@ -173,6 +213,7 @@ class MemoryStore(MemorySchedules):
             lapse_s=min((until - at for other, until in self.sessions.items() if other != session), default=None),
             firings=self._waits(session, workflows),
             due_s=min((due_at - at for due_at, _ in self._due(workflows)), default=None),
+            refused=bool(self._refused(serves)),
         )
 
     async def declare(self, queues: Sequence[QueueRow]) -> list[QueueRow]:
@@ -237,11 +278,30 @@ class MemoryStore(MemorySchedules):
         row = self.rows.get(seen.id)
         if row is None or (row.status, row.finished_at) != (seen.status, seen.finished_at):
             return False
-        self._put(row._replace(status="pending", finished_at=None, reason=None, crashes=0, earlier=earlier))
-        for name in anew:
-            self.tasks.get(row.id, {}).pop(name, None)
-            self.waits.get(row.id, {}).pop(name, None)
+        row = row._replace(status="pending", finished_at=None, reason=None, crashes=0, earlier=earlier, refused=None)
+        self._put(row)
+        self._forget(row.id, anew)
         self._note(NoteRow(row.id, at, "run_retried", None, detail))
+        return True
+
+    def _forget(self, run: int, names: Sequence[str]) -> None:
+        for name in names:
+            self.tasks.get(run, {}).pop(name, None)
+            self.waits.get(run, {}).pop(name, None)
+
+    async def upgrade(
+        self, seen: RunRow, plan: PlanRow, at: float, *, anew: Sequence[str], earlier: str | None, epilogue: bool,
+        detail: str,
+    ) -> bool:  # fmt: skip
+        await asyncio.sleep(0)
+        row = self.rows.get(seen.id)
+        if row is None or row.status != "blocked" or row.plan != seen.plan:
+            return False
+        self.plans.setdefault(plan.digest, plan)
+        row = row._replace(plan=plan.digest, version=plan.version, epilogue=epilogue, earlier=earlier)
+        self._put(row._replace(status="pending", reason=None, crashes=0, refused=None))
+        self._forget(row.id, anew)
+        self._note(NoteRow(row.id, at, "run_upgraded", None, detail))
         return True
 
     async def fork(self, plan: PlanRow, run: NewRun, *, origin: int, tasks: Sequence[str], detail: str) -> int | None:
@@ -287,17 +347,22 @@ class MemoryStore(MemorySchedules):
             self._put(row._replace(status="pending"))
         return len(due)
 
-    async def unblock(self, plans: Sequence[str]) -> int:
+    async def reconsider(self, serves: Mapping[str, str]) -> int:
         await asyncio.sleep(0)
-        blocked = [row for row in self.rows.values() if row.status == "blocked" and row.plan in plans]
-        for row in blocked:
-            self._put(row._replace(status="pending", reason=None))
-        return len(blocked)
+        rows = [row for row in self.rows.values() if row.refused is not None and row.status in ("pending", "blocked")]
+        found = [row for row in rows if row.workflow in serves and serves[row.workflow] in (row.refused or "")]
+        for row in found:
+            self._put(row._replace(refused=(row.refused or "").replace(f"{serves[row.workflow]},", "")))
+        return len(found)
 
-    async def block(self, session: int, run: int, reason: str) -> None:
+    async def block(self, session: int, run: int, reason: str, version: str = "") -> None:
         await asyncio.sleep(0)
         if self._owns(session, run):
-            self._put(self.rows[run]._replace(status="blocked", owner=None, reason=reason, pausing=None))
+            row = self.rows[run]
+            refused = f"{row.refused or ''}{version},"
+            waits = self._is_served(row.workflow, refused)
+            status, because = ("pending", None) if waits else ("blocked", reason)
+            self._put(row._replace(status=status, owner=None, reason=because, pausing=None, refused=refused))
             self._hide(lambda attempt: attempt.run == run)
 
     async def history(self, run: int) -> History | None:
@@ -357,7 +422,8 @@ class MemoryStore(MemorySchedules):
         return set() if batch.held is None else self._owned.get(batch.session, set()).difference(batch.held)
 
     def _queue(self, workflows: Sequence[str]) -> Iterator[RunRow]:
-        waiting = (self.rows[run] for run in self._waiting if self.rows[run].workflow in workflows)
+        rows = (self.rows[run] for run in self._waiting)
+        waiting = (row for row in rows if row.workflow in workflows and row.refused is None)
         return iter(sorted(waiting, key=lambda row: (-row.priority, row.id)))
 
     def _has_ended(self, end: EndRow) -> bool:
@@ -432,7 +498,7 @@ class MemoryStore(MemorySchedules):
                 run.id, run.workflow, run.version, run.plan, status, run.input, run.key, run.owner, 0,
                 run.created_at, started_at, None, None, cancel_requested=False, priority=run.priority,
                 parent=run.parent, parent_task=run.parent_task, epilogue=run.epilogue,
-                schedule=run.schedule, scheduled_for=run.scheduled_for,
+                schedule=run.schedule, scheduled_for=run.scheduled_for, traceparent=run.traceparent,
             )
         )  # fmt: skip
         return Submitted(run.id, created=True, agrees=True)
@@ -465,6 +531,10 @@ class MemoryStore(MemorySchedules):
         for failure in batch.failures:
             if failure.run not in foreign:
                 self.failures.setdefault(failure.run, {}).setdefault((failure.name, failure.attempt), failure)
+        for move in batch.moved:
+            if move.run not in foreign:
+                _, plan, version, epilogue = move
+                self._put(self.rows[move.run]._replace(plan=plan, version=version, epilogue=epilogue))
         for attempt in batch.attempts:
             if attempt.run not in foreign:
                 self.attempts[attempt.run, attempt.name] = attempt

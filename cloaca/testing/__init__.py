@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from cloaca.testing.replays import replay
     from cloaca.testing.schedules import Cron, simulate_schedules
     from cloaca.testing.searches import Faults
+    from cloaca.testing.secrets import given_secrets
     from cloaca.testing.simulations import BrokenPromise, simulate
     from cloaca.testing.stages import SimulatedFault
     from cloaca.testing.strategies import graphs, scenarios, signals
@@ -61,6 +62,7 @@ _HOMES = {
     "ledgers": ("Ledger",),
     "overrides": ("override",),
     "replays": ("replay",),
+    "secrets": ("given_secrets",),
     "schedules": ("Cron", "simulate_schedules"),
     "searches": ("Faults",),
     "simulations": (
@@ -89,6 +91,7 @@ __all__ = [
     "crash_in_body",
     "exhaust",
     "fail",
+    "given_secrets",
     "graphs",
     "inputs",
     "leave",

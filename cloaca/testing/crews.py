@@ -6,9 +6,10 @@ A worker is production's, with simulated ports. What it does with them is no bus
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final
 
+from cloaca.contract.plans import Plan
 from cloaca.contract.subflows import family
 from cloaca.interpreter.workers import Settings, Worker
 from cloaca.ports import Ports, Store
@@ -17,6 +18,13 @@ from cloaca.testing.leases import Leases
 from cloaca.testing.processes import Process
 from cloaca.testing.scenes import CLIENT, LEASE_S, Scene
 from cloaca.testing.threads import SimulatedThreads
+
+VERSION: Final = "simulated"  # of the workflow: its code does not change, and to hash it takes longer than to run it
+
+
+def simulated_codes(plan: Plan) -> Mapping[int, str]:
+    """Return no fingerprints."""
+    return {}
 
 
 class Crew:
@@ -57,6 +65,8 @@ class Crew:
         ports = Ports(self._door(process), scene.clock, threads, scene.codec, NoProcesses())
         worker = Worker(ports, Settings(lease_s=LEASE_S, retention_s=None), family(scene.workflow), self._child_ids)
         worker.chance = scene.chance.random if scene.chance else _half
+        worker.codes = simulated_codes
+        worker.version_of = lambda workflow: VERSION if workflow is scene.workflow else workflow.version
         self.workers[process] = worker
         scene.log(process, "starts")
         await worker.open()

@@ -338,9 +338,16 @@ def clock_jump(seconds: float | timedelta, at: TaskOrName = CLAIM, nth: int = 0)
 def pause(firing: str, nth: int = 0, *, seconds: float | timedelta = 86_400.0) -> Deviation:
     """Somebody pauses a schedule at the ``nth`` commit of ``firing:`` and its name, and resumes it later.
 
-    >>> from cloaca.testing import pause
-    >>> print(pause("firing:daily", seconds=timedelta(hours=2)))
-    the schedule of firing:daily is paused for 7200 s (1st time)
+    >>> from datetime import datetime
+    >>> from cloaca import Workflow, task
+    >>> from cloaca.testing import Cron, Scenario, pause, simulate_schedules
+    >>> @task
+    ... def report() -> None: ...
+    >>> daily = Cron(Workflow("reports", report), "0 9 * * *")
+    >>> weekend = Scenario(pause("firing:reports", 2, seconds=2 * 86_400))
+    >>> world = simulate_schedules([daily], start=datetime(2030, 1, 1), until=datetime(2030, 1, 8), scenario=weekend)
+    >>> len(world.firings("reports"))
+    5
     """
     return _made("pause", firing, nth, seconds)
 
@@ -356,9 +363,9 @@ def send(signal: BaseModel, at: TaskOrName = SUBMIT, nth: int = 0, *, after: flo
     >>> from cloaca.testing import Scenario, send, simulate
     >>> class Approval(BaseModel):
     ...     by: str
-    >>> approved = Workflow("approved", wait_for(Approval, timeout=60))
-    >>> [simulate(approved, None, Scenario(send(Approval(by="Ada"), after=after))).status for after in (59, 61)]
-    ['succeeded', 'failed']
+    >>> approvals = Workflow("approvals", wait_for(Approval))
+    >>> simulate(approvals, scenario=Scenario(send(Approval(by="me"), "wait_for:Approval", after=5))).outcome.unwrap()
+    Approval(by='me')
     """
     if not isinstance(signal, BaseModel):
         raise TypeError(f"send({signal!r:.80}): a signal is an instance of the model that is waited for")

@@ -16,6 +16,7 @@ from typing import Any, Final, cast
 import pydantic
 from hypothesis import strategies as st
 
+from cloaca.secrets import Secret
 from cloaca.testing.constraints import Constraints
 
 Strategy = st.SearchStrategy[Any]
@@ -218,5 +219,6 @@ SCALARS: Final[Mapping[type, Callable[[Constraints], Strategy]]] = {
     pathlib.Path: _fixed(st.from_regex(r"\A[a-z]{1,8}(/[a-z]{1,8}){0,2}\Z").map(pathlib.Path)),
     pydantic.ByteSize: _fixed(st.integers(0, 2**40)),
     pydantic.AnyUrl: _fixed(_URLS),
+    Secret: _fixed(st.from_regex(r"\A[A-Z][A-Z_]{0,12}\Z").map(Secret)),
     complex: _fixed(st.complex_numbers(allow_nan=False, allow_infinity=False)),
 }

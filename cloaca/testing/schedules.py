@@ -28,6 +28,7 @@ from cloaca.runner.schedules import Schedules, define
 from cloaca.schedules.decisions import Catchup, Overlap
 from cloaca.stores.memory import MemoryStore
 from cloaca.testing.bodies import NoProcesses
+from cloaca.testing.crews import simulated_codes
 from cloaca.testing.deviations import ANY, CLAIM, Deviation, Kind, Scenario, moved
 from cloaca.testing.firing_rules import FiringRules, shown
 from cloaca.testing.loops import NeverRests, NothingLeft, VirtualLoop
@@ -233,6 +234,7 @@ class _Simulation:
             ports, Settings(lease_s=LEASE_S, poll_s=1.0, retention_s=None), self.workflows, self._engine.ids
         )
         worker.chance = self.chance.random if self.chance else lambda: 0.5
+        worker.codes = simulated_codes
         self.workers[process] = worker
         self._log(process, "starts")
         await worker.open()

@@ -20,7 +20,7 @@ from cloaca.ports import NewRun, PlanRow, QueueRow, Store
 from cloaca.testing import effects
 from cloaca.testing.backends import Backend, InMemory
 from cloaca.testing.bodies import STAGE, Fakes, staged, takes_session
-from cloaca.testing.crews import Crew
+from cloaca.testing.crews import VERSION, Crew
 from cloaca.testing.deviations import Scenario
 from cloaca.testing.doors import Door, Entrance
 from cloaca.testing.leases import Leases
@@ -35,7 +35,6 @@ from cloaca.testing.stages import Performance
 from cloaca.testing.worlds import World
 
 AnyWorkflow: TypeAlias = Workflow[Any, Any, Any, Any]
-VERSION: Final = "simulated"
 AGAIN_S: Final = 1.0  # after which the client submits again
 
 

@@ -508,7 +508,7 @@ class TestWhatSurvives:
         assert not checked_round_trip(dict[key, int], {value: 1})
 
 
-SECRET = "which JSON can't carry: it is dumped as asterisks; pass the secret's name"
+SECRET = "which JSON can't carry: it is dumped as asterisks; use cloaca.Secret, a name"
 SCHEMA = "which pydantic can't read from JSON: annotate it with a validator and a serializer, or use a model"
 
 

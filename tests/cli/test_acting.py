@@ -229,7 +229,7 @@ def test_a_signal_is_sent(cloaca: Command, here: Path, monkeypatch: pytest.Monke
 
     run, common = asyncio.run(start()), ("--target", "claims:claims", "--database", URL)
     unfit = cloaca("runs", "send", run, "Approval", *common, "--input", '{"byy": 1}')
-    assert (unfit.code, "the input does not fit Approval" in unfit.err) == (2, True)
+    assert (unfit.code, "the signal does not fit Approval" in unfit.err) == (2, True)
     unknown = cloaca("runs", "send", run, "Denial", *common)
     assert (unknown.code, "It waits for Approval." in unknown.err) == (2, True)
     sent = cloaca("runs", "send", run, "Approval", *common, "--input", '{"by": "me"}')

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 from typer.main import get_command
 
+from cloaca import BlockingRunner, Workflow, task
 from cloaca.cli.program import app
 from tests.cli.conftest import Answer
 from tests.cli.reference import commands
@@ -36,6 +38,15 @@ def report(day: Day) -> Day:
 reports = Workflow("reports", report)
 waits = Workflow("waits", wait_for(Approval), input=Day)
 """
+
+
+class Day(BaseModel):
+    day: int = 1
+
+
+@task
+def hold(day: Day) -> None: ...
+
 
 # What the values of these are is the user's business, or another document's.
 OPAQUE = {"input", "output", "error", "edges"}
@@ -106,7 +117,11 @@ def documents(cloaca: Command, here: Path) -> dict[tuple[str, ...], Any]:
     add = ("schedules", "add", target, "--name", "daily", "--cron", "0 9 * * *", "--input", "{}", "--json")
     found: dict[tuple[str, ...], Any] = {("schedules", "add"): cloaca(*add).document}
     found[("run",)] = [failed, done]
-    found[("check",)] = [cloaca("check", each, "--json").document for each in ("jobs.py", "wrong.py", "none.py")]
+    (here / "fewer.py").write_text(JOBS.partition("waits =")[0])
+    with BlockingRunner("sqlite:///cloaca.db", work=False) as runner:
+        runner.start(Workflow("waits", hold), Day())
+    checked = [["jobs.py"], ["wrong.py"], ["none.py"], ["fewer.py", "--against", "sqlite:///cloaca.db"]]
+    found[("check",)] = [cloaca("check", *each, "--json").document for each in checked]
     found[("graph",)] = cloaca("graph", target, "--json").document
     found[("runs", "list")] = cloaca("runs", "list", "--json").document
     show = ("runs", "show", failed["run_id"], "--json")

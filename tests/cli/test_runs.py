@@ -159,7 +159,7 @@ def test_the_json_of_a_run(runs: Command, database: Database) -> None:
     assert document["input"] == {"n": 1}
     assert document["waiting_for"]["kind"] == "nothing"
     last = document["tasks"][-1]
-    assert list(last) == ["name", "status", "attempt", "started_at", "finished_at", "skipped_because"]
+    assert list(last) == ["name", "status", "attempt", "started_at", "finished_at", "skipped_because", "code"]
     assert (last["name"], last["status"], last["skipped_because"]) == ("last", "skipped", "picky failed")
     assert [(f["task"], f["attempt"], f["exception_type"], f["error"]) for f in document["failures"]] == [
         ("picky", 1, "ValueError", None),
@@ -168,11 +168,11 @@ def test_the_json_of_a_run(runs: Command, database: Database) -> None:
     assert document["failures"][1]["message"] == "not \x1b[31m1"
 
 
-def test_a_condition_has_its_name_only_with_the_code(runs: Command, database: Database) -> None:
+def test_a_condition_has_its_name_without_the_code(runs: Command, database: Database) -> None:
     without = runs("show", database.succeeded, "--json").document["tasks"][-1]
     target = f"{Path(__file__)}:PICKY"
     given = runs("show", database.succeeded, "--json", "--target", target).document["tasks"][-1]
-    assert (without["skipped_because"], given["skipped_because"]) == ("when condition", "when is_large")
+    assert (without["skipped_because"], given["skipped_because"]) == ("when is_large", "when is_large")
 
 
 @pytest.mark.parametrize("run_id", ["12", "abc", "-1x", "9" * 30])

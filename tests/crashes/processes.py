@@ -22,7 +22,14 @@ from typing import Any
 import asyncpg
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["tests.crashes.programs", "tests.torture.programs", "cloaca.stores.sql.migrating"])
+FORKS.set_forkserver_preload(
+    [
+        "tests.crashes.programs",
+        "tests.crashes.version_programs",
+        "tests.torture.programs",
+        "cloaca.stores.sql.migrating",
+    ]
+)
 PATIENCE_S = 30.0
 
 

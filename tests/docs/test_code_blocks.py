@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.code_blocks import PageError, blocks_of, run_page
+from tests.providers import forget_providers
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -20,7 +21,10 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 def test_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CLOACA_DATABASE_URL", raising=False)
-    run_page(page, tmp_path)
+    try:
+        run_page(page, tmp_path)
+    finally:
+        forget_providers()
 
 
 class Scratch:

@@ -31,6 +31,7 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
 METHODS_ELSEWHERE = {
     "BlockingRunHandle.elements": "how-to/fan-out.md",
     "BlockingRunHandle.send": "how-to/wait.md",
+    "BlockingRunHandle.upgrade": "how-to/deploy-new-code.md",
 }
 CLASSES = [cloaca.BlockingRunner, cloaca.BlockingRunHandle, cloaca.Workflow, cloaca.Task, cloaca.Graph]
 # Methods that the engine and the drawings call, and that the reference does not list.

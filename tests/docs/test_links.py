@@ -72,7 +72,7 @@ def test_links_are_found() -> None:
     [
         ("docs/nowhere.md", "leads nowhere"),
         ("../elsewhere", "leads nowhere"),
-        ("../../etc", "leads nowhere"),
+        ("../../no-such-folder", "leads nowhere"),
         ("README.md#no-such-heading", "the page has no such heading"),
         ("#no-such-heading", "the page has no such heading"),
         ("htp://example.org", "no address of a page"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 from cloaca.algebra.retries import NO_RETRY
 from cloaca.algebra.retries import Retry as Policy
@@ -41,8 +42,9 @@ def random_plan(random: Random) -> Plan:
     program = _with_undos(random, random_program(random))
     graph = _builder(program, _guarded(program), 0, len(program.items)).build().graph
     names = [name for name in ("on_success", "on_failure", "on_cancel") if random.randrange(2)]
-    called = {name: step.named(f"call-{random.choice(('a', name))}") for name in names}
-    return Workflow("random", graph, **called).plan
+    called: Any = {name: step.named(f"call-{random.choice(('a', name))}") for name in names}
+    plan: Plan = Workflow("random", graph, **called).plan
+    return plan
 
 
 def _with_undos(random: Random, scope: Scope) -> Scope:

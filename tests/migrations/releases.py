@@ -32,14 +32,14 @@ MORE = """REVISIONS: tuple[Revision, ...] = (
     Revision("0004", "next", needs="0002"),
 )
 """
-LAST = "    scheduled_for: float | None = None\n"
 REGION = "    region: str | None = None\n"
+AFTER_RUN_ROW, AFTER_RUN = "\n\nTAKEN_OVER", "\n\nclass Task(Table"
 INDEX = '        Index("cloaca_run_by_plan", "plan"),\n'
 CHANGES = {
     "stores/sql/revisions/__init__.py": [(REVISIONS, MORE)],
     "stores/sql/tables.py": [
         ("    lock_file: int | None = ", "    life: int | None = "),
-        (LAST, LAST + REGION),
+        (AFTER_RUN, REGION + AFTER_RUN),
         (INDEX, INDEX + '        Index("cloaca_run_by_region", "region"),\n'),
     ],
     "stores/sql/ownership.py": [("SET lock_file = ?", "SET life = ?")],
@@ -47,7 +47,7 @@ CHANGES = {
         ("expires_at, lock_file FROM", "expires_at, life FROM"),
         ("expires_at, lock_file))", "expires_at, life))"),
     ],
-    "ports.py": [(LAST + "\n\nTAKEN_OVER", LAST + REGION + "\n\nTAKEN_OVER")],
+    "ports.py": [(AFTER_RUN_ROW, REGION + AFTER_RUN_ROW)],
 }
 
 

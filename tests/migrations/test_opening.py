@@ -156,9 +156,9 @@ async def _status(store: Any) -> str | None:
 
 
 CHANGES = {
-    "ALTER TABLE {}cloaca_run DROP COLUMN reason": "the column cloaca_run.reason is missing",
+    "ALTER TABLE {}cloaca_attempt DROP COLUMN beat_at": "the column cloaca_attempt.beat_at is missing",
     "ALTER TABLE {}cloaca_note ADD COLUMN more TEXT": "this release knows no column cloaca_note.more",
-    "DROP TABLE {}cloaca_wait": "the table cloaca_wait is missing",
+    "DROP TABLE {}cloaca_start": "the table cloaca_start is missing",
     "CREATE INDEX cloaca_more ON {}cloaca_note (at)": "this release knows no index cloaca_more of cloaca_note",
     "DROP INDEX {}cloaca_run_key": "the index cloaca_run_key of cloaca_run is missing",
 }

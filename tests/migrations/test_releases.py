@@ -53,7 +53,9 @@ def test_both_work_side_by_side_until_the_old_one_is_gone(url: str, next_release
     assert rows(url, "SELECT count(*) FROM cloaca_run WHERE region = 'here'")[0][0] >= 30
 
     # What the old one needs is not taken away while it works, and nor while it may be started again unnoticed.
+    assert old.poll() is None, end(old)
     refused = upgraded(url, "after", release=next_release, cwd=tmp_path)
+    assert isinstance(refused, str), (refused, old.poll() is not None and end(old))
     assert refused.startswith("UpgradeRefused: ")
     assert "of an older release" in refused
     assert column_count(url, "cloaca_session", "lock_file") == 1

@@ -6,9 +6,11 @@ import asyncio
 from typing import Any
 
 import pytest
+from pydantic import create_model
 from returns.result import Success
 
-from cloaca import RunHandle, Runner, Workflow, task
+from cloaca import IncompatibleRun, NotBlocked, RunHandle, Runner, Workflow, task
+from cloaca.contract.fingerprints import fingerprint
 from tests.runner.databases import Database, asynchronous, eventually
 from tests.runner.shop import A, B, C, Order, seed
 
@@ -149,3 +151,92 @@ async def test_two_versions_side_by_side(database: Database) -> None:
         await eventually(lambda: is_blocked(handle))
         async with database.runner(old) as older:
             assert await run_with(older) == Success(C(c=5))
+
+
+@asynchronous
+async def test_attempts_store_the_code_that_ran(database: Database) -> None:
+    run = await left_in_the_middle(database)
+
+    @task
+    async def hold(a: A) -> B:
+        return B(b=a.a)
+
+    workflow = Workflow("changing", seed >> hold >> finish)
+    async with database.runner(workflow) as runner:
+        handle = await runner.get(run)
+        await handle.result()
+        found = {info.name: info.code for info in await handle.tasks()}
+    assert found == {"seed": fingerprint(seed), "hold": fingerprint(hold), "finish": fingerprint(finish)}
+
+
+@asynchronous
+async def test_a_pinned_workflow_wants_the_very_same_version(database: Database) -> None:
+    run = await left_in_the_middle(database)
+
+    @task
+    async def hold(a: A) -> B:
+        return B(b=a.a + 1)
+
+    workflow = Workflow("changing", seed >> hold >> finish, versioning="pinned")
+    async with database.runner(workflow) as runner:
+        handle = await runner.get(run)
+        await eventually(lambda: is_blocked(handle))
+        assert f"{(await handle.why()).field}".startswith('workflow "changing" is pinned')
+        assert await handle.upgrade() == ()
+        assert await handle.result() == Success(C(c=6))
+        assert "run_upgraded" in await kinds(handle)
+
+
+@asynchronous
+async def test_only_a_blocked_run_is_upgraded_and_only_what_must_be_is_given_up(database: Database) -> None:
+    run = await left_in_the_middle(database)
+
+    @task
+    async def hold(a: A) -> B:
+        return B(b=a.a)
+
+    @task
+    async def first(order: Order) -> A:
+        return A(a=order.order * 2)
+
+    workflow = Workflow("changing", first >> hold >> finish)
+    async with database.runner(workflow) as runner:
+        handle = await runner.get(run)
+        await eventually(lambda: is_blocked(handle))
+        with pytest.raises(IncompatibleRun, match="given up: seed") as refused:
+            await handle.upgrade()
+        assert refused.value.give_up == ("seed",)
+        with pytest.raises(ValueError, match="without giving up finish"):
+            await handle.upgrade(["seed", finish])
+        assert await handle.status() == "blocked"
+        assert await handle.upgrade(["seed"]) == ("seed",)
+        assert await handle.result() == Success(C(c=10))
+        with pytest.raises(NotBlocked, match="it is not blocked"):
+            await handle.upgrade()
+
+
+@asynchronous
+async def test_a_fork_takes_over_only_what_fits(database: Database) -> None:
+    run = await left_in_the_middle(database)
+    wider: Any = create_model("Wider", a=(str, ...))
+
+    @task
+    async def hold(a: wider) -> B:
+        return B(b=len(dict(a)["a"]))
+
+    async def seed_text(order: Order) -> wider:
+        return wider(a="text")
+
+    workflow = Workflow("changing", task(seed_text).named("seed") >> hold >> finish)
+    async with database.runner(workflow) as runner:
+        handle = await runner.get(run)
+        await eventually(lambda: is_blocked(handle))
+        with pytest.raises(IncompatibleRun, match='field "a" was stored as int'):
+            await handle.fork(before="hold")
+        forked = await handle.fork(before="seed")
+        assert await forked.result() == Success(C(c=4))
+
+
+def test_a_versioning_that_there_is_not() -> None:
+    with pytest.raises(ValueError, match='choose "compatible" or "pinned"'):
+        Workflow("changing", seed, versioning="strict")  # type: ignore[call-overload]  # that is the point

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -292,8 +293,8 @@ async def test_crashes_are_taken_back_by_the_session_that_lasts(
         await begun.wait()
         opened, sessions = store.open_session, list[int]()
 
-        async def open_session(name: str, at: float, until: float) -> int:
-            sessions.append(await opened(name, at, until))
+        async def open_session(name: str, at: float, until: float, *, serves: Mapping[str, str]) -> int:
+            sessions.append(await opened(name, at, until, serves=serves))
             if len(sessions) < 3:
                 await store.reap(time.time() + 3600)
             return sessions[-1]

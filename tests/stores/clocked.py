@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import asyncpg
 
-from cloaca.ports import Batch, Granted, History, Poll, Receipt, ScheduleRow, SlotRow
+from cloaca.ports import NOTHING, Batch, Granted, History, Poll, Receipt, ScheduleRow, SlotRow
 from cloaca.stores.sql.postgres import PostgresStore
 from cloaca.stores.sql.postgres_links import Link
 
@@ -41,9 +41,9 @@ class ClockedStore(PostgresStore):
 
         await self._ask(set_clock)
 
-    async def open_session(self, name: str, at: float, until: float) -> int:
+    async def open_session(self, name: str, at: float, until: float, *, serves: Mapping[str, str] = NOTHING) -> int:
         await self.set(at)
-        return await super().open_session(name, at, until)
+        return await super().open_session(name, at, until, serves=serves)
 
     async def transact(self, batch: Batch) -> Receipt:
         await self.set(batch.at)
@@ -60,10 +60,16 @@ class ClockedStore(PostgresStore):
         return await super().reap(at, sparing=sparing)
 
     async def poll(
-        self, session: int, workflows: Sequence[str], at: float, *, renew_until: float | None = None
+        self,
+        session: int,
+        workflows: Sequence[str],
+        at: float,
+        *,
+        renew_until: float | None = None,
+        serves: Mapping[str, str] = NOTHING,
     ) -> Poll:
         await self.set(at)
-        return await super().poll(session, workflows, at, renew_until=renew_until)
+        return await super().poll(session, workflows, at, renew_until=renew_until, serves=serves)
 
     async def acquire(self, session: int, wanted: Sequence[SlotRow], at: float) -> Granted:
         await self.set(at)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from cloaca.errors import LeaseLost, StoreError
-from cloaca.ports import Batch, QueueRow, SlotRow, Store, WaitRow
+from cloaca.ports import Batch, MoveRow, QueueRow, SlotRow, Store, WaitRow
 from cloaca.stores.memory import MemoryStore
 from cloaca.stores.sql.sqlite import SqliteStore
 from tests.stores.clocked import ClockedStore, drop, new_schema
@@ -28,6 +28,9 @@ ATTEMPTS = st.integers(1, 2)
 TIMES = st.integers(0, 12).map(lambda step: AT + step)
 WORKFLOWS = st.sampled_from(["orders", "mail"])
 PLANS = st.sampled_from(["digest", "other"])
+OTHER_PLAN = PLAN._replace(digest="other", version="v2")
+VERSIONS = st.sampled_from(["v1", "v2"])
+SERVES = st.dictionaries(WORKFLOWS, VERSIONS)
 STATUSES = st.sampled_from(["pending", "running", "paused", "blocked", "succeeded", "failed", "cancelled"])
 INPUTS = st.sampled_from(["{}", "null", None])
 PRIORITIES = st.sampled_from([0, 0, 1, -1])
@@ -64,9 +67,9 @@ class Stores(RuleBasedStateMachine):
         except StoreError:
             return StoreError
 
-    @rule(until=TIMES)
-    def open_session(self, until: float) -> None:
-        self.both(lambda store: store.open_session("host:1", AT, until))
+    @rule(until=TIMES, serves=SERVES)
+    def open_session(self, until: float, serves: dict[str, str]) -> None:
+        self.both(lambda store: store.open_session("host:1", AT, until, serves=serves))
 
     @rule(session=SESSIONS, at=TIMES)
     def close_session(self, session: int, at: float) -> None:
@@ -102,6 +105,9 @@ class Stores(RuleBasedStateMachine):
         children=st.lists(st.tuples(RUNS, RUNS, st.booleans()), max_size=2),
         roused=st.lists(RUNS, max_size=2),
         forsaken=st.lists(RUNS, max_size=2, unique=True),
+        moved=st.lists(
+            st.builds(MoveRow, RUNS, PLANS, VERSIONS, st.booleans()), max_size=2, unique_by=lambda move: move.run
+        ),
         parked=st.lists(st.tuples(RUNS, st.none() | TIMES), max_size=2, unique_by=lambda parked: parked[0]),
         freed=st.lists(TICKETS, max_size=3),
     )
@@ -113,7 +119,7 @@ class Stores(RuleBasedStateMachine):
         batch.tasks = [task(run, name, finished_at=at) for run, name, at in rows["tasks"]]
         batch.failures = [failure(run, name, number) for run, name, number in rows["failures"]]
         batch.attempts = [attempt(run, name, session=session) for run, name in rows["attempts"]]
-        batch.settled = rows["settled"]
+        batch.settled, batch.moved = rows["settled"], rows["moved"]
         batch.notes = [note(run, at=at) for run, at in rows["notes"]]
         batch.ends = [end(run, status) for run, status in rows["ends"]]
         batch.waits = [WaitRow(run, name, AT, until) for run, name, until in rows["waits"]]
@@ -200,21 +206,36 @@ class Stores(RuleBasedStateMachine):
     def wake(self, at: float, limit: int) -> None:
         self.both(lambda store: store.wake(at, limit))
 
-    @rule(session=SESSIONS, run=RUNS)
-    def block(self, session: int, run: int) -> None:
-        self.both(lambda store: store.block(session, run, "unfit"))
+    @rule(session=SESSIONS, run=RUNS, version=st.just("") | VERSIONS)
+    def block(self, session: int, run: int, version: str) -> None:
+        self.both(lambda store: store.block(session, run, "unfit", version))
 
-    @rule(plans=st.sets(PLANS))
-    def unblock(self, plans: set[str]) -> None:
-        self.both(lambda store: store.unblock(sorted(plans)))
+    @rule(serves=SERVES)
+    def reconsider(self, serves: dict[str, str]) -> None:
+        self.both(lambda store: store.reconsider(serves))
+
+    @rule(session=SESSIONS, serves=SERVES)
+    def serve(self, session: int, serves: dict[str, str]) -> None:
+        self.both(lambda store: store.serve(session, serves))
+
+    @rule(session=SESSIONS, serves=SERVES, limit=st.integers(0, 3), at=TIMES)
+    def claim_refused(self, session: int, serves: dict[str, str], limit: int, at: float) -> None:
+        self.both(lambda store: store.claim_refused(session, serves, limit, at))
+
+    @rule(run=RUNS, at=TIMES, anew=st.sets(NAMES), epilogue=st.booleans())
+    def upgrade(self, run: int, at: float, anew: set[str], epilogue: bool) -> None:
+        row = self.memory.rows.get(run)
+        if row is not None:
+            how: dict[str, Any] = {"anew": sorted(anew), "earlier": None, "epilogue": epilogue, "detail": "again"}
+            self.both(lambda store: store.upgrade(row, OTHER_PLAN, at, **how))
 
     @rule(workflow=st.none() | WORKFLOWS, status=st.none() | STATUSES, before=st.none() | RUNS, limit=st.integers(0, 4))
     def list_runs(self, **filters: Any) -> None:
         self.both(lambda store: store.runs(**filters))
 
-    @rule(session=SESSIONS, workflows=st.sets(WORKFLOWS), at=TIMES)
-    def poll(self, session: int, workflows: set[str], at: float) -> None:
-        self.both(lambda store: store.poll(session, sorted(workflows), at))
+    @rule(session=SESSIONS, workflows=st.sets(WORKFLOWS), at=TIMES, serves=SERVES)
+    def poll(self, session: int, workflows: set[str], at: float, serves: dict[str, str]) -> None:
+        self.both(lambda store: store.poll(session, sorted(workflows), at, serves=serves))
 
     @invariant()
     def the_rows_are_the_same(self) -> None:

@@ -61,9 +61,8 @@ async def test_whoever_could_do_something_is_woken(postgres: str, schema: str) -
         async def cancel() -> None:
             await store.cancel(10, AT)
 
-        async def unblock() -> None:
-            await store.block(session, 11, "unfit")
-            assert await store.unblock([PLAN.digest]) == 1
+        async def reconsider() -> None:
+            assert await store.reconsider({"orders": "v1"}) == 1
 
         reasons: list[Callable[[], Awaitable[object]]] = [
             lambda: waiting(store, 1),
@@ -71,7 +70,8 @@ async def test_whoever_could_do_something_is_woken(postgres: str, schema: str) -
             lambda: store.transact(Batch(session, runs=[new_run(3), new_run(4)])),
             lambda: store.transact(Batch(session, runs=[new_run(5), new_run(5, input="x")])),
             cancel,
-            unblock,
+            lambda: store.block(session, 11, "unfit", "v1"),
+            reconsider,
             lambda: store.close_session(other, at=AT),
         ]
         for number, reason in enumerate(reasons, 2):
@@ -88,7 +88,7 @@ async def test_nobody_is_woken_for_nothing(postgres: str, schema: str) -> None:
         await store.transact(Batch(session, tasks=[task(1)], ends=[end(1)]))
         await store.submit(PLAN, new_run(2, key="k"))
         await store.cancel(1, AT)
-        await store.unblock([PLAN.digest])
+        await store.reconsider({"orders": "v1"})
         await store.reap(AT)
         await store.close_session(session, at=AT)
         calls = waker.calls

@@ -116,7 +116,8 @@ async def test_the_tables_are_those_of_sqlite(postgres: str, schema: str) -> Non
     store = PostgresStore(postgres, schema=schema)
     await store.open()
     await store.close()
-    query = "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = $1"
+    query = "SELECT table_name, column_name FROM information_schema.columns NATURAL JOIN information_schema.tables "
+    query += "WHERE table_schema = $1 AND table_type = 'BASE TABLE'"
     async with connected(postgres) as connection:
         found = {tuple(row) for row in await connection.fetch(query, schema)}
     wanted = {(table.name, column.name) for table in Table.metadata.sorted_tables for column in table.columns}

@@ -181,7 +181,9 @@ async def all_that_happens(store: PostgresStore) -> None:
     await queued(store, session)
     await scheduled(store, session, first)
     await store.block(session, first + 3, "unfit")
-    await store.unblock(["digest"])
+    await store.reconsider({"orders": "v1"})
+    await store.claim_refused(session, {"orders": "v1"}, 5, AT)
+    await store.serve(session, {"orders": "v1"})
     await store.close_session(session, at=AT)
     await store.submit(PLAN._replace(digest="of no run"), new_run(first, key="new"))
     for ended_before in (3.0, 0.0):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -84,8 +85,8 @@ async def test_an_idle_runner_asks_for_nothing_between_two_looks(
     looked, release = asyncio.Event(), asyncio.Event()
 
     class Watched(SqliteStore):
-        async def poll(self, session: int, workflows: object, at: float, *, renew_until: float | None = None) -> Poll:
-            found = await super().poll(session, ["held"], at, renew_until=renew_until)
+        async def poll(self, session: int, workflows: object, at: float, **options: Any) -> Poll:
+            found = await super().poll(session, ["held"], at, **options)
             looked.set()
             return found
 

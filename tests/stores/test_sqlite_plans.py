@@ -18,7 +18,7 @@ from tests.stores.traces import Trace, driver
 # Of all tables, only these are ever looked through: the workers that are alive, the plans, for those without runs, and
 # the queues.
 SCANS = re.compile(
-    r"SCAN (?!cloaca_session|cloaca_plan|cloaca_queue|json_each|wanted|CONSTANT ROW|sqlite_master|cloaca_meta"
+    r"SCAN (?!cloaca_session|cloaca_plan|cloaca_queue|json_each|wanted|mine|its|CONSTANT ROW|sqlite_master|cloaca_meta"
     r"|named|\(subquery|f USING INDEX cloaca_firing_open)"
 )
 # The newest runs, whichever they are, are the last of the table: the limit ends the scan.
@@ -68,7 +68,9 @@ async def test_the_planner_takes_the_index_that_was_made_for_it(tmp_path: Path) 
     await store.wake(AT, 5)
     await store.hear(session, [1])
     await store.take_firings(session, ["orders"], 5)
-    await store.unblock(["digest"])
+    await store.reconsider({"orders": "v1"})
+    await store.claim_refused(session, {"orders": "v1"}, 5, AT)
+    await store.serve(session, {"orders": "v1"})
     await store.prune(AT, 5)
     await store.close_session(session, at=AT)
     for workflow, status in (("orders", "failed"), ("orders", None), (None, "failed")):

@@ -204,7 +204,7 @@ PLANTED: Final = (
     bug("a rate is exceeded", MemorySlots._serve, "limits.starts - len(counted))", "limits.starts - len(counted) // 2)", case=PACED),
     bug("a rate forgets its window", MemorySlots._serve, "if start > at - limits.window_s)", "if start > at - 1)", case=PACED),
     bug("a retry starts beside a body that still runs", Drive.held_up, "if body is None or body.done():", "if True:", case=TIMED),
-    bug("a body goes on after its lease is lost", Drive.stop_attempts, "running.task.cancel()", "pass"),
+    bug("a body goes on after its lease is lost", Drive.stop_attempts, "running.serving.cancel()", "pass"),
     bug("a worker that leaves takes its attempts along", Worker._see_out, "while running := self._attempts():", "while False:", Worker._release, "self._leave_session()", "asyncio.sleep(0)"),
     bug("a transaction that failed is not tried again", transactions.in_transaction, "case _Try.AGAIN:", "case _Try.NO_MORE:", case=BOOKS),
     bug("a transaction's end is told before it is durable", transactions._tried, "receipt = await transaction.commit(done.batch)", "drive.completed(done, report); receipt = await transaction.commit(done.batch)", case=BOOKS),

@@ -11,19 +11,25 @@ from collections.abc import Sequence
 
 from cloaca.ports import NewRun, NoteRow, PlanRow, RunRow, TaskRow
 from cloaca.stores.sql import queries
-from cloaca.stores.sql.statements import INSERT_NOTE, INSERT_PLAN, columns, insert_run
+from cloaca.stores.sql.statements import (
+    FORGET_TASKS,
+    FORGET_WAITS,
+    INSERT_NOTE,
+    INSERT_PLAN,
+    OF_TASKS,
+    columns,
+    insert_run,
+)
 
 PAUSE = "UPDATE cloaca_run SET status = 'paused', reason = NULL WHERE id = ?"
 ASK_TO_PAUSE = "UPDATE cloaca_run SET pausing = 'asked' WHERE id = ?"
 RESUME = "UPDATE cloaca_run SET status = 'pending' WHERE id = ? AND status = 'paused'"
 GO_ON = "UPDATE cloaca_run SET pausing = NULL WHERE id = ? AND pausing IS NOT NULL"
 RETRY = (
-    "UPDATE cloaca_run SET status = 'pending', finished_at = NULL, reason = NULL, crashes = 0, earlier = ? "
+    "UPDATE cloaca_run SET status = 'pending', finished_at = NULL, reason = NULL, crashes = 0, earlier = ?, "
+    "refused = NULL "
     "WHERE id = ? AND status = ? AND finished_at IS ?"
 )
-OF_TASKS = "run_id = ? AND name IN (SELECT value FROM json_each(?))"
-FORGET_TASKS = f"DELETE FROM cloaca_task WHERE {OF_TASKS}"
-FORGET_WAITS = f"DELETE FROM cloaca_wait WHERE {OF_TASKS}"
 COUNT_TASKS = f"SELECT count(*) FROM cloaca_task WHERE {OF_TASKS} AND status = 'succeeded'"
 _COPIED = ", ".join(name for name in columns(TaskRow)[1:] if name != "session")
 COPY_TASKS = (

@@ -20,7 +20,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, CursorResult, MetaData, text
 
 from cloaca.errors import UpgradeRefused
-from cloaca.stores.sql import revisions, structure
+from cloaca.stores.sql import revisions, structure, views
 from cloaca.stores.sql.revisions import Revision
 from cloaca.stores.sql.standing import VERSION_TABLE, Found, Standing, standing
 
@@ -79,11 +79,12 @@ def upgrade(ground: Ground, *, after_deployment: bool = False) -> list[str]:
         except Exception as error:
             if not ground.in_the_way(error):
                 raise
+            ground.pause()
         else:
             if step is None:
                 return reached
+            # Without a pause: the release before may add rows as quickly as a step fills them.
             reached += [step] if step is not MORE else []
-        ground.pause()
 
 
 def _step(ground: Ground, goal: str) -> str | None:
@@ -92,13 +93,16 @@ def _step(ground: Ground, goal: str) -> str | None:
     now = standing(found, ground.where)
     if now is Standing.UNVERSIONED:
         _adopt(ground)
+        _show(ground, () if revisions.pending(revisions.FIRST, goal) else views.statements(_dialect(ground)))
         return revisions.FIRST
     left = revisions.pending(found.revision, goal)
     if not left:
         return None
     if now is Standing.EMPTY:
         ground.prepare()
-    return _apply(ground, left[0])
+    step = _apply(ground, left[0])
+    _show(ground, views.statements(_dialect(ground)) if [step] == [each.id for each in left] else ())
+    return step
 
 
 def _apply(ground: Ground, revision: Revision) -> str:
@@ -108,6 +112,7 @@ def _apply(ground: Ground, revision: Revision) -> str:
     module, given = scripts().get_revision(revision.id).module, {"op": Operations(context), "schema": ground.schema}
     if hasattr(module, "batch") and module.batch(**given):
         return MORE
+    _show(ground, views.dropping(_dialect(ground)))  # a column under a view could not be changed
     context.run_migrations(**given)
     if revision.needs is not None:
         _execute(ground, "UPDATE {}cloaca_meta SET schema_version = :oldest WHERE id = 1", oldest=int(revision.needs))
@@ -135,6 +140,16 @@ def _refuse_older_workers(ground: Ground, needs: str) -> None:
             f"{ground.where}: {len(alive)} of the workers that are at work are of an older release: {listed}. Stop "
             "them, wait until their leases have run out, then upgrade again; nothing was changed"
         )
+
+
+def _dialect(ground: Ground) -> views.Dialect:
+    return views.SQLITE if ground.schema is None else views.postgres(ground.schema)
+
+
+def _show(ground: Ground, statements: Iterable[str]) -> None:
+    """Make or drop the views, which belong to this release and to no revision: they change nothing that is stored."""
+    for statement in statements:
+        ground.connection.exec_driver_sql(statement)
 
 
 def _execute(ground: Ground, statement: str, **values: object) -> CursorResult[Any]:

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cloaca.ports import GIVEN_UP, History
 from cloaca.stores.sql import arrivals, revisions
 from cloaca.stores.sql.queries import FINAL, histories, waiting
 from cloaca.stores.sql.releases import release
-from cloaca.stores.sql.statements import HIDE_ATTEMPTS, fence
+from cloaca.stores.sql.statements import fence
 
-OPEN_SESSION = "INSERT INTO cloaca_session (name, started_at, expires_at, revision) VALUES (?, ?, ?, ?)"
+OPEN_SESSION = "INSERT INTO cloaca_session (name, started_at, expires_at, serves, revision) VALUES (?, ?, ?, ?, ?)"
 SHOW_LIFE = "UPDATE cloaca_session SET lock_file = ? WHERE id = ?"
 CLOSE_SESSION = "DELETE FROM cloaca_session WHERE id = ?"
 FREE_SLOTS = "DELETE FROM cloaca_slot WHERE session = ?"
 CLAIM = (
     "UPDATE cloaca_run SET status = 'running', owner = ?, started_at = coalesce(started_at, ?), roused = 0, "
-    "wake_at = NULL "
+    "wake_at = NULL, reason = NULL "
     "WHERE id IN (SELECT value FROM json_each(?))"
 )
 STATUS = (
@@ -34,16 +34,12 @@ STOP = (
 )
 MARK = "UPDATE cloaca_run SET status = 'pending', reason = NULL, cancel_requested = 1, wake_at = NULL WHERE id = ?"
 ASK_TO_STOP = "UPDATE cloaca_run SET cancel_requested = 1 WHERE id = ?"
-BLOCK = "UPDATE cloaca_run SET status = 'blocked', owner = NULL, pausing = NULL, reason = ? WHERE id = ? AND owner = ?"
-UNBLOCK = (
-    "UPDATE cloaca_run INDEXED BY cloaca_run_by_status SET status = 'pending', reason = NULL "
-    "WHERE status = 'blocked' AND plan IN (SELECT value FROM json_each(?))"
-)
 
 
-def open_session(driver: sqlite3.Connection, name: str, at: float, until: float) -> int:
+def open_session(driver: sqlite3.Connection, name: str, at: float, until: float, serves: Mapping[str, str]) -> int:
     """Insert a session and return its id."""
-    session = driver.execute(OPEN_SESSION, (name, at, until, revisions.last())).lastrowid
+    values = (name, at, until, json.dumps(dict(serves)), revisions.last())
+    session = driver.execute(OPEN_SESSION, values).lastrowid
     assert session is not None
     return session
 
@@ -75,10 +71,14 @@ def claim(
 ) -> list[History]:
     """Make a session the owner of runs that wait, and return all that is stored about them."""
     fence(driver, session)
-    found = waiting(driver, workflows, limit, suspects=suspects)
+    return take(driver, session, waiting(driver, workflows, limit, suspects=suspects), at)
+
+
+def take(driver: sqlite3.Connection, session: int, found: Sequence[int], at: float) -> list[History]:
+    """Make a session the owner of runs, and return all that is stored about them."""
     if not found:
         return []
-    driver.execute(CLAIM, (session, at, json.dumps(found)))
+    driver.execute(CLAIM, (session, at, json.dumps(list(found))))
     return histories(driver, found)
 
 
@@ -100,14 +100,3 @@ def cancel(driver: sqlite3.Connection, run: int, at: float) -> str | None:
         return "cancelled"
     driver.execute(MARK if owner is None else ASK_TO_STOP, (run,))
     return "pending" if owner is None else str(status)
-
-
-def block(driver: sqlite3.Connection, session: int, run: int, reason: str) -> None:
-    """Make an owned run blocked; nothing if it is not this session's any more."""
-    if driver.execute(BLOCK, (reason, run, session)).rowcount:
-        driver.execute(HIDE_ATTEMPTS, (json.dumps([run]),))
-
-
-def unblock(driver: sqlite3.Connection, plans: Sequence[str]) -> int:
-    """Make the blocked runs of these plans pending; return how many."""
-    return driver.execute(UNBLOCK, (json.dumps(list(plans)),)).rowcount

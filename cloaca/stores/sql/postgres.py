@@ -9,11 +9,12 @@ gives each a connection.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from cloaca.errors import StoreUnavailable
 from cloaca.ports import (
+    NOTHING,
     Arrivals,
     Batch,
     Cached,
@@ -37,6 +38,7 @@ from cloaca.stores.sql import (
     postgres_ownership,
     postgres_pruning,
     postgres_queries,
+    postgres_refusals,
     postgres_schema,
     postgres_slots,
     postgres_starts,
@@ -138,8 +140,11 @@ class PostgresStore(PostgresSchedules):
         await self._listener.tried.wait()
         return self._listener.can_hear
 
-    async def open_session(self, name: str, at: float, until: float) -> int:
-        return await self._ask(lambda link: postgres_ownership.open_session(link, name, at, until - at))
+    async def open_session(self, name: str, at: float, until: float, *, serves: Mapping[str, str] = NOTHING) -> int:
+        return await self._ask(lambda link: postgres_ownership.open_session(link, name, at, until - at, serves))
+
+    async def serve(self, session: int, serves: Mapping[str, str]) -> None:
+        await self._ask(lambda link: postgres_refusals.serve(link, session, serves))
 
     async def close_session(self, session: int, *, at: float) -> None:
         await self._ask(lambda link: postgres_ownership.close_session(link, session, at))
@@ -168,14 +173,23 @@ class PostgresStore(PostgresSchedules):
             lambda link: postgres_ownership.claim(link, session, workflows, limit, at=at, suspects=suspects)
         )
 
+    async def claim_refused(self, session: int, serves: Mapping[str, str], limit: int, at: float) -> list[History]:
+        return await self._ask(lambda link: postgres_refusals.claim(link, session, serves, limit, at))
+
     async def reap(self, at: float, *, sparing: int | None = None) -> int:
         return await self._ask(lambda link: postgres_ownership.reap(link, at, sparing))
 
     async def poll(
-        self, session: int, workflows: Sequence[str], at: float, *, renew_until: float | None = None
+        self,
+        session: int,
+        workflows: Sequence[str],
+        at: float,
+        *,
+        renew_until: float | None = None,
+        serves: Mapping[str, str] = NOTHING,
     ) -> Poll:
         lease_s = None if renew_until is None else renew_until - at
-        return await self._read(lambda link: postgres_ownership.poll(link, session, workflows, lease_s))
+        return await self._read(lambda link: postgres_ownership.poll(link, session, workflows, lease_s, serves))
 
     async def declare(self, queues: Sequence[QueueRow]) -> list[QueueRow]:
         return await self._ask(lambda link: postgres_slots.declare(link, queues)) if queues else []
@@ -201,6 +215,16 @@ class PostgresStore(PostgresSchedules):
             lambda link: postgres_controls.retry(link, seen, at, anew=anew, earlier=earlier, detail=detail)
         )
 
+    async def upgrade(
+        self, seen: RunRow, plan: PlanRow, at: float, *, anew: Sequence[str], earlier: str | None, epilogue: bool,
+        detail: str,
+    ) -> bool:  # fmt: skip
+        return await self._ask(
+            lambda link: postgres_refusals.upgrade(
+                link, seen, plan, at, anew=anew, earlier=earlier, epilogue=epilogue, detail=detail
+            )
+        )
+
     async def fork(self, plan: PlanRow, run: NewRun, *, origin: int, tasks: Sequence[str], detail: str) -> int | None:
         return await self._ask(
             lambda link: postgres_controls.fork(link, plan, run, origin=origin, tasks=tasks, detail=detail)
@@ -215,11 +239,11 @@ class PostgresStore(PostgresSchedules):
     async def wake(self, at: float, limit: int) -> int:
         return await self._ask(lambda link: postgres_arrivals.wake(link, limit))
 
-    async def unblock(self, plans: Sequence[str]) -> int:
-        return await self._ask(lambda link: postgres_ownership.unblock(link, plans))
+    async def reconsider(self, serves: Mapping[str, str]) -> int:
+        return await self._ask(lambda link: postgres_refusals.reconsider(link, serves))
 
-    async def block(self, session: int, run: int, reason: str) -> None:
-        await self._ask(lambda link: postgres_ownership.block(link, session, run, reason))
+    async def block(self, session: int, run: int, reason: str, version: str = "") -> None:
+        await self._ask(lambda link: postgres_refusals.refuse(link, session, run, reason, version))
 
     async def history(self, run: int) -> History | None:
         return await self._read(lambda link: postgres_queries.history(link, run))

@@ -50,30 +50,32 @@ OWN = (
 )
 TASKS = (
     "tasks AS (INSERT INTO {schema}.cloaca_task (run_id, name, status, attempt, session, started_at, finished_at, "
-    "output) SELECT t.* FROM unnest(?::int8[], ?::text[], ?::text[], ?::int8[], ?::int8[], ?::float8[], ?::float8[], "
-    "?::text[]) AS t(run_id) WHERE t.run_id IN (SELECT id FROM own){again})"
+    "output, code) SELECT t.* FROM unnest(?::int8[], ?::text[], ?::text[], ?::int8[], ?::int8[], ?::float8[], "
+    "?::float8[], ?::text[], ?::text[]) AS t(run_id) WHERE t.run_id IN (SELECT id FROM own){again})"
 )
 # A batch that has nothing but tasks, as most have where a run is alone: planned and done in two thirds of the time.
 TASKS_ALONE = (
-    "INSERT INTO {schema}.cloaca_task (run_id, name, status, attempt, session, started_at, finished_at, output) "
+    "INSERT INTO {schema}.cloaca_task (run_id, name, status, attempt, session, started_at, finished_at, output, code) "
     "SELECT t.* FROM {schema}.cloaca_session AS s, unnest(?::int8[], ?::text[], ?::text[], ?::int8[], ?::int8[], "
-    "?::float8[], ?::float8[], ?::text[]) AS t(run_id), "
+    "?::float8[], ?::float8[], ?::text[], ?::text[]) AS t(run_id), "
     "LATERAL (SELECT owner FROM {schema}.cloaca_run WHERE id = t.run_id OFFSET 0) AS run "
     "WHERE s.id = ? AND run.owner = s.id FOR KEY SHARE OF s RETURNING run_id"
 )
 FAILURES = (
     "failures AS (INSERT INTO {schema}.cloaca_failure (run_id, name, attempt, session, started_at, at, exception_type, "
-    "message, traceback, error, retry_at) SELECT f.run_id, f.name, f.attempt, f.session, f.started_at, f.at, "
-    "f.exception_type, f.message, f.traceback, f.error, f.retry_at FROM unnest(?::int8[], ?::text[], ?::int8[], "
-    "?::int8[], ?::float8[], ?::float8[], ?::text[], ?::text[], ?::text[], ?::text[], ?::float8[]) WITH ORDINALITY "
-    "AS f(run_id, name, attempt, session, started_at, at, exception_type, message, traceback, error, retry_at, place) "
+    "message, traceback, error, retry_at, code) SELECT f.run_id, f.name, f.attempt, f.session, f.started_at, f.at, "
+    "f.exception_type, f.message, f.traceback, f.error, f.retry_at, f.code FROM unnest(?::int8[], ?::text[], "
+    "?::int8[], ?::int8[], ?::float8[], ?::float8[], ?::text[], ?::text[], ?::text[], ?::text[], ?::float8[], "
+    "?::text[]) WITH ORDINALITY AS f(run_id, name, attempt, session, started_at, at, exception_type, message, "
+    "traceback, error, retry_at, code, place) "
     "WHERE f.run_id IN (SELECT id FROM own) ORDER BY f.place{again})"
 )
 ATTEMPTS = (
-    "attempts AS (INSERT INTO {schema}.cloaca_attempt (run_id, name, attempt, session, started_at, beat_at) "
-    "SELECT a.* FROM unnest(?::int8[], ?::text[], ?::int8[], ?::int8[], ?::float8[], ?::float8[]) AS a(run_id) "
+    "attempts AS (INSERT INTO {schema}.cloaca_attempt (run_id, name, attempt, session, started_at, beat_at, code) "
+    "SELECT a.* FROM unnest(?::int8[], ?::text[], ?::int8[], ?::int8[], ?::float8[], ?::float8[], ?::text[]) "
+    "AS a(run_id) "
     "WHERE a.run_id IN (SELECT id FROM own) ON CONFLICT (run_id, name) DO UPDATE SET attempt = excluded.attempt, "
-    "session = excluded.session, started_at = excluded.started_at, beat_at = excluded.beat_at)"
+    "session = excluded.session, started_at = excluded.started_at, beat_at = excluded.beat_at, code = excluded.code)"
 )
 WAITS = (
     "waits AS (INSERT INTO {schema}.cloaca_wait (run_id, name, began_at, until) SELECT w.* FROM unnest(?::int8[], "
@@ -114,6 +116,11 @@ ENDS = (
     "FROM unnest(?::int8[], ?::text[], ?::float8[], ?::text[]) "
     "AS e(run_id, status, at, reason) WHERE run.id = e.run_id AND e.run_id IN (SELECT id FROM own) RETURNING run.id), "
     "hidden AS (DELETE FROM {schema}.cloaca_attempt AS a USING ends WHERE a.run_id = ends.id)"
+)
+MOVE = (
+    "UPDATE {schema}.cloaca_run AS run SET plan = m.plan, version = m.version, epilogue = m.epilogue "
+    "FROM unnest(?::int8[], ?::text[], ?::text[], ?::bool[]) AS m(run_id, plan, version, epilogue) "
+    "WHERE run.id = m.run_id AND run.owner = ?"
 )
 # What the statement answers: nothing if the session is gone.
 FOREIGN = "(SELECT string_agg(t.id::text, ' ') FROM unnest(?::int8[]) AS t(id) WHERE t.id NOT IN (SELECT id FROM own))"
@@ -168,7 +175,7 @@ async def write(link: Link, batch: Batch, told: str | None = None) -> Receipt:
 
     With it, ``told`` is announced.
     """
-    special = batch.replay or batch.absolved or batch.held is not None or batch.heard or batch.released
+    special = batch.replay or batch.absolved or batch.held is not None or batch.heard or batch.released or batch.moved
     family = batch.children or batch.roused or batch.forsaken or batch.parked
     if not (special or family or _is_about_itself(batch)):
         if told is None and _has_tasks_alone(batch):
@@ -244,6 +251,8 @@ async def _one_by_one(link: Link, batch: Batch) -> Receipt:
     submitted = [await insert_run(link, run) for run in batch.runs]
     if any(run.owner is None and new.created for run, new in zip(batch.runs, submitted, strict=True)):
         await link.ask(WAKE, link.names.channel)
+    if batch.moved:  # a statement can't change one row twice, and the run may end in this batch
+        await link.ask(MOVE, *columns(batch.moved), batch.session)
     touched = list(batch.touched())
     pieces = [Piece(FENCE, [batch.session]), *_rows(batch, touched)]
     answers = [Piece("s.id", ()), *([Piece(FOREIGN, [touched])] if touched else [])]

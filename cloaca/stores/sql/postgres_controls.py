@@ -23,8 +23,9 @@ ASK_TO_PAUSE = "UPDATE {schema}.cloaca_run SET pausing = 'asked' WHERE id = ?"
 RESUME = "UPDATE {schema}.cloaca_run SET status = 'pending' WHERE id = ?"
 GO_ON = "UPDATE {schema}.cloaca_run SET pausing = NULL WHERE id = ?"
 RETRY = (
-    "UPDATE {schema}.cloaca_run SET status = 'pending', finished_at = NULL, reason = NULL, crashes = 0, earlier = ? "
-    "WHERE id = ? AND status = ? AND finished_at IS NOT DISTINCT FROM ?::float8 RETURNING id"
+    "UPDATE {schema}.cloaca_run SET status = 'pending', finished_at = NULL, reason = NULL, crashes = 0, "
+    "refused = NULL, earlier = ? WHERE id = ? AND status = ? AND finished_at IS NOT DISTINCT FROM ?::float8 "
+    "RETURNING id"
 )
 FORGET_TASKS = "DELETE FROM {schema}.cloaca_task WHERE run_id = ? AND name = ANY(?::text[])"
 FORGET_WAITS = "DELETE FROM {schema}.cloaca_wait WHERE run_id = ? AND name = ANY(?::text[])"
@@ -48,7 +49,7 @@ async def pause(link: Link, run: int, at: float) -> RunRow | None:
             return row
         if row.owner is None:
             await link.ask(PAUSE, run)
-            await _note(link, NoteRow(run, at, "run_paused", None, ""))
+            await note(link, NoteRow(run, at, "run_paused", None, ""))
             await link.ask(TELL, link.names.channel, f"{ABOUT} {run}")
         else:
             await link.ask(ASK_TO_PAUSE, run)
@@ -64,7 +65,7 @@ async def resume(link: Link, run: int, at: float) -> RunRow | None:
             return row
         if row.status == "paused":
             await link.ask(RESUME, run)
-            await _note(link, NoteRow(run, at, "run_resumed", None, ""))
+            await note(link, NoteRow(run, at, "run_resumed", None, ""))
         else:
             await link.ask(GO_ON, run)
         await link.ask(WAKE, link.names.channel)
@@ -78,7 +79,7 @@ async def retry(link: Link, seen: RunRow, at: float, *, anew: Sequence[str], ear
             return False
         await link.ask(FORGET_TASKS, seen.id, list(anew))
         await link.ask(FORGET_WAITS, seen.id, list(anew))
-        await _note(link, NoteRow(seen.id, at, "run_retried", None, detail))
+        await note(link, NoteRow(seen.id, at, "run_retried", None, detail))
         await link.ask(WAKE, link.names.channel)
         return True
 
@@ -91,7 +92,7 @@ async def fork(link: Link, plan: PlanRow, run: NewRun, *, origin: int, tasks: Se
         await link.ask(part(INSERT_PLANS), *columns([plan]))
         made = (await insert_run(link, run)).id
         await link.ask(COPY_TASKS, made, origin, list(tasks))
-        await _note(link, NoteRow(made, run.created_at, "run_forked", None, detail))
+        await note(link, NoteRow(made, run.created_at, "run_forked", None, detail))
         await link.ask(WAKE, link.names.channel)
         return made
 
@@ -100,5 +101,6 @@ async def _locked(link: Link, run: int) -> RunRow | None:
     return next(map(RunRow._make, await link.ask(LOCK, run)), None)
 
 
-async def _note(link: Link, note: NoteRow) -> None:
-    await link.ask(NOTE, *columns([note]))
+async def note(link: Link, row: NoteRow) -> None:
+    """Insert a note in the transaction that is open."""
+    await link.ask(NOTE, *columns([row]))

@@ -7,7 +7,8 @@ It knows statements and rows, not connections.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 
 from cloaca.ports import GIVEN_UP, History, Poll, RunRow
 from cloaca.stores.sql.postgres_arrivals import stopped
@@ -15,6 +16,7 @@ from cloaca.stores.sql.postgres_batches import release
 from cloaca.stores.sql.postgres_links import Link, transaction
 from cloaca.stores.sql.postgres_news import ABOUT
 from cloaca.stores.sql.postgres_queries import RUN_COLUMNS, histories
+from cloaca.stores.sql.postgres_refused import WAITS
 from cloaca.stores.sql.postgres_starts import ids
 from cloaca.stores.sql.queries import FINAL
 from cloaca.stores.sql.revisions import last
@@ -23,7 +25,8 @@ from cloaca.stores.sql.statements import lost
 from cloaca.stores.sql.tables import PARKED, QUEUED, SUSPECT
 
 OPEN_SESSION = (
-    "INSERT INTO {schema}.cloaca_session (name, started_at, expires_at, revision) VALUES (?, ?, {now} + ?, ?) "
+    "INSERT INTO {schema}.cloaca_session (name, started_at, expires_at, serves, revision) "
+    "VALUES (?, ?, {now} + ?, ?, ?) "
     "RETURNING id"
 )
 FREE_SLOTS = (
@@ -48,13 +51,17 @@ def _waiting(condition: str, rest: str) -> str:
 
 def _claim(condition: str) -> str:
     # What others are just claiming is skipped. Of several workflows more may be locked than are taken, for a moment.
-    found = _waiting(condition, "ORDER BY priority DESC, id LIMIT ? FOR UPDATE SKIP LOCKED")
+    return claiming(_waiting(condition, "ORDER BY priority DESC, id LIMIT ? FOR UPDATE SKIP LOCKED"))
+
+
+def claiming(found: str) -> str:
+    """Return the statement that takes some of what ``found`` finds, of which the columns are those of ``waiting``."""
     return (
         "WITH s AS MATERIALIZED (SELECT id FROM {schema}.cloaca_session WHERE id = ? FOR KEY SHARE), "
         f"found AS MATERIALIZED (SELECT waiting.id FROM {found} WHERE EXISTS (SELECT 1 FROM s) "
         "ORDER BY waiting.priority DESC, waiting.id LIMIT ?), "
         "taken AS (UPDATE {schema}.cloaca_run AS run SET status = 'running', owner = s.id, "
-        "started_at = coalesce(run.started_at, ?::float8), roused = false, wake_at = NULL "
+        "started_at = coalesce(run.started_at, ?::float8), roused = false, wake_at = NULL, reason = NULL "
         "FROM s, found WHERE run.id = found.id RETURNING run.*) "
         f"SELECT s.id AS session, {', '.join('taken.' + name for name in RUN_COLUMNS.split(', '))} "
         "FROM s LEFT JOIN taken ON true ORDER BY taken.priority DESC, taken.id"
@@ -71,7 +78,7 @@ FOUND = (
     "(SELECT string_agg(id::text, ' ') FROM {schema}.cloaca_run WHERE owner = ? AND pausing IS NOT NULL), "
     "(SELECT string_agg(id::text, ' ') FROM {schema}.cloaca_run WHERE owner = ? AND roused), "
     f"EXISTS (SELECT 1 FROM {{schema}}.cloaca_run WHERE {PARKED} AND wake_at <= {{now}}), "
-    f"{POSTGRES_LOOK}"
+    f"{POSTGRES_LOOK}, {WAITS}"
 )
 POLL = f"SELECT {FOUND}"
 RENEWING_POLL = f"UPDATE {{schema}}.cloaca_session SET expires_at = {{now}} + ? WHERE id = ? RETURNING {FOUND}"
@@ -91,23 +98,11 @@ CANCEL = (
     "FROM stopped"
 )
 STATUS = "SELECT status FROM {schema}.cloaca_run WHERE id = ?"
-BLOCK = (
-    "WITH blocked AS (UPDATE {schema}.cloaca_run SET status = 'blocked', owner = NULL, pausing = NULL, reason = ? "
-    "WHERE id = ? AND owner = ? RETURNING id) "
-    "DELETE FROM {schema}.cloaca_attempt AS a USING blocked WHERE a.run_id = blocked.id"
-)
-# In order, since many that start at once do the same.
-UNBLOCK = (
-    "WITH freed AS (UPDATE {schema}.cloaca_run SET status = 'pending', reason = NULL WHERE id IN "
-    "(SELECT id FROM {schema}.cloaca_run WHERE status = 'blocked' AND plan = ANY(?::text[]) ORDER BY id FOR UPDATE) "
-    "RETURNING id) "
-    "SELECT count(*), count(pg_notify(?, '')) FROM freed"
-)
 
 
-async def open_session(link: Link, name: str, at: float, lease_s: float) -> int:
+async def open_session(link: Link, name: str, at: float, lease_s: float, serves: Mapping[str, str]) -> int:
     """Insert a session whose lease begins now, and return its id."""
-    [(session,)] = await link.ask(OPEN_SESSION, name, at, lease_s, last())
+    [(session,)] = await link.ask(OPEN_SESSION, name, at, lease_s, json.dumps(dict(serves)), last())
     return int(session)
 
 
@@ -134,29 +129,36 @@ async def claim(
 ) -> list[History]:
     """Make a session the owner of runs that wait, and return all that is stored about them."""
     wanted = sorted(set(workflows))
+    return await claim_by(link, CLAIM_SUSPECTS if suspects else CLAIM, session, wanted, limit, limit, at)
+
+
+async def claim_by(link: Link, statement: str, session: int, *values: object) -> list[History]:
+    """Take runs by a statement that ``claiming`` has made, and return all that is stored about them."""
     async with transaction(link):
-        statement = CLAIM_SUSPECTS if suspects else CLAIM
-        rows = await link.ask(statement, session, wanted, limit, limit, at)
+        rows = await link.ask(statement, session, *values)
         if not rows:
             lost(session)
         runs = [RunRow._make(row[1:]) for row in rows if row["id"] is not None]
         return await histories(link, runs) if runs else []
 
 
-async def poll(link: Link, session: int, workflows: Sequence[str], lease_s: float | None) -> Poll:
+async def poll(
+    link: Link, session: int, workflows: Sequence[str], lease_s: float | None, serves: Mapping[str, str]
+) -> Poll:
     """Look for work; renew the lease of the session for so many seconds if asked. Raises LeaseLost."""
     wanted = list(workflows)
-    values = (wanted, wanted, session, session, session, session, session, wanted, wanted)
+    own = (list(serves), list(serves.values()))
+    values = (wanted, wanted, session, session, session, session, session, wanted, wanted, *own)
     if lease_s is None:
         rows = await link.ask(POLL, *values)
     else:
         rows = await link.ask(RENEWING_POLL, lease_s, session, *values)
     if not rows:
         lost(session)
-    [(claimable, waits, lapse_s, cancelling, pausing, roused, due, firings, due_s)] = rows
+    [(claimable, waits, lapse_s, cancelling, pausing, roused, due, firings, due_s, refused)] = rows
     expired = lapse_s is not None and lapse_s < 0
     marked = (sorted(ids(cancelling)), ids(pausing), ids(roused))
-    return Poll(claimable, waits, expired, *marked, due, lapse_s, firings, due_s)
+    return Poll(claimable, waits, expired, *marked, due, lapse_s, firings, due_s, refused)
 
 
 async def cancel(link: Link, run: int, at: float) -> str | None:
@@ -173,14 +175,3 @@ async def cancel_within(link: Link, run: int, at: float) -> str | None:
     else:
         found = await link.ask(STATUS, run)
     return str(found[0]["status"]) if found else None
-
-
-async def block(link: Link, session: int, run: int, reason: str) -> None:
-    """Make an owned run blocked; nothing if it is not this session's any more."""
-    await link.ask(BLOCK, reason, run, session)
-
-
-async def unblock(link: Link, plans: Sequence[str]) -> int:
-    """Make the blocked runs of these plans pending; return how many."""
-    [(count, _)] = await link.ask(UNBLOCK, list(plans), link.names.channel)
-    return int(count)

@@ -22,14 +22,14 @@ INSERT_PLANS = (
 )
 INSERT_RUNS = (
     "INSERT INTO {schema}.cloaca_run (id, workflow, version, plan, input, key, owner, created_at, status, started_at, "
-    "crashes, cancel_requested, roused, priority, parent, parent_task, epilogue, schedule, scheduled_for) "
+    "crashes, cancel_requested, roused, priority, parent, parent_task, epilogue, schedule, scheduled_for, traceparent) "
     "SELECT r.id, r.workflow, r.version, "
     "r.plan, r.input, r.key, r.owner, r.created_at, CASE WHEN r.owner IS NULL THEN 'pending' ELSE 'running' END, "
     "CASE WHEN r.owner IS NOT NULL THEN r.created_at END, 0, false, false, r.priority, r.parent, r.parent_task, "
-    "r.epilogue, r.schedule, r.scheduled_for FROM {source} unnest(?::int8[], ?::text[], ?::text[], ?::text[], "
-    "?::text[], ?::text[], ?::int8[], ?::float8[], ?::int4[], ?::int8[], ?::text[], ?::bool[], ?::text[], ?::float8[]) "
-    "AS r(id, workflow, version, plan, input, key, owner, created_at, priority, parent, parent_task, epilogue, "
-    "schedule, scheduled_for) "
+    "r.epilogue, r.schedule, r.scheduled_for, r.traceparent FROM {source} unnest(?::int8[], ?::text[], ?::text[], "
+    "?::text[], ?::text[], ?::text[], ?::int8[], ?::float8[], ?::int4[], ?::int8[], ?::text[], ?::bool[], ?::text[], "
+    "?::float8[], ?::text[]) AS r(id, workflow, version, plan, input, key, owner, created_at, priority, parent, "
+    "parent_task, epilogue, schedule, scheduled_for, traceparent) "
 )
 # An id that is taken is an error here: the runs are then inserted one by one.
 UNLESS_KEY = "ON CONFLICT (workflow, key) WHERE key IS NOT NULL DO NOTHING RETURNING id"

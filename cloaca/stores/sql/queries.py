@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Select, select
@@ -27,6 +28,7 @@ from cloaca.ports import (
     WaitRow,
 )
 from cloaca.stores.sql import arrivals
+from cloaca.stores.sql.refused import WAITS as REFUSALS
 from cloaca.stores.sql.schedule_looks import LOOK as SCHEDULED
 from cloaca.stores.sql.statements import columns, lost
 from cloaca.stores.sql.tables import PARKED, QUEUED, SUSPECT, Table
@@ -82,7 +84,8 @@ FOUND = (
     "(SELECT json_group_array(id) FROM cloaca_run INDEXED BY cloaca_run_pausing "
     "WHERE owner = ? AND pausing IS NOT NULL), "
     "(SELECT json_group_array(id) FROM cloaca_run INDEXED BY cloaca_run_roused WHERE owner = ? AND roused), "
-    f"EXISTS (SELECT 1 FROM cloaca_run INDEXED BY cloaca_run_parked WHERE {PARKED} AND wake_at <= ?), {SCHEDULED}"
+    f"EXISTS (SELECT 1 FROM cloaca_run INDEXED BY cloaca_run_parked WHERE {PARKED} AND wake_at <= ?), {SCHEDULED}, "
+    f"{REFUSALS}"
 )
 LOOK = f"SELECT {FOUND}"
 RENEWING_LOOK = f"UPDATE cloaca_session SET expires_at = ? WHERE id = ? RETURNING {FOUND}"
@@ -103,22 +106,28 @@ def waiting(driver: sqlite3.Connection, workflows: Sequence[str], limit: int, *,
 
 
 def look(
-    driver: sqlite3.Connection, session: int, workflows: Sequence[str], at: float, renew_until: float | None
+    driver: sqlite3.Connection,
+    session: int,
+    workflows: Sequence[str],
+    at: float,
+    *,
+    renew_until: float | None,
+    serves: Mapping[str, str],
 ) -> tuple[Poll, list[Lease]]:
     """Return what there is to do, by one statement, and every session; renew the lease if asked. Raises LeaseLost."""
     wanted = json.dumps(list(workflows))
-    values = (wanted, wanted, session, session, session, at, session, wanted, wanted)
+    values = (wanted, wanted, session, session, session, at, session, wanted, wanted, json.dumps(dict(serves)))
     if renew_until is None:
         rows = driver.execute(LOOK, values).fetchall()
     else:  # a statement outside of transactions: a commit of its own, once all rows are fetched
         rows = driver.execute(RENEWING_LOOK, (renew_until, session, *values)).fetchall()
     if not rows:
         lost(session)
-    [(runs, suspects, leases, cancelling, pausing, roused, due, firings, due_at)] = rows
+    [(runs, suspects, leases, cancelling, pausing, roused, due, firings, due_at, refused)] = rows
     marked = (sorted(json.loads(cancelling)), frozenset(json.loads(pausing)), frozenset(json.loads(roused)))
     due_s = None if due_at is None else due_at - at
     poll = Poll(bool(runs), bool(suspects), False, *marked, due=bool(due), firings=bool(firings), due_s=due_s)
-    return poll, [Lease._make(lease) for lease in json.loads(leases)]
+    return replace(poll, refused=bool(refused)), [Lease._make(lease) for lease in json.loads(leases)]
 
 
 def page_of(driver: sqlite3.Connection, table: str) -> int:

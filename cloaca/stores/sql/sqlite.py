@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 
 from cloaca.errors import InvalidDatabaseUrl, StoreUnavailable
 from cloaca.ports import (
+    NOTHING,
     Arrivals,
     Batch,
     Cached,
@@ -42,6 +43,7 @@ from cloaca.stores.sql import (
     ownership,
     pruning,
     queries,
+    refusals,
     schema,
     slots,
     statements,
@@ -121,8 +123,11 @@ class SqliteStore(SqliteSchedules):
         if self._watcher is not None:
             self._watcher.remove(wake)
 
-    async def open_session(self, name: str, at: float, until: float) -> int:
-        return await self._call(self._writer, lambda: self._open_session(name, at, until))
+    async def open_session(self, name: str, at: float, until: float, *, serves: Mapping[str, str] = NOTHING) -> int:
+        return await self._call(self._writer, lambda: self._open_session(name, at, until, serves))
+
+    async def serve(self, session: int, serves: Mapping[str, str]) -> None:
+        await self._write(lambda driver: refusals.serve(driver, session, serves))
 
     async def close_session(self, session: int, *, at: float) -> None:
         def close() -> None:
@@ -152,6 +157,9 @@ class SqliteStore(SqliteSchedules):
             lambda driver: ownership.claim(driver, session, workflows, limit, at=at, suspects=suspects)
         )
 
+    async def claim_refused(self, session: int, serves: Mapping[str, str], limit: int, at: float) -> list[History]:
+        return await self._write(lambda driver: refusals.claim(driver, session, serves, limit, at))
+
     async def reap(self, at: float, *, sparing: int | None = None) -> int:
         def reap(driver: sqlite3.Connection) -> int:
             leases = [lease for lease in queries.leases(driver) if lease.session != sparing]
@@ -160,10 +168,16 @@ class SqliteStore(SqliteSchedules):
         return await self._write(reap)
 
     async def poll(
-        self, session: int, workflows: Sequence[str], at: float, *, renew_until: float | None = None
+        self,
+        session: int,
+        workflows: Sequence[str],
+        at: float,
+        *,
+        renew_until: float | None = None,
+        serves: Mapping[str, str] = NOTHING,
     ) -> Poll:
         def look(driver: sqlite3.Connection) -> Poll:
-            poll, leases = queries.look(driver, session, workflows, at, renew_until)
+            poll, leases = queries.look(driver, session, workflows, at, renew_until=renew_until, serves=serves)
             self._peers = [lease for lease in leases if lease.session != session]
             lapse_s = min((lease.until - at for lease in self._peers), default=None)
             return replace(poll, expired=bool(self._dead(self._peers, at)), lapse_s=lapse_s)
@@ -199,6 +213,16 @@ class SqliteStore(SqliteSchedules):
             lambda driver: controls.retry(driver, seen, at, anew=anew, earlier=earlier, detail=detail)
         )
 
+    async def upgrade(
+        self, seen: RunRow, plan: PlanRow, at: float, *, anew: Sequence[str], earlier: str | None, epilogue: bool,
+        detail: str,
+    ) -> bool:  # fmt: skip
+        return await self._write(
+            lambda driver: refusals.upgrade(
+                driver, seen, plan, at, anew=anew, earlier=earlier, epilogue=epilogue, detail=detail
+            )
+        )
+
     async def fork(self, plan: PlanRow, run: NewRun, *, origin: int, tasks: Sequence[str], detail: str) -> int | None:
         return await self._write(
             lambda driver: controls.fork(driver, plan, run, origin=origin, tasks=tasks, detail=detail)
@@ -213,11 +237,11 @@ class SqliteStore(SqliteSchedules):
     async def wake(self, at: float, limit: int) -> int:
         return await self._write(lambda driver: arrivals.wake(driver, at, limit))
 
-    async def unblock(self, plans: Sequence[str]) -> int:
-        return await self._write(lambda driver: ownership.unblock(driver, plans))
+    async def reconsider(self, serves: Mapping[str, str]) -> int:
+        return await self._write(lambda driver: refusals.reconsider(driver, serves))
 
-    async def block(self, session: int, run: int, reason: str) -> None:
-        await self._write(lambda driver: ownership.block(driver, session, run, reason))
+    async def block(self, session: int, run: int, reason: str, version: str = "") -> None:
+        await self._write(lambda driver: refusals.refuse(driver, session, run, reason, version))
 
     async def history(self, run: int) -> History | None:
         def find(reading: Connection) -> History | None:
@@ -337,12 +361,12 @@ class SqliteStore(SqliteSchedules):
     def _ours(self) -> AbstractContextManager[None]:
         return nullcontext() if self._index is None else self._index.ours()
 
-    def _open_session(self, name: str, at: float, until: float) -> int:
+    def _open_session(self, name: str, at: float, until: float, serves: Mapping[str, str]) -> int:
         assert self._locks is not None
         session = 0
         try:
             with self._transaction() as driver:
-                session = ownership.open_session(driver, name, at, until)
+                session = ownership.open_session(driver, name, at, until, serves)
                 if self._locks.live(session):
                     ownership.show_life(driver, session, self._locks.identity)
         except BaseException:

@@ -47,7 +47,7 @@ REPLAYED = " ON CONFLICT DO NOTHING"
 SHOW_ATTEMPT = (
     insert("cloaca_attempt", columns(AttemptRow)) + " ON CONFLICT (run_id, name) DO UPDATE SET "
     "attempt = excluded.attempt, session = excluded.session, started_at = excluded.started_at, "
-    "beat_at = excluded.beat_at"
+    "beat_at = excluded.beat_at, code = excluded.code"
 )
 HIDE_ATTEMPT = "DELETE FROM cloaca_attempt WHERE run_id = ? AND name = ? AND session = ?"
 FREE_SLOT = "DELETE FROM cloaca_slot WHERE session = ? AND ticket = ?"
@@ -66,6 +66,10 @@ CLOSE_RUN = (
     "UPDATE cloaca_run SET closing = ?, cancel_requested = 0, pausing = CASE WHEN ? = 'cancelled' THEN NULL "
     "ELSE pausing END WHERE id = ?"
 )
+OF_TASKS = "run_id = ? AND name IN (SELECT value FROM json_each(?))"
+FORGET_TASKS = f"DELETE FROM cloaca_task WHERE {OF_TASKS}"
+FORGET_WAITS = f"DELETE FROM cloaca_wait WHERE {OF_TASKS}"
+MOVE_RUN = "UPDATE cloaca_run SET plan = ?, version = ?, epilogue = ? WHERE id = ?"
 HEAR = "UPDATE cloaca_run SET pausing = 'heard' WHERE id = ? AND owner = ? AND pausing IS NOT NULL"
 
 
@@ -90,6 +94,9 @@ def write(driver: sqlite3.Connection, batch: Batch) -> Receipt:
         driver.executemany(INSERT_NOTE, [note._asdict() for note in batch.notes])
     if batch.absolved:
         driver.executemany(ABSOLVE, [(run,) for run in batch.absolved])
+    if batch.moved:
+        moved = [(row.plan, row.version, row.epilogue, row.run) for row in batch.moved if row.run not in foreign]
+        driver.executemany(MOVE_RUN, moved)
     if batch.closings:
         closings = [(row.closing, row.status, row.run) for row in batch.closings if row.run not in foreign]
         driver.executemany(CLOSE_RUN, closings)

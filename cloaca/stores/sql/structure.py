@@ -35,6 +35,7 @@ POSTGRES_INDEXES = (
 )
 # What PostgreSQL adds to a definition, and what only one side writes.
 ADDED = re.compile(r'::("char"|[a-z_]+( varying)?)(\[\])?| using btree|[()"\s]')
+CHOICE = re.compile(r"=anyarray\[([^\]]*)\]")  # how PostgreSQL writes IN
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,5 +171,7 @@ def _essence(definition: str) -> str:
 
     >>> _essence("CREATE INDEX i ON s.t USING btree (a) WHERE ((status)::text = 'x'::text)")
     "createindexions.tawherestatus='x'"
+    >>> _essence("(status)::text = ANY ((ARRAY['x'::character varying, 'y'::character varying])::text[])")
+    "statusin'x','y'"
     """
-    return ADDED.sub("", definition.lower())
+    return CHOICE.sub(r"in\1", ADDED.sub("", definition.lower()))

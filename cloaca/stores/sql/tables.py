@@ -13,9 +13,10 @@ from sqlmodel import Field, SQLModel
 from cloaca.ports import SUSPECT_CRASHES
 
 # Who claims looks at one of these two queues. A partial index serves only queries that say the same in literals.
-QUEUED = f"status = 'pending' AND crashes < {SUSPECT_CRASHES}"
+QUEUED = f"status = 'pending' AND refused IS NULL AND crashes < {SUSPECT_CRASHES}"
 PARKED = "status = 'running' AND owner IS NULL AND wake_at IS NOT NULL"
-SUSPECT = f"status = 'pending' AND crashes >= {SUSPECT_CRASHES}"
+SUSPECT = f"status = 'pending' AND refused IS NULL AND crashes >= {SUSPECT_CRASHES}"
+REFUSED = "refused IS NOT NULL AND status IN ('pending', 'blocked')"
 ACTIVE = "schedule IS NOT NULL AND finished_at IS NULL"
 
 FIRST = text("priority DESC")  # of several rows in one queue
@@ -53,8 +54,8 @@ class Meta(Table, table=True):
 class Session(Table, table=True):
     """A worker that is alive: its lease, and the fence of what it writes.
 
-    ``lock_file`` is the identity of the file in which it shows its life, NULL if it can't. ``revision`` is the newest
-    revision of the tables that its code knows.
+    ``lock_file`` is the identity of the file in which it shows its life, NULL if it can't. ``serves`` is a JSON object:
+    which version it has of each workflow. ``revision`` is the newest revision of the tables that its code knows.
     """
 
     __tablename__ = "cloaca_session"
@@ -67,6 +68,7 @@ class Session(Table, table=True):
     started_at: float
     expires_at: float
     lock_file: int | None = Field(default=None, sa_column=Column(BigInteger))
+    serves: str = Field(default="{}", sa_column=Column(Text, nullable=False, server_default="{}"))
     revision: str | None = None
 
 
@@ -88,6 +90,7 @@ class Run(Table, table=True):
     __table_args__ = (
         _partial("cloaca_run_queue", "workflow", FIRST, "id", where=QUEUED),
         _partial("cloaca_run_suspects", "workflow", FIRST, "id", where=SUSPECT),
+        _partial("cloaca_run_refused", "workflow", "id", where=REFUSED),
         _partial("cloaca_run_owned", "owner", where="status = 'running'"),
         _partial("cloaca_run_cancelling", "owner", where="cancel_requested"),
         _partial("cloaca_run_pausing", "owner", where="pausing IS NOT NULL"),
@@ -128,6 +131,8 @@ class Run(Table, table=True):
     closing: str | None = Field(default=None, sa_column=Column(Text))
     schedule: str | None = None
     scheduled_for: float | None = None
+    traceparent: str | None = None
+    refused: str | None = None
 
 
 class Task(Table, table=True):
@@ -143,6 +148,7 @@ class Task(Table, table=True):
     started_at: float
     finished_at: float
     output: str | None = Field(default=None, sa_column=Column(Text))
+    code: str | None = None
 
 
 class Failure(Table, table=True):
@@ -163,6 +169,7 @@ class Failure(Table, table=True):
     traceback: str = Field(sa_column=Column(Text, nullable=False))
     error: str | None = Field(default=None, sa_column=Column(Text))
     retry_at: float | None = None
+    code: str | None = None
 
 
 class Attempt(Table, table=True):
@@ -177,6 +184,7 @@ class Attempt(Table, table=True):
     session: int = Field(sa_column=_whole())
     started_at: float
     beat_at: float | None = None
+    code: str | None = None
 
 
 class Wait(Table, table=True):

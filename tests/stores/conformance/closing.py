@@ -105,8 +105,9 @@ async def a_blocked_run_is_given_up_once_it_was_asked_twice(store: Store) -> Non
     for run in (1, 2):
         await store.block(session, run, "unfit")
     assert await store.cancel(1, AT) == "pending"
-    assert await claimed(store, session) == [1]
-    await store.block(session, 1, "unfit")
+    [history] = await store.claim_refused(session, {"orders": "v1"}, 1, AT)
+    assert history.run.cancel_requested
+    await store.block(session, 1, "unfit", "v1")
     assert await store.cancel(1, AT + 1) == "cancelled"
     assert await store.cancel(2, AT + 1) == "failed"
     for run in (1, 2):

@@ -54,7 +54,7 @@ async def a_run_that_nobody_drives_is_paused_at_once(store: Store) -> None:
     assert await claimed(store, session) == []
     assert await claimed(store, session, suspects=True) == []
     assert not (await store.poll(session, ["orders"], AT)).claimable
-    assert await store.unblock([PLAN.digest]) == 0
+    assert await store.claim_refused(session, {"orders": "v1"}, 5, AT) == []
 
 
 @guarantee

@@ -12,7 +12,6 @@ from tests.stores.conformance.suite import claimed, guarantee, history_of
 from tests.stores.rows import (
     AT,
     FAR,
-    PLAN,
     crash,
     end,
     failure,
@@ -285,26 +284,6 @@ async def cancelling_ends_a_run_that_nobody_drives(store: Store) -> None:
         row = (await history_of(store, run)).run
         assert (row.status, row.finished_at, row.reason, row.owner) == ("cancelled", AT + 5, None, None)
     assert (await history_of(store, 3)).run.reason == "because"
-
-
-@guarantee
-async def a_blocked_run_waits_for_a_plan_that_fits(store: Store) -> None:
-    session, other = await session_of(store), await session_of(store)
-    await owned(store, session, 1, 2)
-    await owned(store, session, 3, plan="another")
-    for run in (1, 2, 3):
-        await store.block(session, run, "task x is gone")
-    await store.block(other, 1, "not mine")
-    row = (await history_of(store, 1)).run
-    assert (row.status, row.owner, row.reason) == ("blocked", None, "task x is gone")
-    assert await claimed(store, other) == []
-    assert await store.unblock([]) == 0
-    assert await store.unblock(["unknown"]) == 0
-    assert await store.unblock([PLAN.digest, "unknown"]) == 2
-    row = (await history_of(store, 1)).run
-    assert (row.status, row.reason, row.crashes) == ("pending", None, 0)
-    assert await claimed(store, other) == [1, 2]
-    assert await status_of(store, 3) == "blocked"
 
 
 @guarantee

@@ -193,8 +193,8 @@ async def a_replay_names_the_runs_that_others_have_taken(store: Store) -> None:
     session, other = await session_of(store), await session_of(store)
     await owned(store, session, 1, 2)
     await store.block(session, 1, "unfit")
-    await store.unblock([PLAN.digest])
-    assert await claimed(store, other) == [1]
+    [history] = await store.claim_refused(other, {"orders": "v1"}, 5, AT)
+    assert history.run.id == 1
     await store.transact(Batch(other, ends=[end(1, "failed")]))
     batch = Batch(session, replay=True, tasks=[task(1), task(2)], ends=[end(1), end(2)])
     assert (await store.transact(batch)).disowned == {1}

@@ -21,6 +21,7 @@ def upgrade(op: Operations, schema: str | None) -> None:
         sa.Column("session", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("started_at", sa.Float(), nullable=False),
         sa.Column("beat_at", sa.Float(), nullable=True),
+        sa.Column("code", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("run_id", "name"),
         schema=schema,
     )
@@ -50,6 +51,7 @@ def upgrade(op: Operations, schema: str | None) -> None:
         sa.Column("traceback", sa.Text(), nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("retry_at", sa.Float(), nullable=True),
+        sa.Column("code", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("run_id", "name", "attempt"),
         schema=schema,
@@ -165,6 +167,8 @@ def upgrade(op: Operations, schema: str | None) -> None:
         sa.Column("closing", sa.Text(), nullable=True),
         sa.Column("schedule", sa.String(), nullable=True),
         sa.Column("scheduled_for", sa.Float(), nullable=True),
+        sa.Column("traceparent", sa.String(), nullable=True),
+        sa.Column("refused", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         schema=schema,
     )
@@ -241,8 +245,17 @@ def upgrade(op: Operations, schema: str | None) -> None:
         ["workflow", sa.literal_column("priority DESC"), "id"],
         unique=False,
         schema=schema,
-        sqlite_where=sa.text("status = 'pending' AND crashes < 2"),
-        postgresql_where=sa.text("status = 'pending' AND crashes < 2"),
+        sqlite_where=sa.text("status = 'pending' AND refused IS NULL AND crashes < 2"),
+        postgresql_where=sa.text("status = 'pending' AND refused IS NULL AND crashes < 2"),
+    )
+    op.create_index(
+        "cloaca_run_refused",
+        "cloaca_run",
+        ["workflow", "id"],
+        unique=False,
+        schema=schema,
+        sqlite_where=sa.text("refused IS NOT NULL AND status IN ('pending', 'blocked')"),
+        postgresql_where=sa.text("refused IS NOT NULL AND status IN ('pending', 'blocked')"),
     )
     op.create_index(
         "cloaca_run_roused",
@@ -268,8 +281,8 @@ def upgrade(op: Operations, schema: str | None) -> None:
         ["workflow", sa.literal_column("priority DESC"), "id"],
         unique=False,
         schema=schema,
-        sqlite_where=sa.text("status = 'pending' AND crashes >= 2"),
-        postgresql_where=sa.text("status = 'pending' AND crashes >= 2"),
+        sqlite_where=sa.text("status = 'pending' AND refused IS NULL AND crashes >= 2"),
+        postgresql_where=sa.text("status = 'pending' AND refused IS NULL AND crashes >= 2"),
     )
     op.create_table(
         "cloaca_schedule",
@@ -312,6 +325,7 @@ def upgrade(op: Operations, schema: str | None) -> None:
         sa.Column("started_at", sa.Float(), nullable=False),
         sa.Column("expires_at", sa.Float(), nullable=False),
         sa.Column("lock_file", sa.BigInteger(), nullable=True),
+        sa.Column("serves", sa.Text(), server_default="{}", nullable=False),
         sa.Column("revision", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         schema=schema,
@@ -377,6 +391,7 @@ def upgrade(op: Operations, schema: str | None) -> None:
         sa.Column("started_at", sa.Float(), nullable=False),
         sa.Column("finished_at", sa.Float(), nullable=False),
         sa.Column("output", sa.Text(), nullable=True),
+        sa.Column("code", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("run_id", "name"),
         schema=schema,
     )

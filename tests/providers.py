@@ -1,0 +1,18 @@
+"""Take OpenTelemetry's providers away again: its API lets a program set each once."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+
+def forget_providers() -> None:
+    """Let the next test of this process begin as a program that has set none. Nothing is loaded."""
+    for module, name in (
+        ("opentelemetry.trace", "_TRACER_PROVIDER"),
+        ("opentelemetry.metrics._internal", "_METER_PROVIDER"),
+    ):
+        api: Any = sys.modules.get(module)
+        if api is not None:
+            setattr(api, name, None)
+            setattr(api, f"{name}_SET_ONCE", type(getattr(api, f"{name}_SET_ONCE"))())
