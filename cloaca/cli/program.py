@@ -205,7 +205,10 @@ def _worker(
     *,
     targets: Annotated[
         list[str],
-        typer.Argument(metavar="MODULE", help="A module, all of whose workflows are served; or module:workflow."),
+        typer.Argument(
+            metavar="MODULE",
+            help="A module, all of whose workflows and triggers are served; or module:name of one of them.",
+        ),
     ],
     database: DatabaseOption = None,
     tenant: Annotated[
@@ -249,6 +252,9 @@ def _worker(
 
     With --tenant or --all-tenants it works for these tenants, side by side, and not for the database's own runs. On
     PostgreSQL they share connections; --concurrency, --queue and --retention are for each.
+
+    A module's triggers, values made by Trigger(...), are asked what there is to do; of module:workflow none is, and of
+    module:trigger that one. With --tenant or --all-tenants none is: nobody could say whose the run would be.
 
     \b
     --json logs:

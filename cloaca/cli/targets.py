@@ -15,6 +15,7 @@ from types import FunctionType, ModuleType
 from typing import Any, TypeAlias
 
 from cloaca.algebra.graphs import Graph
+from cloaca.algebra.triggers import Trigger
 from cloaca.cli.imports import import_file, import_module, loadable_names, user_code
 from cloaca.cli.refusals import Refusal
 from cloaca.contract.workflows import Workflow
@@ -88,6 +89,18 @@ def workflows_of(module: ModuleType) -> dict[str, AnyWorkflow]:
         if isinstance(value, Workflow) and value not in found.values():
             found[name] = value
     return found
+
+
+def triggers_of(module: ModuleType, target: Target) -> list[Trigger[Any]]:
+    """Return the trigger that a target names, or, of a whole module, all that are values in it."""
+    if target.name is None:
+        found = [value for value in vars(module).values() if isinstance(value, Trigger)]
+        return list({id(trigger): trigger for trigger in found}.values())
+    try:
+        value = _attribute(module, target.name)
+    except AttributeError:
+        return []
+    return [value] if isinstance(value, Trigger) else []
 
 
 def builders_of(module: ModuleType) -> list[str]:

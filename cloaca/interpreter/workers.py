@@ -117,7 +117,8 @@ class Worker:
         self._alarms: Alarms
         self._calling: set[int] = set()  # runs for which something has come from outside
         self._listening = False
-        self._ending: set[int] = set()  # child runs that have ended, and are being looked at
+        self._ending: dict[int, int] = {}  # child runs whose end is being read, and who waits for it
+        self._hearing: frozenset[int] = frozenset()  # runs for which what has come is being read
         self._woken = self._waking = False  # somebody has left work to do; it is being looked for
         self._awaited: dict[int, list[Callable[[], None]]] = {}
         self._look_every = min(settings.poll_s, settings.lease_s / 5)
@@ -682,8 +683,12 @@ class Worker:
             if not drive.is_watched and (due is None or due - now > PARKED_AFTER_S):
                 self._park_at_rest(drive)
 
+    def _learns(self, run: int) -> bool:
+        """Whether what a run waits for is being read: nobody would tell it again, once it is parked."""
+        return run in self._hearing or run in self._calling or run in self._ending.values()
+
     def _park_at_rest(self, drive: Drive) -> None:
-        if drive.rests and drive.is_idle:
+        if drive.rests and drive.is_idle and not self._learns(drive.id):
             drive.park(self.commits.batch())
             self._let_go(drive)
             drive.drop()
@@ -728,10 +733,11 @@ class Worker:
             while self._calling and not self.closing and not self.commits.closed:
                 runs = [run for run in self._calling if run in self.drives]
                 self._calling.clear()
+                self._hearing = frozenset(runs)
                 if runs:
                     await self._persistently(partial(self._hear, runs), "What has come for runs could not be read")
         finally:
-            self._listening = False
+            self._listening, self._hearing = False, frozenset()
 
     async def _hear(self, runs: Iterable[int]) -> None:
         for arrivals in await self.store.hear(self.session, list(runs)):
@@ -802,7 +808,7 @@ class Worker:
         """Look at a child run that has ended, and end the wait of ``node`` accordingly."""
         if child in self._ending:
             return
-        self._ending.add(child)
+        self._ending[child] = drive.id
 
         async def see() -> None:
             history = await self.store.history(child)
@@ -814,7 +820,7 @@ class Worker:
             try:
                 await self._persistently(see, f"The end of child run {child} could not be read")
             finally:
-                self._ending.discard(child)
+                self._ending.pop(child, None)
 
         self.spawn(end())
 

@@ -1,13 +1,15 @@
 """Deviations: what goes wrong in one simulated execution, as small values with names that a person can read.
 
 A deviation says where by the name of a task, and which time by an ordinal, so that it stays the same when the input or
-the workflow around it changes. Nothing here knows how a deviation comes about.
+the workflow around it changes. Lengths of time are seconds; a ``timedelta`` is as good. Nothing here knows how a
+deviation comes about.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from math import isfinite
 from typing import Any, Final, Literal, TypeAlias, get_args
 
@@ -25,6 +27,7 @@ FAILURES: Final = frozenset({"fail", "exhaust", "time_out"})  # of bodies: they 
 SIGNALS: Final = frozenset({"send"})  # and so does what comes from outside
 SUBMIT: Final = "submit"  # beside the names of tasks: where a run is stored
 CLAIM: Final = "claim"  # and where a worker takes it
+ANY: Final = "any task"  # whichever task it is: only the number of the commit says where
 TaskOrName: TypeAlias = Task[Any, Any, Any, ..., Any] | str
 
 _WORDS: Final[dict[Kind, str]] = {
@@ -146,14 +149,17 @@ def name_of(task: object) -> str:
     return name
 
 
-def _made(kind: Kind, at: object, nth: int = 0, seconds: float = 1.0, times: int = 1) -> Deviation:
+def _made(kind: Kind, at: object, nth: int = 0, seconds: float | timedelta = 1.0, times: int = 1) -> Deviation:
     if not isinstance(nth, int) or nth < 0:
         raise ValueError(f"{kind}(nth={nth!r}): counts from 0")
     if not isinstance(times, int) or times < 1:
         raise ValueError(f"{kind}(times={times!r}): at least 1")
-    if not isfinite(seconds) or (seconds < 0 and kind != "clock_jump"):
+    length = seconds.total_seconds() if isinstance(seconds, timedelta) else seconds
+    if isinstance(length, bool) or not isinstance(length, int | float):
+        raise TypeError(f"{kind}: {seconds!r} is no length of time: give seconds, or a timedelta")
+    if not isfinite(length) or (length < 0 and kind != "clock_jump"):
         raise ValueError(f"{kind}: {seconds!r} is no length of time in seconds")
-    return Deviation(kind, name_of(at), times, nth, float(seconds))
+    return Deviation(kind, name_of(at), times, nth, float(length))
 
 
 def fail(task: TaskOrName, times: int = 1) -> Deviation:
@@ -198,7 +204,7 @@ def time_out(task: TaskOrName, times: int = 1) -> Deviation:
     return _made("time_out", task, times=times)
 
 
-def crash_before_commit(task: TaskOrName, nth: int = 0, *, downtime: float = 1.0) -> Deviation:
+def crash_before_commit(task: TaskOrName, nth: int = 0, *, downtime: float | timedelta = 1.0) -> Deviation:
     """The worker is killed right before it commits what an attempt of a task came to, and is back ``downtime`` later.
 
     ``"submit"`` instead of a task is where the run is stored: then the client dies, and submits again under its key.
@@ -215,7 +221,7 @@ def crash_before_commit(task: TaskOrName, nth: int = 0, *, downtime: float = 1.0
     return _made("crash_before_commit", task, nth, downtime)
 
 
-def crash_after_commit(task: TaskOrName, nth: int = 0, *, downtime: float = 1.0) -> Deviation:
+def crash_after_commit(task: TaskOrName, nth: int = 0, *, downtime: float | timedelta = 1.0) -> Deviation:
     """The worker is killed right after that commit, before it knows.
 
     >>> from cloaca import Workflow, task
@@ -229,7 +235,7 @@ def crash_after_commit(task: TaskOrName, nth: int = 0, *, downtime: float = 1.0)
     return _made("crash_after_commit", task, nth, downtime)
 
 
-def crash_in_body(task: TaskOrName, nth: int = 0, *, downtime: float = 1.0) -> Deviation:
+def crash_in_body(task: TaskOrName, nth: int = 0, *, downtime: float | timedelta = 1.0) -> Deviation:
     """The worker is killed inside of a body, right before its ``nth`` effect (``Ledger.post``) over all attempts.
 
     >>> from cloaca import TaskContext, Workflow, task
@@ -274,7 +280,7 @@ def lose_lease(task: TaskOrName, nth: int = 0) -> Deviation:
     return _made("lose_lease", task, nth)
 
 
-def leave(task: TaskOrName, nth: int = 0, *, downtime: float = 1.0) -> Deviation:
+def leave(task: TaskOrName, nth: int = 0, *, downtime: float | timedelta = 1.0) -> Deviation:
     """The worker leaves in order while a body runs, as for SIGTERM, and another starts ``downtime`` later.
 
     >>> from cloaca import Workflow, task
@@ -288,8 +294,11 @@ def leave(task: TaskOrName, nth: int = 0, *, downtime: float = 1.0) -> Deviation
     return _made("leave", task, nth, downtime)
 
 
-def store_error(at: TaskOrName, nth: int = 0, *, lost: bool = False) -> Deviation:
+def store_error(at: TaskOrName | int, nth: int = 0, *, lost: bool = False) -> Deviation:
     """The commit of what an attempt came to fails; with ``lost``, it is written and only the answer is lost.
+
+    A number instead of a task counts these commits from 1, whichever task they are of: ``store_error(at=3)`` is the
+    third. In ``simulate_schedules`` it counts the commits of firings too.
 
     >>> from cloaca import Workflow, task
     >>> from cloaca.testing import Scenario, simulate, store_error
@@ -298,25 +307,35 @@ def store_error(at: TaskOrName, nth: int = 0, *, lost: bool = False) -> Deviatio
     >>> world = simulate(Workflow("bills", pay), scenario=Scenario(store_error(pay, lost=True)))
     >>> world.status, world.attempts(pay), world.commits(pay)
     ('succeeded', 1, 1)
+    >>> print(store_error(at=3))
+    the store can't be written at commit 3rd of any task
     """
-    return _made("lost_answer" if lost else "store_error", at, nth)
+    kind: Kind = "lost_answer" if lost else "store_error"
+    if isinstance(at, bool) or not isinstance(at, int):
+        return _made(kind, at, nth)
+    if at < 1 or nth:
+        raise ValueError(f"store_error(at={at!r}, nth={nth!r}): a number counts commits from 1, and takes no nth")
+    return _made(kind, ANY, at - 1)
 
 
-def clock_jump(seconds: float, at: TaskOrName, nth: int = 0) -> Deviation:
-    """Every clock jumps, forward or back, when an attempt of a task begins.
+def clock_jump(seconds: float | timedelta, at: TaskOrName = CLAIM, nth: int = 0) -> Deviation:
+    """Every clock jumps, forward or back, when an attempt of a task begins; unless told, when a worker takes the run.
 
     >>> from cloaca import Workflow, task
     >>> from cloaca.testing import Scenario, clock_jump, simulate
     >>> @task
     ... def pay() -> None: ...
-    >>> world = simulate(Workflow("bills", pay), scenario=Scenario(clock_jump(3600, pay)))
+    >>> world = simulate(Workflow("bills", pay), scenario=Scenario(clock_jump(timedelta(hours=1), pay)))
+    >>> world.status, world.attempts(pay), world.commits(pay)
+    ('succeeded', 1, 1)
+    >>> world = simulate(Workflow("bills", pay), scenario=Scenario(clock_jump(-3600)))
     >>> world.status, world.attempts(pay), world.commits(pay)
     ('succeeded', 1, 1)
     """
     return _made("clock_jump", at, nth, seconds)
 
 
-def pause(firing: str, nth: int = 0, *, seconds: float = 86_400.0) -> Deviation:
+def pause(firing: str, nth: int = 0, *, seconds: float | timedelta = 86_400.0) -> Deviation:
     """Somebody pauses a schedule at the ``nth`` commit of ``firing:`` and its name, and resumes it later.
 
     >>> from datetime import datetime
@@ -333,7 +352,7 @@ def pause(firing: str, nth: int = 0, *, seconds: float = 86_400.0) -> Deviation:
     return _made("pause", firing, nth, seconds)
 
 
-def send(signal: BaseModel, at: TaskOrName = SUBMIT, nth: int = 0, *, after: float = 0.0) -> Deviation:
+def send(signal: BaseModel, at: TaskOrName = SUBMIT, nth: int = 0, *, after: float | timedelta = 0.0) -> Deviation:
     """A signal comes from outside, ``after`` seconds after a commit: the run's own, or the ``nth`` of a task.
 
     A ``wait_for`` commits twice: first that it waits, then what it came to. So a signal comes before the wait as

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 from cloaca.errors import LeaseLost, StoreError, StoreUnavailable
 from cloaca.ports import Batch, Receipt, Transaction
 from cloaca.testing.crews import Crew
-from cloaca.testing.deviations import CLAIM, SUBMIT, Deviation, Kind
+from cloaca.testing.deviations import ANY, CLAIM, SUBMIT, Deviation, Kind, moved
 from cloaca.testing.leases import Leases
 from cloaca.testing.loops import NeverRests
 from cloaca.testing.outside import Outside
@@ -51,6 +51,7 @@ class Entrance:
         self.crew: Crew
         self.outside: Outside
         self._written: Counter[str] = Counter()
+        self._commits = 0  # of what attempts came to, whichever task
 
     async def operate(self, process: Process, name: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Do one operation on the store for a process, and whatever is to go wrong there."""
@@ -63,6 +64,8 @@ class Entrance:
             self._leases.written()
         labels = _labels(name, batch)
         due = {each.kind: each for label in labels for each in self._reached(label)}
+        if batch is not None and labels:
+            due |= {each.kind: each for each in self._reached_any(next(iter(labels)))}
         if due:
             await self._before(process, due)
         result = await self._done(name, call, args, kwargs)
@@ -73,6 +76,7 @@ class Entrance:
         if batch is None:
             self._witness.tell(process, name, result)
         else:
+            self._leases.parked(moment for _, moment in batch.parked)
             self._witness.observe(process, batch, result.disowned)
         if name in NEWS or (batch is not None and _gives_back(batch)):
             self.crew.wake_others(process)  # a run may wait for them; what else is written is nothing to them
@@ -109,12 +113,24 @@ class Entrance:
         if lost := due.get("lost_answer"):
             self.scene.log(process, f"*** the answer of the store is lost, at {lost.at}")
             raise StoreUnavailable("simulated: the answer is lost")
+        if jump := due.get("clock_jump"):
+            self.scene.log(process, f"*** every clock jumps by {jump.seconds:g} s")
+            self.scene.clock.jump(jump.seconds)
 
     def _reached(self, label: str) -> list[Deviation]:
         """Return what is to go wrong at a commit, and count it."""
         nth = self.scene.world.labels[label]
         self.scene.world.labels[label] += 1
-        return [each for kind in FAULTS for each in self.scene.taken(kind, label, nth)] if self.scene.due else []
+        if not self.scene.due:
+            return []
+        kinds = (*FAULTS, "clock_jump") if label in (SUBMIT, CLAIM) else FAULTS  # at a task, its body's begin is meant
+        return [each for kind in kinds for each in self.scene.taken(kind, label, nth)]
+
+    def _reached_any(self, label: str) -> list[Deviation]:
+        """Return what is to go wrong at a commit whichever task it is of, and count it. ``label`` is of one of them."""
+        nth, self._commits = self._commits, self._commits + 1
+        found = [each for kind in FAULTS for each in self.scene.taken(kind, ANY, nth)] if self.scene.due else []
+        return [moved(each, at=label) for each in found]
 
 
 class Door:

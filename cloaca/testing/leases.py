@@ -5,7 +5,7 @@ While nothing but heartbeats happens, time is skipped: the leases of the living 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cloaca.ports import Batch
@@ -25,6 +25,7 @@ class Leases:
         self._seen: set[int] = set()  # over, and a living worker has looked since
         self._looked: dict[int, int] = {}  # at which step each session has looked for work
         self._written = 0  # at which step something was written, or could not be
+        self._moments: set[float] = set()  # when parked runs go on, unless a worker has looked since
 
     def __contains__(self, session: int) -> bool:
         return session in self.ends
@@ -38,7 +39,12 @@ class Leases:
         self._looked[session] = self._scene.loop.steps
         if renew_until is not None and session in self.ends:
             self.ends[session] = renew_until
+        self._moments = {moment for moment in self._moments if moment > at}
         self._seen.update(other for other, end in self.ends.items() if end < at and other != session)
+
+    def parked(self, moments: Iterable[float | None]) -> None:
+        """Runs were given back to the store until some moment, None for ever."""
+        self._moments.update(moment for moment in moments if moment is not None)
 
     def follow(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> None:
         """Know what an operation of the store has done to the leases."""
@@ -84,9 +90,11 @@ class Leases:
         if any(self.ends.get(session, now) - now < FRESH_S for session in living) and self._may_renew(now):
             return scene.loop.now  # the living renew their leases: not before that is seen are they spared to do it
         unaware = any(self._looked.get(session, 0) <= self._written for session in living)
-        if living and scene.ended_at is None and (unseen or unaware):
+        wakes = [at - START.timestamp() - scene.clock.jumped_s + 0.001 for at in self._moments if not scene.ended_at]
+        overdue = any(at <= scene.loop.now for at in wakes)
+        if living and scene.ended_at is None and (unseen or unaware or overdue):
             return scene.loop.now  # somebody may find something at the next look
-        later = [end for end in expiries.values() if end > scene.loop.now]
+        later = [at for at in (*expiries.values(), *wakes) if at > scene.loop.now]
         due = min([*later, *([] if until is None else [until])], default=None)
         if due is None:
             raise NothingLeft

@@ -29,12 +29,13 @@ from cloaca.schedules.decisions import Catchup, Overlap
 from cloaca.stores.memory import MemoryStore
 from cloaca.testing.bodies import NoProcesses
 from cloaca.testing.crews import simulated_codes
-from cloaca.testing.deviations import CLAIM, Deviation, Kind, Scenario
+from cloaca.testing.deviations import ANY, CLAIM, Deviation, Kind, Scenario, moved
 from cloaca.testing.firing_rules import FiringRules, shown
 from cloaca.testing.loops import NeverRests, NothingLeft, VirtualLoop
 from cloaca.testing.processes import Process
 from cloaca.testing.scenes import LEASE_S, SimulatedClock, quiet
 from cloaca.testing.simulations import BrokenPromise
+from cloaca.testing.threads import SimulatedThreads
 from cloaca.testing.worlds import START, World
 
 AnyWorkflow = Workflow[Any, Any, Any, Any]
@@ -142,24 +143,6 @@ def _utc(at: datetime) -> float:
     return (at.replace(tzinfo=UTC) if at.tzinfo is None else at).timestamp()
 
 
-class _Threads:
-    """Calls at once: a simulated process has no threads."""
-
-    def submit(self, call: Callable[[], object]) -> asyncio.Future[object]:
-        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        try:
-            future.set_result(call())
-        except Exception as error:  # noqa: BLE001 - for whoever awaits it
-            future.set_exception(error)
-        return future
-
-    def abandon(self, future: asyncio.Future[object]) -> None:
-        """It has returned."""
-
-    def close(self) -> None:
-        """Nothing waits."""
-
-
 class _Door:
     """A process's way to the store."""
 
@@ -197,6 +180,8 @@ class _Simulation:
         self.workflows = {cron.workflow.name: cron.workflow for cron in crons}
         self.workers: dict[Process, Worker] = {}
         self.watchers: dict[Process, Callable[[], None]] = {}
+        self._threads: list[SimulatedThreads] = []
+        self._moments: list[float] = []  # when parked runs go on
         self._engine = Engine(cast("Store", self.store), self.codec, self.clock, itertools.count(1))
         self._rules = FiringRules(self.world, self.clock, {name: cron.row for name, cron in self.crons.items()}, until)
         self._made = Schedules(self)
@@ -221,6 +206,9 @@ class _Simulation:
             except NeverRests:
                 self.world.violations.append("ends: the workers never come to rest")
             finally:
+                with self.loop.entered():
+                    for threads in self._threads:
+                        threads.bury()
                 self.loop.close()
 
     async def _main(self) -> None:
@@ -239,8 +227,9 @@ class _Simulation:
         self.loop.in_process(process, lambda: self.loop.create_task(self._work(process)))
 
     async def _work(self, process: Process) -> None:
-        store = cast("Store", _Door(self, process))
-        ports = Ports(store, self.clock, _Threads(), self.codec, NoProcesses())
+        store, threads = cast("Store", _Door(self, process)), SimulatedThreads()
+        self._threads.append(threads)
+        ports = Ports(store, self.clock, threads, self.codec, NoProcesses())
         worker = Worker(
             ports, Settings(lease_s=LEASE_S, poll_s=1.0, retention_s=None), self.workflows, self._engine.ids
         )
@@ -270,7 +259,10 @@ class _Simulation:
         """Do one operation on the store for a process, and whatever is to go wrong there."""
         if name not in WRITES:
             return await call(*args, **kwargs)
-        due = {each.kind: each for label in _labels(name, args) for each in self._reached(label)}
+        labels = _labels(name, args)
+        due = {each.kind: each for label in labels for each in self._reached(label)}
+        if labels and name != CLAIM:
+            due |= {each.kind: moved(each, at=next(iter(labels))) for each in self._reached(ANY)}
         if crash := due.get("crash_before_commit"):
             self._kill(process, f"before the commit of {crash.at}", crash.seconds)
             await self.loop.create_future()
@@ -328,6 +320,8 @@ class _Simulation:
             self._wake_others(process)
         elif name == "transact":
             batch: Batch = args[0]
+            self._moments = [at for at in self._moments if at > self.clock.now()]
+            self._moments += [at for _, at in batch.parked if at is not None]
             kept = [row for row in batch.tasks if row.run not in result.disowned]
             for row in kept:
                 self.world.committed[row.name] += row.status == "succeeded"
@@ -352,7 +346,8 @@ class _Simulation:
                 living[worker.session] = worker
         offset = self.clock.start + self.clock.jumped_s
         expiries = [end - offset + 0.001 for session, end in leases.items() if session not in living]
-        later = [end for end in expiries if end > self.loop.now]
+        wakes = [moment - offset + 0.001 for moment in self._moments]
+        later = [at for at in (*expiries, *wakes) if at > self.loop.now]
         due = min([*later, *([] if until is None else [until])], default=None)
         if due is None:
             raise NothingLeft

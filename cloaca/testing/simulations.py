@@ -28,6 +28,7 @@ from cloaca.testing.limits import Limits
 from cloaca.testing.loops import NeverRests, NothingLeft, VirtualLoop
 from cloaca.testing.observing import Invariant, Observer
 from cloaca.testing.outside import Outside
+from cloaca.testing.places import require_places
 from cloaca.testing.processes import Process
 from cloaca.testing.scenes import Scene, SimulatedClock, quiet
 from cloaca.testing.stages import Performance
@@ -163,6 +164,7 @@ def simulate(
 
     Raises:
         BrokenPromise: the execution breaks what the engine promises, whatever goes wrong.
+        ValueError: something is to go wrong at a task that the workflow does not have, or a fake is for one.
 
     >>> from cloaca import Retry, task
     >>> from cloaca.testing import fail
@@ -172,6 +174,7 @@ def simulate(
     >>> world.status, world.attempts(charge)
     ('succeeded', 3)
     """
+    require_places(workflow, scenario or Scenario())
     ready = staged(workflow, fakes or {})
     simulation = Simulation(ready, input, scenario or Scenario(), invariants=invariants, queues=queues)
     world = simulation.run()

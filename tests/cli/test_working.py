@@ -17,7 +17,7 @@ import pytest
 
 from cloaca.cli.logs import logging_to_stderr
 from cloaca.cli.refusals import Exit, Refusal
-from cloaca.cli.working import imports_spared, workflows_at
+from cloaca.cli.working import imports_spared, triggers_at, workflows_at
 from tests.cli.conftest import Command, Shell
 
 TWO = "from jobs import *\nsecond = Workflow('second', fetch)\nthird = Workflow('third', fetch)\n"
@@ -46,6 +46,62 @@ def test_two_workflows_of_one_name_are_refused(here: Path) -> None:
     ) as e:
         workflows_at(["jobs", "other"])
     assert e.value.code is Exit.USAGE
+
+
+ASKS = """
+from jobs import *
+from cloaca import Trigger
+new = again = Trigger(orders, lambda: None)
+other = Trigger(Workflow("hidden", fetch), lambda: None, every=60)
+"""
+
+
+@pytest.mark.parametrize(
+    ("targets", "names", "asked"),
+    [
+        (["asks"], ["orders", "hidden"], ["orders", "hidden"]),
+        (["asks:orders"], ["orders"], []),
+        (["asks:other"], ["hidden"], ["hidden"]),
+        (["asks", "asks:new", "jobs"], ["orders", "hidden"], ["orders", "hidden"]),
+        (["jobs"], ["orders"], []),
+    ],
+)
+def test_the_triggers_that_it_asks(here: Path, targets: list[str], names: list[str], asked: list[str]) -> None:
+    (here / "asks.py").write_text(ASKS)
+    assert [workflow.name for workflow in workflows_at(targets)] == names
+    assert [trigger.name for trigger in triggers_at(targets)] == asked
+
+
+def test_two_triggers_of_one_name_are_refused(here: Path) -> None:
+    (here / "asks.py").write_text(ASKS + "third = Trigger(orders, lambda: None)\n")
+    with pytest.raises(Refusal, match='two different triggers are both named "orders"') as refused:
+        triggers_at(["asks"])
+    assert refused.value.code is Exit.USAGE
+
+
+def test_a_worker_starts_what_its_triggers_find(shell: Shell) -> None:
+    (shell.directory / "asks.py").write_text(WATCHER)
+    answer = shell("worker", "asks", "--database", "sqlite:///runs.db")
+    assert (answer.code, answer.out) == (0, "loaded a.csv\n")
+    assert "Asks what there is to do for loading every 0.1 seconds" in answer.err
+
+
+WATCHER = """
+import os, signal
+from pydantic import BaseModel
+from cloaca import Trigger, Workflow, task
+
+class File(BaseModel):
+    path: str
+
+@task
+def load(file: File) -> None:
+    print("loaded", file.path, flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+loading = Workflow("loading", load)
+inbox = Trigger(loading, lambda: [File(path="a.csv")], every=0.1)
+"""
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cloaca import Retry, Workflow, task
 from cloaca.errors import ContractError, InvalidCron
 from cloaca.schedules.decisions import Catchup
 from cloaca.stores.memory import MemoryStore
@@ -23,6 +25,7 @@ from cloaca.testing import (
     crash_before_commit,
     fail,
     leave,
+    override,
     simulate_schedules,
     store_error,
     zombie,
@@ -75,6 +78,9 @@ DEVIATIONS = [
     leave(FIRING, 3),
     clock_jump(3600 * 5, FIRING, 2),
     clock_jump(-3600 * 50, FIRING, 3),
+    clock_jump(timedelta(hours=5)),
+    store_error(at=1),
+    store_error(at=5, lost=True),
 ]
 
 
@@ -83,6 +89,12 @@ DEVIATIONS = [
 def test_whatever_happens_every_instant_runs_once(deviation: Deviation, workers: int) -> None:
     world = simulated(daily("all"), deviation, workers=workers)
     assert len(world.firings("daily")) == 20
+
+
+def test_the_number_of_a_write_counts_firings_too() -> None:
+    world = simulated(daily(), store_error(at=1), store_error(at=4))
+    lost = [line.what for line in world.lines if "can't be written" in line.what]
+    assert lost == ["*** the store can't be written, at firing:daily", "*** the store can't be written, at write"]
 
 
 def test_a_crash_between_the_phases_leaves_a_claimed_firing_that_another_hands_over() -> None:
@@ -164,3 +176,39 @@ def test_a_broken_scheduler_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MemoryStore, "_waits", lambda store, session, workflows: False)
     with pytest.raises(BrokenPromise, match="has no run"):
         simulated(daily(), crash_after_commit(FIRING, 2))
+
+
+@task(retry=Retry(attempts=5, delay=8))
+def pay() -> None: ...
+
+
+def test_a_parked_run_goes_on_when_its_time_has_come() -> None:
+    """Two workers have died of it, so it is parked wherever it waits: here for its retries."""
+    calls = 0
+
+    def declined() -> None:
+        nonlocal calls
+        calls += 1
+        if calls < 5:
+            raise ConnectionError
+
+    scenario = Scenario(crash_before_commit("claim"), crash_after_commit("claim", 1), crash_after_commit("claim", 2))
+    with override({pay: declined}):
+        world = simulate_schedules(
+            [Cron(Workflow("bills", pay), "0 9 1 * *")],
+            start=START,
+            until=START + timedelta(days=20),
+            scenario=scenario,
+        )
+    assert (world.status, calls) == ("succeeded", 5)
+
+
+def test_an_asynchronous_fake_stands_for_a_synchronous_task() -> None:
+    async def later() -> None:
+        await asyncio.sleep(60)
+
+    with override({pay: later}):
+        world = simulate_schedules(
+            [Cron(Workflow("bills", pay), "0 9 * * *")], start=START, until=START + timedelta(days=3)
+        )
+    assert (world.status, world.commits("pay")) == ("succeeded", 3)

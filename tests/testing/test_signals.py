@@ -99,6 +99,12 @@ def test_signals_are_drawn_by_themselves(world: World) -> None:
     assert len(world.signals) >= 2 * (world.status == "succeeded")
 
 
+def test_a_run_under_suspicion_is_not_parked_while_the_end_of_its_child_run_is_read() -> None:
+    twice = [crash_before_commit("subflow:asked"), crash_before_commit("subflow:asked", 2)]
+    world = simulate(asking, START, Scenario(*twice, send(Approval(by=3), WAIT)))
+    assert world.status == "succeeded"
+
+
 @workflow_test(asking, examples=10)
 def test_also_those_of_child_runs(world: World) -> None:
     assert world.status in ("succeeded", "failed")

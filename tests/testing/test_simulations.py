@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from returns.result import Failure, Success
 
+from cloaca import Graph, Retry, Workflow, task
 from cloaca.errors import ContractError
 from cloaca.testing import (
     BrokenPromise,
@@ -24,6 +27,8 @@ from cloaca.testing import (
     fail,
     leave,
     lose_lease,
+    pause,
+    send,
     simulate,
     store_error,
     time_out,
@@ -96,6 +101,10 @@ CASES = [
     (store_error("charge", lost=True), "succeeded", 1, 1, "*** the answer of the store is lost, at charge"),
     (clock_jump(3600, "charge"), "succeeded", 1, 1, "*** every clock jumps by 3600 s"),
     (clock_jump(-3600, "charge"), "succeeded", 1, 1, "*** every clock jumps by -3600 s"),
+    (clock_jump(timedelta(hours=1)), "succeeded", 1, 1, "*** every clock jumps by 3600 s"),
+    (clock_jump(-3600), "succeeded", 1, 1, "*** every clock jumps by -3600 s"),
+    (store_error(at=1), "succeeded", 1, 1, "*** the store can't be written, at quote"),
+    (store_error(at=3, lost=True), "succeeded", 1, 1, "*** the answer of the store is lost, at reserve"),
     (exhaust("quote"), "failed", 0, 0, "commits quote failed, run failed"),
 ]
 
@@ -231,6 +240,35 @@ def test_fakes_that_are_none(fakes: dict[object, object], error: type[Exception]
         simulate(shop, ORDER, fakes=fakes)  # type: ignore[arg-type]  # that is the point
 
 
+def named(name: str) -> Graph[Any, Any, Any]:
+    @task(name=name)
+    def body() -> None: ...
+
+    return body
+
+
+def test_the_third_write_is_the_third_whichever_task_it_is_of() -> None:
+    chain = Workflow("chain", named("one") >> named("two") >> named("three") >> named("four"))
+    worlds = [simulate(chain, None, Scenario(store_error(at=number))) for number in (1, 2, 3, 4, 5)]
+    lost = [[line.what for line in world.lines if "can't be written" in line.what] for world in worlds]
+    assert lost == [[f"*** the store can't be written, at {each}"] for each in ("one", "two", "three", "four")] + [[]]
+
+
+def test_the_clock_jumps_when_the_run_is_taken_unless_told_when() -> None:
+    world = simulate(shop, ORDER, Scenario(clock_jump(timedelta(days=1))))
+    what = [line.what for line in world.lines]
+    assert what.index("*** every clock jumps by 86400 s") < what.index("runs quote (attempt 1)")
+    assert len([each for each in what if "jumps" in each]) == 1
+
+
+def test_lengths_of_time_are_seconds_or_timedeltas() -> None:
+    minute = timedelta(minutes=1)
+    assert crash_after_commit("charge", downtime=minute) == crash_after_commit("charge", downtime=60)
+    assert leave("charge", downtime=minute) == leave("charge", downtime=60.0)
+    assert pause("firing:daily", seconds=minute) == pause("firing:daily", seconds=60)
+    assert send(ORDER, after=minute) == send(ORDER, after=60)
+
+
 @pytest.mark.parametrize(
     ("make", "text"),
     [
@@ -240,6 +278,11 @@ def test_fakes_that_are_none(fakes: dict[object, object], error: type[Exception]
         (lambda: crash_before_commit("charge", -1), "counts from 0"),
         (lambda: crash_before_commit("charge", downtime=-1), "no length of time"),
         (lambda: clock_jump(float("nan"), "charge"), "no length of time"),
+        (lambda: clock_jump("charge", 3600), "give seconds, or a timedelta"),  # type: ignore[arg-type]
+        (lambda: crash_before_commit("charge", downtime=timedelta(seconds=-1)), "no length of time"),
+        (lambda: store_error(at=0), "counts commits from 1"),
+        (lambda: store_error(3, 1), "counts commits from 1"),
+        (lambda: store_error(at=True), "is no task"),
         (lambda: fail(""), "is no task"),
         (lambda: fail(3), "is no task"),  # type: ignore[arg-type]
     ],
@@ -247,3 +290,16 @@ def test_fakes_that_are_none(fakes: dict[object, object], error: type[Exception]
 def test_scenarios_that_are_none(make: object, text: str) -> None:
     with pytest.raises((TypeError, ValueError), match=text):
         make()  # type: ignore[operator]
+
+
+@task(retry=Retry(attempts=5, delay=8))
+def pay() -> None: ...
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_a_parked_run_goes_on_when_its_time_has_come(workers: int) -> None:
+    """Two workers have died of it, so it is parked wherever it waits: here for its retries."""
+    world = simulate(Workflow("bills", pay), None, Scenario(
+        crash_before_commit(pay), crash_before_commit(pay, 1), exhaust(pay), workers=workers,
+    ))  # fmt: skip
+    assert (world.status, len(world.failures)) == ("failed", 5)

@@ -16,9 +16,9 @@ from pathlib import Path
 from tests.crashes.processes import Life
 from tests.crashes.processes import life as living
 from tests.torture import journal
-from tests.torture.evidence import Evidence, Known, Snapshot, Story, leases_of_the_dead, snapshot, unfinished
+from tests.torture.evidence import Evidence, Known, Snapshot, Story, leases_of_the_dead, snapshot, to_come, unfinished
 from tests.torture.places import Place
-from tests.torture.programs import Orders, Start, hold_up, let_go, serve
+from tests.torture.programs import Orders, Start, Ticks, hold_up, let_go, serve
 
 PATIENCE_S = 60.0
 PAUSE_S = 0.01
@@ -31,9 +31,11 @@ Shares = Sequence[tuple[Start, ...]]
 class Crew:
     """Processes on one database, whose journal and logs are in ``folder``."""
 
-    def __init__(self, place: Place, folder: Path, shares: Shares, *, lease_s: float, pace_s: float) -> None:
+    def __init__(
+        self, place: Place, folder: Path, shares: Shares, *, lease_s: float, pace_s: float, ticks: Ticks | None = None
+    ) -> None:
         self.place = place
-        self.orders = Orders(place, folder, lease_s=lease_s, pace_s=pace_s)
+        self.orders = Orders(place, folder, lease_s=lease_s, pace_s=pace_s, ticks=ticks)
         self.shares = shares
         self.lives: list[Life] = [self._born(number) for number in range(len(shares))]
         self.snapshots: list[Snapshot] = []
@@ -124,10 +126,10 @@ class Crew:
             self.look()
 
     def has_ended(self) -> bool:
-        """Whether every run was started and has ended, and no lease is left of the dead."""
+        """Whether every run was started and has ended, nothing is to fire, and no lease is left of the dead."""
         if not {life.pid for life in self.lives} <= {line["pid"] for line in self.lines("started")}:
             return False
-        return not unfinished(self.place) and not leases_of_the_dead(self.place)
+        return not unfinished(self.place) and not to_come(self.place) and not leases_of_the_dead(self.place)
 
     def leave(self) -> None:
         """Have everybody leave in order, and remember who did not."""
@@ -146,9 +148,11 @@ class Crew:
 
 
 @contextmanager
-def crew(place: Place, folder: Path, shares: Shares, *, lease_s: float, pace_s: float = PACE_S) -> Iterator[Crew]:
+def crew(
+    place: Place, folder: Path, shares: Shares, *, lease_s: float, pace_s: float = PACE_S, ticks: Ticks | None = None
+) -> Iterator[Crew]:
     """A crew that does not outlive the block."""
-    started = Crew(place, folder, shares, lease_s=lease_s, pace_s=pace_s)
+    started = Crew(place, folder, shares, lease_s=lease_s, pace_s=pace_s, ticks=ticks)
     try:
         yield started
     finally:

@@ -72,6 +72,13 @@ def unfinished(place: Place) -> Rows:
     return place.ask(f"SELECT id, workflow, status, owner, crashes FROM cloaca_run WHERE status NOT IN {FINAL}")
 
 
+def to_come(place: Place) -> Rows:
+    """Return what schedules are still to fire, and firings that nobody has handed over."""
+    return place.ask("SELECT name, next_at FROM cloaca_schedule WHERE next_at IS NOT NULL") + place.ask(
+        "SELECT schedule, scheduled_for FROM cloaca_firing WHERE state = 'claimed'"
+    )
+
+
 def leases_of_the_dead(place: Place) -> Rows:
     """Return the sessions whose process is gone."""
     return [row for row in place.ask("SELECT id, name FROM cloaca_session") if not _lives(int(row[1].split(":")[-1]))]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from tests.torture.evidence import FINAL, Evidence, leases_of_the_dead, stories, unfinished
+from tests.torture.evidence import FINAL, Evidence, leases_of_the_dead, stories, to_come, unfinished
 from tests.torture.journal import Line
 from tests.torture.places import Rows
 
@@ -26,6 +26,24 @@ def acknowledged_runs_kept(seen: Evidence) -> Rows:
 def every_run_ends(seen: Evidence) -> Rows:
     """Every run that is in the database has ended, without anybody's help."""
     return unfinished(seen.place)
+
+
+def every_firing_runs_once(seen: Evidence) -> Rows:
+    """A schedule that catches up with all fires at each of its times up to its end, and for each there is one run."""
+    found = seen.ask(
+        "SELECT f.schedule, f.scheduled_for, f.state, count(r.id) FROM cloaca_firing AS f LEFT JOIN cloaca_run AS r "
+        "ON r.schedule = f.schedule AND r.scheduled_for = f.scheduled_for "
+        "GROUP BY f.schedule, f.scheduled_for, f.state ORDER BY f.schedule, f.scheduled_for"
+    )
+    wrong = [row for row in found if row[2:] != ("handed_over", 1)] + to_come(seen.place)
+    for name, every_s, end_at in seen.ask("SELECT name, every_s, end_at FROM cloaca_schedule WHERE catchup = 'all'"):
+        times = [at for schedule, at, *_ in found if schedule == name]
+        wrong += [
+            (name, before, after)
+            for before, after in zip(times, [*times[1:], None], strict=True)
+            if (before + 1.01 * every_s < end_at if after is None else after - before > every_s * 1.01)
+        ]
+    return wrong
 
 
 def an_end_has_a_time(seen: Evidence) -> Rows:
@@ -230,6 +248,7 @@ FUNCTIONS = (
     attempts_go_up,
     commits_are_kept,
     every_commit_was_executed,
+    every_firing_runs_once,
     every_run_ends,
     idempotency_keys_are_stable,
     leases_belong_to_the_living,

@@ -22,7 +22,8 @@ from cloaca.stores.sql.sqlite import SqliteStore
 Rows = list[tuple[Any, ...]]
 
 TABLES = (
-    "meta", "session", "plan", "run", "task", "failure", "attempt", "note", "wait", "signal", "cache",
+    "meta", "session", "plan", "run", "task", "failure", "attempt", "note", "wait", "signal", "cache", "schedule",
+    "firing",
 )  # fmt: skip
 PATIENCE_S = 30.0
 

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Coroutine
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ from cloaca.interpreter.errands import runs_in_a_child
 from cloaca.interpreter.workers import Worker
 from cloaca.ports import History
 from tests.torture import boundaries, journal
+from tests.torture.evidence import to_come, unfinished
 from tests.torture.places import Place
 from tests.torture.workflows import WORKFLOWS, Claim, Job, Present, began
 
@@ -43,6 +45,16 @@ class Start(NamedTuple):
     key: str | None
 
 
+class Ticks(NamedTuple):
+    """Schedules that every process makes, with the same arguments: each call but the first changes nothing."""
+
+    schedules: int
+    workflow: str
+    number: int
+    every_s: float
+    until: float  # seconds since the epoch
+
+
 @dataclass(frozen=True)
 class Orders:
     """What a process is told. It leaves when the file ``leave`` is there, or, if ``ends``, once its runs have ended."""
@@ -55,6 +67,7 @@ class Orders:
     work: bool = True
     ends: bool = False
     fault: boundaries.Fault | None = None
+    ticks: Ticks | None = None
 
     @property
     def journal(self) -> Path:
@@ -165,6 +178,9 @@ def _tell_claims() -> None:
 
 async def _serve(orders: Orders) -> None:
     async with _runner(orders) as runner:
+        if orders.ticks is not None:
+            for number in range(orders.ticks.schedules):
+                await _scheduled(runner, f"ticks {number}", orders.ticks)
         journal.note("ready")
         runs = []
         for start in orders.share:
@@ -174,6 +190,8 @@ async def _serve(orders: Orders) -> None:
         if orders.ends:
             for run in runs:
                 await (await runner.get(run)).result()
+            while orders.ticks is not None and (to_come(orders.place) or unfinished(orders.place)):
+                await asyncio.sleep(PAUSE_S)
             return
         while not orders.leave.exists():
             await asyncio.sleep(PAUSE_S)
@@ -198,6 +216,26 @@ async def _entered(orders: Orders) -> Runner:
         except StoreUnavailable as error:
             logging.warning("Can't open the database: %s", error)
             await asyncio.sleep(PAUSE_S)
+
+
+async def _scheduled(runner: Runner, name: str, ticks: Ticks) -> None:
+    """Make a schedule, however often that fails."""
+    end = datetime.fromtimestamp(ticks.until, UTC)
+    while True:
+        try:
+            await runner.schedule(
+                ticks.workflow,
+                name=name,
+                input=Job(number=ticks.number),
+                every=ticks.every_s,
+                end=end,
+                catchup="all",
+            )
+        except StoreUnavailable as error:
+            logging.warning("Can't schedule: %s", error)
+            await asyncio.sleep(PAUSE_S)
+        else:
+            return
 
 
 async def _started(runner: Runner, start: Start) -> str:

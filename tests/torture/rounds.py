@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import random
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,13 +21,14 @@ from tests.torture.evidence import Evidence, Known, Story, stories
 from tests.torture.grounds import Ground
 from tests.torture.invariants import report
 from tests.torture.places import File, copy
-from tests.torture.programs import Orders, Start, serve
+from tests.torture.programs import Orders, Start, Ticks, serve
 from tests.torture.workflows import WORKFLOWS
 
 NUMBERS = 6  # inputs of each workflow
 WORKERS = 3
 MOST_DEADLY = 3  # so that the innocent are never taken for killers, which end after five
 ROOM_S = 60.0
+SCHEDULES, EVERY_S, FIRING_S = 4, 1.0, 8.0  # how many, how often each fires, and for how long
 KEPT = "kept.db"  # a copy of all rows, where something is wrong
 
 
@@ -79,7 +81,8 @@ def play(
     """Play a round on a new database."""
     chance, telling, expected = random.Random(seed), Telling(seed), calm_world()
     place = ground.place()
-    with crew(place, folder, shares(chance, runs), lease_s=lease_s) as working:
+    ticks = Ticks(SCHEDULES, "diamond", chance.randrange(NUMBERS), EVERY_S, time.time() + FIRING_S)
+    with crew(place, folder, shares(chance, runs), lease_s=lease_s, ticks=ticks) as working:
         working.await_ready()
         around = ground.scene(working, chance)
         for disturbance in drawn(chance, disturbances or ground.disturbances, times):
@@ -123,6 +126,7 @@ def _counted(seen: Evidence) -> Counter[str]:
         {
             "rounds": 1,
             "runs": len(seen.ask("SELECT id FROM cloaca_run")),
+            "firings": len(seen.ask("SELECT schedule FROM cloaca_firing")),
             "tasks committed": len(seen.ask("SELECT name FROM cloaca_task")),
             "attempts executed": len(seen.of("began")),
             "attempts cut off and made again": sum(count - 1 for count in began.values()),
