@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from cloaca.contract.plans import Answer, Plan, PlanNode
+from cloaca.contract.plans import Answer, FanOut, Plan, PlanNode, Source
 
 
 def plan_of(spec: str) -> Plan:
@@ -23,14 +23,17 @@ def plan_of(spec: str) -> Plan:
     [('a', (), (1,)), ('b', (0,), ())]
     """
     try:
-        stored = json.loads(spec)["nodes"]
-        succs: list[list[int]] = [[] for _ in stored]
-        for index, node in enumerate(stored):
-            for pred in node["preds"]:
-                succs[pred].append(index)
-        nodes = tuple(_node(index, node, succs[index]) for index, node in enumerate(stored))
+        return _plan(json.loads(spec)["nodes"])
     except (IndexError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"the stored plan can't be read: {error!r}") from error
+
+
+def _plan(stored: list[dict[str, Any]]) -> Plan:
+    succs: list[list[int]] = [[] for _ in stored]
+    for index, node in enumerate(stored):
+        for pred in node["preds"]:
+            succs[pred].append(index)
+    nodes = tuple(_node(index, node, succs[index]) for index, node in enumerate(stored))
     handlers = {node.rescues: node.index for node in nodes if node.rescues is not None}
     return Plan(tuple(replace(node, handler=handlers.get(node.index)) for node in nodes), None, Answer(), {})
 
@@ -53,6 +56,14 @@ def _node(index: int, stored: dict[str, Any], succs: list[int]) -> PlanNode:
         predicate=_predicate(stored.get("predicate")) if stored["kind"] in ("gate", "branch") else None,
         rescues=stored.get("rescues"),
         given=tuple((place, what) for place, what in stored.get("given", ())),
+        fan=_fan(stored["each"]) if "each" in stored else None,
+    )
+
+
+def _fan(stored: dict[str, Any]) -> FanOut:
+    """Return a fan-out by which the rows of its elements are found; it has no element."""
+    return FanOut(
+        _plan(stored["nodes"]), Source(()), tuple(stored["fields"]), {}, stored["output"], stored["into"], object
     )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import BaseModel
 
-from cloaca import Workflow, task
+from cloaca import BlockingRunner, Workflow, each, task
 from cloaca.cli.stored_plans import plan_of
+from tests.cli.conftest import Command
 
 
 class Number(BaseModel):
@@ -42,3 +45,39 @@ def test_what_is_stored_is_what_a_run_is_read_with(graph: object) -> None:
 def test_what_is_no_plan_is_refused(spec: str) -> None:
     with pytest.raises(ValueError, match="stored plan"):
         plan_of(spec)
+
+
+class Numbers(BaseModel):
+    numbers: list[Number]
+
+
+class Double(BaseModel):
+    double: int
+
+
+class Doubles(BaseModel):
+    doubles: list[Double]
+
+
+def test_a_run_with_a_fan_out_is_forked_by_what_is_stored(cloaca: Command, tmp_path: Path) -> None:
+    doubled: list[int] = []
+
+    @task
+    def double(number: Number) -> Double:
+        doubled.append(number.n)
+        return Double(double=2 * number.n)
+
+    @task
+    def add(doubles: Doubles) -> Number:
+        return Number(n=sum(each.double for each in doubles.doubles))
+
+    sums = Workflow("sums", each(double, over="numbers", into="doubles") >> add, input=Numbers)
+    url = f"sqlite:///{tmp_path}/sums.db"
+    with BlockingRunner(url, workflows=[sums]) as runner:
+        first = runner.start(sums, Numbers(numbers=[Number(n=1), Number(n=2)]))
+        assert first.result().unwrap() == Number(n=6)
+    answer = cloaca("runs", "fork", first.id, "--before", "add", "--database", url, "--json")
+    assert answer.code == 0, answer.err
+    with BlockingRunner(url, workflows=[sums]) as runner:
+        assert runner.get(answer.document["id"]).result().unwrap() == Number(n=6)
+    assert sorted(doubled) == [1, 2]
