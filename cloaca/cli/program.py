@@ -27,7 +27,7 @@ from cloaca.cli.running import run
 from cloaca.cli.runs import runs
 from cloaca.cli.schedules import schedules
 from cloaca.cli.streams import complain
-from cloaca.cli.tenant_options import with_tenants
+from cloaca.cli.tenant_options import of_tenant, with_tenants
 from cloaca.cli.tenant_working import chosen, work_for_tenants
 from cloaca.cli.tenants import tenants
 from cloaca.cli.working import Post, work
@@ -145,7 +145,10 @@ def _run(
 def _check(
     targets: Annotated[list[str], typer.Argument(metavar="TARGET...", help="module, module:workflow, path/to/file.py")],
     against: Annotated[
-        str | None, typer.Option("--against", metavar="URL", help="List the runs there that this code can't finish.")
+        str | None,
+        typer.Option(
+            "--against", metavar="URL", callback=of_tenant, help="List the runs there that this code can't finish."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> int:
@@ -171,6 +174,7 @@ def _check(
       cloaca check shop.jobs shop.refunds
       cloaca check jobs.py:orders --json
       cloaca check shop.jobs --against postgresql://shop@db/shop
+      cloaca check shop.jobs --against postgresql://admin@db/shop --tenant acme
     """
     return check(targets, against=against, as_json=as_json)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cloaca import BlockingRunner, Workflow, sleep
 from cloaca.cli import program
 from cloaca.cli.tenant_options import ABOUT_TENANTS
 from tests.cli import reference
@@ -83,6 +84,20 @@ def test_a_tenants_runs_are_its_own(cloaca: Command) -> None:
     assert acmes["id"] == ran.document["run_id"] != nobodys["id"]
     assert cloaca("runs", "show", acmes["id"], *DATABASE).code == 2
     assert cloaca("runs", "show", acmes["id"], "--tenant", "acme", *DATABASE).code == 0
+
+
+def test_check_against_looks_at_the_runs_of_one_tenant(cloaca: Command) -> None:
+    gone = Workflow("gone", sleep(3600))
+    for tenant in ("acme", None):
+        with BlockingRunner(DATABASE[1], tenant=tenant, workflows=[gone], work=False) as runner:
+            if tenant:
+                runner.start(gone)
+    against = ("check", "jobs", "--against", DATABASE[1])
+    acmes = cloaca(*against, "--tenant", "acme")
+    assert (acmes.code, 'no workflow is named "gone"' in acmes.out) == (3, True)
+    assert cloaca(*against).code == 0
+    alone = cloaca("check", "jobs", "--tenant", "acme")
+    assert (alone.code, "--tenant needs --against" in alone.err) == (2, True)
 
 
 def test_on_postgresql_a_role_comes_with_it_and_a_look_makes_nothing(shell: Shell, postgres: str) -> None:  # noqa: F811 - the fixture
