@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json, to_json
 
 from cloaca.errors import CodecNeeded, PayloadTooLarge, UnstablePayload, WrongOutput
+from cloaca.fidelity import is_certain
 from cloaca.ports import SEALED
 from cloaca.secrets import masked
 
@@ -48,12 +49,16 @@ class JsonCodec:
         """
         if not isinstance(value, model):
             raise WrongOutput(f"expected {model.__name__}, but got {_described(value)}")
-        raw = _written(model, value)
+        try:
+            raw = _dump(model, value)
+        except Exception as error:
+            raise _unwritable(model, value, error) from error
         if len(raw) > self.limit:
             raise PayloadTooLarge(_too_large(model, raw, self.limit))
-        back = _read_back(model, value, raw)
-        if not _equal(back, value):
-            _refuse_difference(model, value, back)
+        if not is_certain(model, value):
+            back = _read_back(model, value, raw)
+            if not _equal(back, value):
+                _refuse_difference(model, value, back)
         return raw.decode()
 
     def decode(self, model: type[BaseModel], payload: str) -> BaseModel:
@@ -77,12 +82,8 @@ def _dump(model: type[BaseModel], value: BaseModel, include: Any = None) -> byte
     )
 
 
-def _written(model: type[BaseModel], value: BaseModel) -> bytes:
-    try:
-        return _dump(model, value)
-    except Exception as error:
-        path = _culprit(model, value)
-        raise UnstablePayload(_shown(f"{path} can't be written as JSON: {error}; {CURE}")) from error
+def _unwritable(model: type[BaseModel], value: BaseModel, error: Exception) -> UnstablePayload:
+    return UnstablePayload(_shown(f"{_culprit(model, value)} can't be written as JSON: {error}; {CURE}"))
 
 
 def _culprit(model: type[BaseModel], value: BaseModel) -> str:

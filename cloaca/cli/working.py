@@ -6,9 +6,11 @@ It knows the runner and what goes to the log; which signals there are, ``stoppin
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -41,8 +43,23 @@ class Post:
 def work(targets: Sequence[str], post: Post, *, as_json: bool) -> int:
     """Work until a signal comes; return the exit code. Raises Refusal and CloacaError."""
     workflows, triggers = workflows_at(targets), triggers_at(targets)
-    with logging_to_stderr(as_json=as_json):
+    with logging_to_stderr(as_json=as_json), imports_spared():
         return run_until_stopped(partial(_serve, workflows, triggers, post))
+
+
+@contextmanager
+def imports_spared() -> Iterator[None]:
+    """Have the garbage collector skip what is there already, modules and classes: they stay as long as the process.
+
+    That is a tenth of the CPU time of a worker that is busy. It is for processes that do nothing but work: the
+    collector is everybody's, so that a runner leaves it alone.
+    """
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def runner_of(

@@ -144,6 +144,16 @@ class PlanNode:
         return self.kind in ("gate", "branch")
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it is a task on the event loop that asks for nothing but its inputs, and has no limit."""
+        if self.body is None or self.given:
+            return False
+        options, signature = self.body.options, self.body.signature
+        asks = (signature.context, signature.session, signature.run_failure)
+        limits = (options.timeout_s, options.cache_s, options.executor, options.queue)
+        return signature.is_async and all(each is None for each in (*asks, *limits))
+
+    @property
     def needs_error(self) -> bool:
         """Whether it is a handler that takes a typed error, and nothing else will do."""
         return any(what == "error" for _, what in self.given)
@@ -188,6 +198,16 @@ class Plan:
     def length(self) -> int:
         """How many nodes are the run's proper; the rest is its epilogue."""
         return sum(node.kind not in EPILOGUE for node in self.nodes)
+
+    @cached_property
+    def degrees(self) -> tuple[int, ...]:
+        """How many predecessors each node has."""
+        return tuple(len(node.preds) for node in self.nodes)
+
+    @cached_property
+    def first(self) -> tuple[PlanNode, ...]:
+        """The nodes of the run proper that nothing is before."""
+        return tuple(node for node in self.nodes[: self.length] if not node.preds)
 
     @property
     def has_epilogue(self) -> bool:
@@ -250,6 +270,11 @@ class Plan:
         """The queue of each node that has one."""
         queues = {node.index: node.body.options.queue for node in self.nodes if node.body is not None}
         return {index: queue for index, queue in queues.items() if queue is not None}
+
+    @cached_property
+    def plain(self) -> Mapping[int, Callable[..., Any]]:
+        """The functions of the tasks on the event loop that ask for nothing but their inputs, and no limit at all."""
+        return {node.index: node.body.function for node in self.nodes if node.body is not None and node.is_plain}
 
     @cached_property
     def queue_of(self) -> Mapping[str, str]:

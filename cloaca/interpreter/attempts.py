@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import copy_context
 from functools import partial
 from typing import Any
@@ -86,22 +86,34 @@ async def attempt(
     """
     body = node.body
     assert body is not None  # nodes without a body are evaluated, not attempted
-    signature = body.signature
     try:
         models = given(node, outputs.arguments(node.arguments, codec), failure)
     except BaseException as error:  # noqa: BLE001 - a user's reducer or validator may raise anything
         return raised(error, retryable=False)
+    call = _call(body, models, context, transaction, run_failure)
+    return await concluded(node, _performed(node, call, executor), codec)
+
+
+async def _performed(node: PlanNode, call: Call, executor: Executor) -> object:
+    """Call a body where it belongs, and return what it returns."""
+    body = node.body
+    assert body is not None
+    if body.options.timeout_s is not None:
+        return await _limited(node, call, executor, body.options.timeout_s)
+    if body.signature.is_async:
+        return await call()
+    return await executor.submit(partial(_called, call))
+
+
+async def concluded(node: PlanNode, performed: Awaitable[object], codec: Codec) -> Report:
+    """Return how an attempt ended whose body is ``performed``. Raises as ``attempt``."""
+    body = node.body
+    assert body is not None
     try:
-        call = _call(body, models, context, transaction, run_failure)
-        if body.options.timeout_s is not None:
-            value = await _limited(node, call, executor, body.options.timeout_s)
-        elif signature.is_async:
-            value = await call()
-        else:
-            value = await executor.submit(partial(_called, call))
+        value = await performed
         if isinstance(value, Exit):
             return raised(value.error, retryable=worth_retrying(value.error, node.retry.retries))
-        return answer(signature, value, codec)
+        return answer(body.signature, value, codec)
     except _Overrun as overrun:
         late = AttemptTimeout(f"the attempt took longer than {body.options.timeout_s:g} s")
         return raised(late, retryable=worth_retrying(late, node.retry.retries), still_running=overrun.body)
@@ -109,7 +121,7 @@ async def attempt(
         current = asyncio.current_task()
         if current is not None and current.cancelling():
             raise
-        if not signature.is_async:  # what a body on a thread raises comes as a value
+        if not body.signature.is_async:  # what a body on a thread raises comes as a value
             raise Withdrawn from None
         return raised(error, retryable=False)
     except BaseException as error:  # noqa: BLE001 - this is where user code runs

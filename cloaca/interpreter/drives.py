@@ -18,6 +18,7 @@ from cloaca.current import Place
 from cloaca.interpreter.answers import Raised, Report, Returned
 from cloaca.interpreter.epilogues import Closing, closing_of, closing_row
 from cloaca.interpreter.errands import runs_in_a_child
+from cloaca.interpreter.flags import Flag
 from cloaca.interpreter.group_commit import GroupCommit
 from cloaca.interpreter.histories import (
     VISIBLE,
@@ -48,7 +49,7 @@ from cloaca.machine.events import (
     TaskSucceeded,
     WaitBegun,
 )
-from cloaca.machine.states import enabled
+from cloaca.machine.states import READY, enabled
 from cloaca.machine.statuses import RunStatus, TaskStatus
 from cloaca.ports import AttemptRow, Batch, CacheRow, Codec, EndRow, FailureRow, History, NoteRow, RunRow, TaskRow
 from cloaca.telemetry import Begun, Telemetry
@@ -253,13 +254,15 @@ class Drive:
     def __init__(self, worker: Owner, plan: Plan, history: History) -> None:
         self.worker, self.row = worker, history.run
         self.id = history.run.id
-        self.given = plan
+        self.codes = worker.codes(plan)
         self.plan, self.state = placed(plan, history)
         plan = self.plan
         self.closing = closing_of(history.run)
-        self.told_failures = list(history.failures) if tells_failure(plan) else None  # for who asks for the RunFailure
+        asks = plan.has_epilogue and tells_failure(plan)
+        self.told_failures = list(history.failures) if asks else None  # for who asks for the RunFailure
         self.outputs = outputs_of(plan, history)
-        self.waits = Waits(self, history)
+        waits = history.waits or history.signals or history.children or plan.waits
+        self._waits = Waits(self, history) if waits else None
         self.inside = dict(elements_in(plan, history, earlier_attempts(history.run)))
         self.fans: dict[int, FanOut] = {}
         self.faults = {  # the last failure of each task that has a handler: what the handler is given
@@ -268,19 +271,20 @@ class Drive:
         self.running: dict[int, Running] = {}
         self.tickets: dict[int, Ticket] = {}  # nodes that wait for a slot of a queue, or hold one
         self.queued = 0  # how many of them wait
-        self.delayed: set[int] = set()  # nodes whose retry delay is not over
+        # Dicts for sets and lists: as long as they are empty, as they mostly are, the garbage collector skips them.
+        self.delayed: dict[int, None] = {}  # nodes whose retry delay is not over
         self.overrun: dict[int, asyncio.Future[Any]] = {}
-        self.outlived: list[asyncio.Future[Any]] = []  # bodies inside fan-outs that could not be stopped
+        self.outlived: dict[asyncio.Future[Any], None] = {}  # bodies inside fan-outs that could not be stopped
         self.messages: dict[int, str] = {}  # why the latest attempt failed, for who listens
-        self.listeners: list[Callable[[RunEvent], None]] = []
-        self.ended = asyncio.Event()
+        self.listeners: dict[Callable[[RunEvent], None], None] = {}
+        self.ended = Flag()
         self.watchers = 0
         self.dropped = False
         self.deaf = False  # its outcome is known, but not durable yet: nothing starts, and it can't pause
-        self.closed = asyncio.Event()  # the outcome is durable
+        self.closed = Flag()  # the outcome is durable
         if self.closing is not None:
             self.closed.set()
-        self.committing: set[int] = set()  # nodes whose success is committed by itself, or was, for all that is known
+        self.committing: dict[int, None] = {}  # nodes whose success is, or was for all that is known, committed alone
         self.cancelling = False  # the run is to be cancelled once it is known what has become of those
         self.begun: dict[tuple[int, int], Begun] = {}  # attempts of which OpenTelemetry is told once they are durable
         self.unsettled = 0  # reports and the like whose rows are not durable yet
@@ -299,7 +303,17 @@ class Drive:
         if self.row.cancel_requested:
             self.cancel()
         self.offer_enabled()
-        self.waits.go_on()
+        if self.state.waits:
+            self.waits.go_on()
+        else:
+            self.worker.weigh(self)
+
+    @property
+    def waits(self) -> Waits:
+        """What the run waits for; made late, as the two know each other, and only the garbage collector frees both."""
+        if self._waits is None:
+            self._waits = Waits(self, History(self.row, [], [], [], []))
+        return self._waits
 
     @property
     def root(self) -> Drive:
@@ -330,7 +344,7 @@ class Drive:
 
     def offer_enabled(self) -> None:
         """Offer whatever may start, now or after its retry delay."""
-        for fan in list(self.fans.values()):
+        for fan in list(self.fans.values()) if self.fans else ():
             fan.offer_enabled()
         at = self.worker.now()
         for node in () if self.dropped or self.deaf else enabled(self.state, at):
@@ -338,6 +352,11 @@ class Drive:
         for node, due in self.state.retry_at.items():
             if due > at and not self.dropped:
                 self.worker.offer_at(due, self, node)
+
+    @property
+    def may_rest(self) -> bool:
+        """Whether there is anything that the run could wait for."""
+        return bool(self.delayed or self.queued or self.fans or self.state.waits)
 
     @property
     def rests(self) -> bool:
@@ -428,7 +447,7 @@ class Drive:
 
     def held_up(self, node: int) -> bool:
         """Whether an earlier body of this node still runs, that could not be stopped: then wait for it."""
-        body = self.overrun.get(node)
+        body = self.overrun.get(node) if self.overrun else None
         if body is None or body.done():
             return False
         body.add_done_callback(lambda _: self.worker.offer(self, node))
@@ -441,7 +460,8 @@ class Drive:
     def report(self, node: int, attempt: int, report: Report) -> None:
         """Take the end of an attempt: append its rows; release what follows once they are durable."""
         running = self.running.pop(node, None)
-        self.fans.pop(node, None)
+        if self.fans:
+            self.fans.pop(node, None)
         if self.dropped or self.state.over:  # another may drive the run by now, here or elsewhere
             self._give_back_slot(running, report)
             return
@@ -450,7 +470,8 @@ class Drive:
         batch = self.worker.commits.batch(ROWS_OF_A_REPORT)  # all of them in one transaction
         if running and running.shown:
             batch.settled.append((self.id, self.name_of(node)))
-        self._give_back_slot(running, report, batch)
+        if running and running.ticket:
+            self._give_back_slot(running, report, batch)
         if isinstance(report, Returned):
             events = self.command(Complete(node, attempt, lease, at, report.verdict))
             if events:
@@ -460,7 +481,8 @@ class Drive:
                 batch.tasks.append(
                     TaskRow(self.id, name, "succeeded", attempt, lease, started_at, at, stored, self.code(node))
                 )
-                self.keep(batch, node, running, report)
+                if report.origin is not None or (running and running.cache_key is not None):
+                    self.keep(batch, node, running, report)
         else:
             if report.still_running is not None:
                 self.outlives(node, report.still_running)
@@ -499,7 +521,7 @@ class Drive:
         started_at = self.running[node].started_at
         row = TaskRow(self.id, name, "succeeded", attempt, lease, started_at, at, report.payload, self.code(node))
         batch.tasks.append(row)
-        self.committing.add(node)
+        self.committing[node] = None
         last = self.state.unfinished == 1 and not self.unsettled  # else the end comes with the rows that it waits for
         if last and not self.plan.has_epilogue:
             self.close(batch, EndRow(self.id, "failed" if self.state.failed else "succeeded", at, None))
@@ -507,7 +529,7 @@ class Drive:
 
     def answered(self, node: int) -> None:
         """It is known what has become of a commit of a success by itself, or nobody here will know."""
-        self.committing.discard(node)
+        self.committing.pop(node, None)
         if self.cancelling and not self.committing and not self.dropped:
             self.cancelling = False
             self.cancel()
@@ -698,6 +720,10 @@ class Drive:
         """Append the run's end, if it has come, and release what ``events`` made possible once that is durable."""
         news = self.state.take_news()
         end = events[-1]
+        if len(events) == 1 and isinstance(end, TaskSucceeded):
+            self.unsettled += 1
+            self.worker.commits.then(partial(self.succeeded, events, news))
+            return
         ending = ENDINGS.get(type(end))
         for event in events:
             if isinstance(event, OutcomeReached):
@@ -761,14 +787,30 @@ class Drive:
                 self.worker.offer_at(event.retry_at, self, event.node)
             if isinstance(event, WaitBegun):
                 self.waits.begun(event)
-        for node in news:
-            if self.state.tasks[node] is TaskStatus.READY:
-                self.worker.offer(self, node)
         if ending is not None:
             self.worker.finished(self)
             self.wake()
         else:
-            self.worker.weigh(self)
+            self.go_on(news)
+
+    def succeeded(self, events: tuple[Event, ...], news: list[int]) -> None:
+        """A success is durable, and nothing else has come of it than what is in ``news``: as ``committed``."""
+        self.unsettled -= 1
+        if self.dropped:
+            return
+        if self.begun:
+            self.tell(events)
+        if self.listeners:
+            for told in self.described(events, news):
+                self.publish(told)
+        self.go_on(news)
+
+    def go_on(self, news: list[int]) -> None:
+        """Offer what has become ready."""
+        for node in news:
+            if self.state.tasks[node] is READY:
+                self.worker.offer(self, node)
+        self.worker.weigh(self)
 
     def tell(self, events: tuple[Event, ...]) -> None:
         """Tell OpenTelemetry of attempts whose end is durable."""
@@ -815,7 +857,7 @@ class Drive:
 
     def code(self, node: int) -> str | None:
         """Return the fingerprint of the code that a node runs, None if it runs none."""
-        return self.worker.codes(self.given).get(node)
+        return self.codes.get(node)
 
     def publish(self, event: RunEvent) -> None:
         """Hand an event to whoever listens."""

@@ -328,7 +328,7 @@ class Element(Drive):
     def outlives(self, node: int, body: asyncio.Future[Any]) -> None:
         """Keep a body that could not be stopped when its attempt was over; the run is not given back before."""
         super().outlives(node, body)
-        self.root.outlived.append(body)
+        self.root.outlived[body] = None
 
     def failed(self, batch: Batch, node: int, started_at: float, report: Raised, event: Event) -> None:
         """Append the row of a failed attempt, and remember how the element failed first."""

@@ -181,7 +181,12 @@ def placed(plan: Plan, history: History) -> tuple[Plan, RunState]:
 
     Raises IncompatibleRun.
     """
-    belated, state, earlier = Belated(plan), RunState(plan), earlier_attempts(history.run)
+    state = RunState(plan)
+    if _is_new(history):
+        evolve(plan, state, RunAdopted(0, 0.0))
+        state.take_news()
+        return plan, state
+    belated, earlier = Belated(plan), earlier_attempts(history.run)
     state.recall({plan.by_name[name]: count for name, count in earlier.items() if name in plan.by_name})
     evolve(plan, state, RunAdopted(0, 0.0))
     done = {row.name: row for row in history.tasks}
@@ -210,6 +215,13 @@ def placed(plan: Plan, history: History) -> tuple[Plan, RunState]:
             _replay(plan, state, node, done.pop(node.name, None), failures.pop(node.name, []))
     state.take_news()
     return plan, state
+
+
+def _is_new(history: History) -> bool:
+    """Whether nothing has been stored about a run but that it is there, and where its worker is."""
+    row = history.run
+    rows = history.tasks or history.failures or history.waits or row.earlier or row.closing
+    return not rows and row.status in ("pending", "running")
 
 
 def _still_waits(state: RunState, node: PlanNode, row: WaitRow) -> bool:

@@ -51,7 +51,11 @@ class Outputs:
 
     def arguments(self, arguments: tuple[Argument, ...], codec: Codec) -> list[BaseModel]:
         """Build the models of ``arguments``. Raises pydantic's ValidationError."""
-        return [self.build(argument, codec) for argument in arguments]
+        models = []
+        for argument in arguments:
+            raw = None if argument.same_as is None else self.raw.get(argument.same_as)
+            models.append(codec.decode(argument.model, self.text(argument) if raw is None else raw))
+        return models
 
     def texts(self, arguments: tuple[Argument, ...]) -> list[str]:
         """Return what the models of ``arguments`` are built from, as JSON."""

@@ -112,8 +112,8 @@ class Slots(Generic[T]):
                     if self._offers or self._others:
                         self._schedule()  # should this piece suspend, another slot goes on
                     await work
-                    if current.cancelling() or copy_context() != context:
-                        return
+                if current.cancelling() or copy_context() != context:
+                    return
                 performed += 1
                 if performed % TURN == 0:
                     await asyncio.sleep(0)

@@ -19,19 +19,20 @@ from typing import Any
 from cloaca.algebra.context import TaskContext
 from cloaca.algebra.outcomes import TaskFailure
 from cloaca.contract.fingerprints import codes
-from cloaca.contract.plans import Plan
+from cloaca.contract.plans import Plan, PlanNode
 from cloaca.contract.workflows import Workflow
 from cloaca.current import ATTEMPT, Place
 from cloaca.errors import CodecNeeded, IncompatibleRun, LeaseLost, StoreError, StoreUnavailable
 from cloaca.interpreter.alarms import Alarms
 from cloaca.interpreter.answers import Raised, Report, Returned, Withdrawn, raised
-from cloaca.interpreter.attempts import SUBSTITUTES, attempt, evaluate
+from cloaca.interpreter.attempts import SUBSTITUTES, attempt, concluded, evaluate
 from cloaca.interpreter.caching import Cache
 from cloaca.interpreter.drives import Drive, Running
 from cloaca.interpreter.epilogues import idempotency_key
 from cloaca.interpreter.errands import run_errand, runs_in_a_child
 from cloaca.interpreter.fanouts import FanOut
 from cloaca.interpreter.group_commit import GroupCommit
+from cloaca.interpreter.headstarts import head_start
 from cloaca.interpreter.histories import moment, task_failure
 from cloaca.interpreter.offspring import ENDED_BADLY, child_report, new_child, plan_row
 from cloaca.interpreter.queues import Queues
@@ -344,6 +345,8 @@ class Worker:
 
     def weigh(self, drive: Drive) -> None:
         """Count a run among those that take room, or among those that rest."""
+        if not (drive.id in self._resting or drive.id in self._queued or drive.may_rest):
+            return
         since = self._resting.pop(drive.id, self.now())
         self._queued.discard(drive.id)
         if drive.rests and self.drives.get(drive.id) is drive:
@@ -698,7 +701,7 @@ class Worker:
 
     def offer_at(self, due: float, drive: Drive, node: int) -> None:
         """Offer a node once its retry delay is over."""
-        drive.delayed.add(node)
+        drive.delayed[node] = None
         drive.worker.weigh(drive)
         self._loop.call_later(max(0.0, due - self.now()), self._due, due, drive, node)
 
@@ -708,7 +711,7 @@ class Worker:
         if self.now() < due:  # the clock was set back: the delay is a promise about the clock
             self.offer_at(due, drive, node)
             return
-        drive.delayed.discard(node)
+        drive.delayed.pop(node, None)
         drive.worker.weigh(drive)
         self.offer(drive, node)
 
@@ -781,7 +784,7 @@ class Worker:
     def forsake(self, drive: Drive) -> None:
         """Cancel the child runs that are driven here: their parent has ended before them."""
         for waiter in drive.drives():
-            for id in waiter.waits.children.values():
+            for id in waiter.waits.children.values() if waiter.plan.waits else ():
                 if (child := self.drives.get(id)) is not None:
                     child.cancel()
 
@@ -828,7 +831,7 @@ class Worker:
         if (queue := drive.plan.queues.get(node)) is not None:
             self.queues.wait(drive, node, queue)
         else:
-            self.begin(drive, node)
+            self._slots.offer((drive, node), drive.row.priority)
 
     def begin(self, drive: Drive, node: int) -> None:
         """Start an attempt of ``node`` as soon as this worker has a slot for it."""
@@ -854,16 +857,36 @@ class Worker:
             return None
         running = drive.running[node]
         running.serving = self._slots.serving
+        if node in drive.plan.plain and self.telemetry is None and not SUBSTITUTES:
+            return self._head_start(drive, plan_node, number)
         if (ticket := drive.tickets.get(node)) is not None:
             running.ticket, ticket.begun = ticket, True
         return self._attempt(drive, node, number)
 
-    async def _attempt(self, drive: Drive, node: int, number: int) -> None:
+    def _head_start(self, drive: Drive, node: PlanNode, number: int) -> Coroutine[Any, Any, None] | None:
+        """Begin an attempt of a node whose body asks for nothing but its inputs; report it if it is over at once."""
+        current = ATTEMPT.set(drive.running[node.index])
+        try:
+            found = head_start(node, drive.plan.plain[node.index], drive.outputs, self.codec)
+        finally:
+            ATTEMPT.reset(current)
+        if not isinstance(found, Returned | Raised):
+            return self._attempt(drive, node.index, number, found)
+        drive.report(node.index, number, found)
+        if self.queues.line:
+            self.queues.ask()
+        return None
+
+    async def _attempt(self, drive: Drive, node: int, number: int, performed: Awaitable[object] | None = None) -> None:
+        """Make an attempt, or go on with one whose body has begun, and report how it ended."""
         running = drive.running[node]
         current = ATTEMPT.set(running)
         begun = None if self.telemetry is None else self._traced(self.telemetry, drive, node, number)
         try:
-            report = await self._end_of(drive, node, number, running)
+            if performed is None:
+                report = await self._end_of(drive, node, number, running)
+            else:
+                report = await concluded(drive.plan.nodes[node], performed, self.codec)
             if begun is not None and isinstance(report, Raised):
                 begun.error = report.exception_type
             if report is not None:

@@ -44,7 +44,7 @@ from cloaca.machine.events import (
     TaskSucceeded,
     WaitBegun,
 )
-from cloaca.machine.states import NO_LEASE, RunState, evolve, onward
+from cloaca.machine.states import NO_LEASE, READY, RUN_RUNNING, RUNNING, RunState, evolve, onward
 from cloaca.machine.statuses import RunStatus, TaskStatus
 
 
@@ -62,6 +62,11 @@ RETRYABLE = frozenset({RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.BLOCKED}
 
 def decide(plan: Plan, state: RunState, command: Command) -> Decision:
     """Return the events that ``command`` causes in ``state``, or why it is refused."""
+    if state.status is RUN_RUNNING:  # nothing of what follows is about these two then, which nearly all commands are
+        if isinstance(command, Complete):
+            return _completion(plan, state, command)
+        if isinstance(command, Begin):
+            return _beginning(plan, state, command)
     if isinstance(command, Retry):
         return _retry(plan, state, command)
     if state.over:
@@ -101,6 +106,8 @@ def step(plan: Plan, state: RunState, command: Command) -> Decision:
         return decision
     for event in decision:
         evolve(plan, state, event)
+    if state.unfinished and not state.pausing:  # nothing follows, as after nearly every command
+        return decision
     while (then := conclusion(plan, state, command.at)) is not None:
         evolve(plan, state, then)
         decision = (*decision, then)
@@ -113,7 +120,7 @@ def conclusion(plan: Plan, state: RunState, at: float) -> OutcomeReached | RunEn
     That is: the outcome of a run whose tasks are all final, its end once the epilogue is done too, or the pause of one
     that pauses and has nothing in flight.
     """
-    if state.unfinished == 0 and state.status is RunStatus.RUNNING:
+    if state.unfinished == 0 and state.status is RUN_RUNNING:
         if state.outcome is None:
             return _outcome(plan, state, RunStatus.FAILED if state.failed else RunStatus.SUCCEEDED, at)[0]
         if state.settled == len(state.due):
@@ -149,9 +156,9 @@ def _late(state: RunState, node: int, attempt: int, lease: int) -> Rejected | No
     if stale := _stale(state, lease):
         return stale
     if node in state.waits:
-        if state.pausing or state.status is not RunStatus.RUNNING:
+        if state.pausing or state.status is not RUN_RUNNING:
             return Rejected("the run was asked to pause" if state.pausing else f"the run is {state.status}")
-    elif state.tasks[node] is not TaskStatus.RUNNING:
+    elif state.tasks[node] is not RUNNING:
         return Rejected(f"the task is {state.tasks[node]}")
     if attempt != state.attempt(node):
         return Rejected("another attempt")
@@ -201,11 +208,11 @@ def _retry(plan: Plan, state: RunState, command: Retry) -> Decision:
 def _beginning(plan: Plan, state: RunState, command: Begin) -> Decision:
     if stale := _stale(state, command.lease):
         return stale
-    if state.pausing or state.status is not RunStatus.RUNNING:
+    if state.pausing or state.status is not RUN_RUNNING:
         return Rejected("the run was asked to pause" if state.pausing else f"the run is {state.status}")
     status = state.tasks[command.node]
     due = command.node in state.retry_at and state.retry_at[command.node] <= command.at
-    if status is not TaskStatus.READY and not due:
+    if status is not READY and not due:
         return Rejected(f"the task is {status}")
     if (wait := plan.nodes[command.node].wait) is not None:
         until = None if wait.seconds is None else command.at + wait.seconds

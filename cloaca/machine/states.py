@@ -41,6 +41,9 @@ from cloaca.machine.events import (
 from cloaca.machine.statuses import FINAL_RUN, FINAL_TASK, RUN_TRANSITIONS, TASK_TRANSITIONS, RunStatus, TaskStatus
 
 NO_LEASE = 0
+# Names of this module's own: to look a member up in its enum takes ten times as long, and each task needs a dozen.
+PENDING, READY, RUNNING, SUCCEEDED = TaskStatus.PENDING, TaskStatus.READY, TaskStatus.RUNNING, TaskStatus.SUCCEEDED
+RUN_RUNNING = RunStatus.RUNNING
 ENDED: Mapping[type[RunEnded], RunStatus] = {
     RunSucceeded: RunStatus.SUCCEEDED,
     RunFailed: RunStatus.FAILED,
@@ -110,8 +113,8 @@ class RunState:
         self.lease = NO_LEASE
         self.pausing = False
         self.in_flight = 0
-        self.tasks = [TaskStatus.PENDING] * len(plan.nodes)
-        self.open = [len(node.preds) for node in plan.nodes]
+        self.tasks = [PENDING] * len(plan.nodes)
+        self.open = list(plan.degrees)
         self.attempts: dict[int, int] = {}
         self.earlier: dict[int, int] = {}
         self.retry_at: dict[int, float] = {}
@@ -127,8 +130,7 @@ class RunState:
         self.due: tuple[int, ...] = ()
         self.settled = 0
         self.news: list[int] = []
-        first = [node for node in plan.nodes[: plan.length] if not node.preds]
-        _settled(plan, self, [node.index for node in first if _resolve(plan, node, self)])
+        _settled(plan, self, [node.index for node in plan.first if _resolve(plan, node, self)])
 
     @property
     def over(self) -> bool:
@@ -164,7 +166,7 @@ def evolve(plan: Plan, state: RunState, event: Event) -> RunState:
         case TaskSucceeded():
             _succeed(plan, state, event)
         case AttemptStarted():
-            _move(state, event.node, TaskStatus.RUNNING)
+            _move(state, event.node, RUNNING)
             state.in_flight += 1
             state.ready.pop(event.node, None)
             state.retry_at.pop(event.node, None)
@@ -203,7 +205,7 @@ def evolve(plan: Plan, state: RunState, event: Event) -> RunState:
 def _succeed(plan: Plan, state: RunState, event: TaskSucceeded) -> None:
     node, verdict = event.node, event.verdict
     assert plan.nodes[node].decides == (verdict is not None), f"node {node}: verdict {verdict}"
-    _move(state, node, TaskStatus.SUCCEEDED)
+    _move(state, node, SUCCEEDED)
     _concluded(state, node)
     if verdict is not None:
         state.verdicts[node] = verdict
@@ -239,7 +241,7 @@ def enabled(state: RunState, at: float) -> list[int]:
     so that attempts may begin while it is gone through. Cost: the nodes that are ready or wait; who has asked once
     goes on with ``take_news``.
     """
-    if state.status is not RunStatus.RUNNING or state.lease == NO_LEASE or state.pausing:
+    if state.status is not RUN_RUNNING or state.lease == NO_LEASE or state.pausing:
         return []
     due = sorted((retry_at, node) for node, retry_at in state.retry_at.items() if retry_at <= at)
     return [*state.ready, *(node for _, node in due)]
@@ -250,7 +252,7 @@ def overdue(state: RunState, at: float) -> list[int]:
 
     Nothing is over in a run that nobody drives, or that was asked to pause: time goes on meanwhile.
     """
-    if state.status is not RunStatus.RUNNING or state.lease == NO_LEASE or state.pausing:
+    if state.status is not RUN_RUNNING or state.lease == NO_LEASE or state.pausing:
         return []
     due = ((until, node) for node, until in state.waits.items() if until is not None and until <= at)
     return [node for _, node in sorted(due)]
@@ -350,12 +352,12 @@ def _offer_next(state: RunState) -> None:
 
 
 def _adopt(state: RunState, lease: int) -> None:
-    if state.status is not RunStatus.RUNNING:
-        _turn(state, RunStatus.RUNNING)
+    if state.status is not RUN_RUNNING:
+        _turn(state, RUN_RUNNING)
     state.lease = lease
     state.in_flight = 0
     for node, task in enumerate(state.tasks):
-        if task is TaskStatus.RUNNING:  # its worker is gone; the attempt is offered again, under the same number
+        if task is RUNNING:  # its worker is gone; the attempt is offered again, under the same number
             _offer_again(state, node)
 
 
@@ -402,7 +404,7 @@ def _resolve(plan: Plan, node: PlanNode, state: RunState) -> bool:
     skip = judge(plan, node, state)
     state.news.append(node.index)
     if skip is None:
-        _move(state, node.index, TaskStatus.READY)
+        _move(state, node.index, READY)
         state.ready[node.index] = None
         return False
     _move(state, node.index, TaskStatus.SKIPPED)

@@ -243,7 +243,7 @@ class RunHandle(Generic[Out, Errors, Context]):
         drive = self._live()
         heard: asyncio.Queue[RunEvent] = asyncio.Queue()
         if drive is not None:
-            drive.listeners.append(heard.put_nowait)
+            drive.listeners[heard.put_nowait] = None
         try:
             early = [] if drive is None else _started_now(self._plan, drive)
             history = await self._engine.history(self._run)
@@ -259,7 +259,7 @@ class RunHandle(Generic[Out, Errors, Context]):
                 yield event
         finally:
             if drive is not None:
-                drive.listeners.remove(heard.put_nowait)
+                drive.listeners.pop(heard.put_nowait, None)
 
     async def send(self, signal: BaseModel) -> None:
         """Send a signal to the run, for a ``wait_for`` of its model; durable once this has returned, from any process.

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from cloaca import Runner
+from cloaca.cli.working import imports_spared
 from cloaca.ports import Batch, NewRun, PlanRow
 from tests.benchmarks.floors import Floors, Ground
 from tests.benchmarks.workloads import chain, count, executed
@@ -28,8 +29,9 @@ async def work(url: str) -> None:
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
     before = time.process_time()
-    async with Runner(url, workflows=[chained]):
-        await asyncio.to_thread(sys.stdin.readline)
+    with imports_spared():  # as ``cloaca worker`` does
+        async with Runner(url, workflows=[chained]):
+            await asyncio.to_thread(sys.stdin.readline)
     print(len(executed), time.process_time() - before, flush=True)
 
 

@@ -66,10 +66,10 @@ MUTANTS = [
     Mutant("nobody may work", decisions._stale, " or lease == NO_LEASE", ""),
     Mutant("late report accepted", _LATE, "stale := _stale(state, lease)", "stale := None"),
     Mutant("other attempt accepted", _LATE, "attempt != state.attempt(node)", "False"),
-    Mutant("second report accepted", _LATE, "elif state.tasks[node] is not TaskStatus.RUNNING", "elif False"),
+    Mutant("second report accepted", _LATE, "elif state.tasks[node] is not RUNNING", "elif False"),
     Mutant("lease adopted twice", decisions._adoption, "lease > state.lease", "lease >= state.lease"),
     Mutant("ended run goes on", decisions.decide, "if state.over:", "if state.over and isinstance(command, Begin):"),
-    Mutant("attempt lost at adoption", _ADOPT, "task is TaskStatus.RUNNING", "False"),
+    Mutant("attempt lost at adoption", _ADOPT, "task is RUNNING", "False"),
     Mutant("ready node lost at adoption", states._offer_again, "state.ready[node] = None", "pass"),
     Mutant(
         "retry count lost at adoption", _ADOPT, "state.lease = lease", "state.lease = lease; state.attempts.clear()"
@@ -150,7 +150,7 @@ MUTANTS = [
     Mutant("any_failed always", _RULED, "None if failure else _unmet(node)", "None"),
     # Pauses.
     Mutant("attempt begins in a pause", decisions._beginning, "state.pausing or ", ""),
-    Mutant("attempt begins before adoption", decisions._beginning, "state.status is not RunStatus.RUNNING", "False"),
+    Mutant("attempt begins before adoption", decisions._beginning, "state.status is not RUN_RUNNING", "False"),
     Mutant("nodes enabled in a pause", states.enabled, " or state.pausing", ""),
     Mutant("pause while attempts are in flight", decisions.conclusion, " and state.in_flight == 0", ""),
     Mutant("run never paused", decisions.conclusion, "if state.pausing and", "if False and"),

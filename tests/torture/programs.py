@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Coroutine
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cloaca import Runner, StoreUnavailable
-from cloaca.contract.plans import Plan
+from cloaca.contract.plans import Plan, PlanNode
 from cloaca.interpreter.drives import Drive
 from cloaca.interpreter.errands import runs_in_a_child
 from cloaca.interpreter.workers import Worker
@@ -140,7 +140,7 @@ def _tell_claims() -> None:
 
     A claim is told by its session and ``since``, a moment before it was made; 0 if the session started the run itself.
     """
-    claim, drive_run, attempt = Worker._claim, Worker.drive, Worker._attempt
+    claim, drive_run, attempt, head_start = Worker._claim, Worker.drive, Worker._attempt, Worker._head_start
     asked_at: ContextVar[float] = ContextVar("asked_at", default=0.0)
     present: ContextVar[Claim | None] = ContextVar("present", default=None)
     claims: dict[int, Claim] = {}
@@ -159,13 +159,21 @@ def _tell_claims() -> None:
         return drive_run(self, plan, history)
 
     @functools.wraps(attempt)
-    async def attempting(self: Worker, drive: Drive, node: int, number: int) -> None:
+    async def attempting(
+        self: Worker, drive: Drive, node: int, number: int, performed: Awaitable[object] | None = None
+    ) -> None:
         present.set(claims[drive.id])
         if runs_in_a_child(drive.plan.nodes[node]):
             began(self._context(drive, node, number, drive.running[node]), claims[drive.id])
-        await attempt(self, drive, node, number)
+        await attempt(self, drive, node, number, performed)
+
+    @functools.wraps(head_start)
+    def head_starting(self: Worker, drive: Drive, node: PlanNode, number: int) -> Coroutine[Any, Any, None] | None:
+        present.set(claims[drive.id])
+        return head_start(self, drive, node, number)
 
     Worker._claim, Worker.drive, Worker._attempt = claiming, driving, attempting  # type: ignore[method-assign]  # as above
+    Worker._head_start = head_starting  # type: ignore[method-assign]  # as above
 
 
 async def _serve(orders: Orders) -> None:

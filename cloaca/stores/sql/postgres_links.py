@@ -29,6 +29,7 @@ SERVER_CLOCK = "extract(epoch from now())::float8"
 LONGEST_SCHEMA = 50  # bytes: PostgreSQL cuts names off at 63, and a channel's name is longer than its schema's
 
 NUMBERS: Final = {int, float}
+NOTHING: Final = {type(None)}
 BETWEEN: Final = "\0"  # no text that PostgreSQL takes has it
 ARRAY = re.compile(r"(\$\d+)(::\w+\[\])")
 
@@ -100,6 +101,8 @@ def array(values: Sequence[object]) -> str:
     kinds = set(map(type, values))
     if kinds == {str}:
         return _texts(values)
+    if kinds == NOTHING:
+        return "{" + ",".join(["NULL"] * len(values)) + "}"
     if kinds <= NUMBERS:
         return "{" + ",".join(map(repr, values)) + "}"
     return "{" + ",".join(map(_element, values)) + "}"
