@@ -1,7 +1,7 @@
 # Every target makes what it needs: a fresh checkout wants only Python 3.11 or newer, with pip and venv.
 
 DEMO ?= examples/01_weather/demo.py
-PYTEST_ARGS ?= -n 2
+PYTEST_ARGS ?= -n 3
 MINUTES ?= 10
 SEED ?= 0
 
@@ -32,6 +32,7 @@ demo: $(INSTALLED)
 	$(BIN)/python $(DEMO)
 
 # pytest comes last and nothing after it, so that its closing line is the last line of the output.
+# More processes than cores: many tests wait. CLOACA_TEST_ALL=1 tries all of what is much alike, not a part of it.
 test: lint mypy
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 

@@ -121,7 +121,7 @@ class Entrance:
         """Return what is to go wrong at a commit, and count it."""
         nth = self.scene.world.labels[label]
         self.scene.world.labels[label] += 1
-        if not self.scene.due:
+        if label not in self.scene.places:
             return []
         kinds = (*FAULTS, "clock_jump") if label in (SUBMIT, CLAIM) else FAULTS  # at a task, its body's begin is meant
         return [each for kind in kinds for each in self.scene.taken(kind, label, nth)]
@@ -129,8 +129,9 @@ class Entrance:
     def _reached_any(self, label: str) -> list[Deviation]:
         """Return what is to go wrong at a commit whichever task it is of, and count it. ``label`` is of one of them."""
         nth, self._commits = self._commits, self._commits + 1
-        found = [each for kind in FAULTS for each in self.scene.taken(kind, ANY, nth)] if self.scene.due else []
-        return [moved(each, at=label) for each in found]
+        if ANY not in self.scene.places:
+            return []
+        return [moved(each, at=label) for kind in FAULTS for each in self.scene.taken(kind, ANY, nth)]
 
 
 class Door:

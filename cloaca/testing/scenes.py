@@ -61,15 +61,17 @@ class Scene:
     ended_at: float | None = None
     over: bool = False
     due: dict[tuple[str, int], list[Deviation]] = field(default_factory=dict)
+    places: set[str] = field(default_factory=set)  # of what is due
 
     def __post_init__(self) -> None:
         for each in self.scenario.deviations:
             if each.kind not in FAILURES:
                 self.due.setdefault((each.kind, each.nth), []).append(each)
+                self.places.add(each.at)
 
     def taken(self, kind: str, at: str, nth: int) -> list[Deviation]:
         """Return what is to go wrong at a place, the ``nth`` time it is reached."""
-        return [each for each in self.due.get((kind, nth), ()) if each.at == at] if self.due else []
+        return [each for each in self.due.get((kind, nth), ()) if each.at == at] if at in self.places else []
 
     def log(self, who: Process, what: str) -> None:
         """Write a line of the trace."""

@@ -156,9 +156,9 @@ def test_a_renamed_workflow_leaves_its_runs_to_the_old_name(folder: Path, url: s
     write(folder, edited('Workflow("orders"', 'Workflow("purchases"'))
     with life(stay, str(folder), url):
         until((folder / "up").exists)
-        run = (folder / "run-0").read_text()
-        answer = Shell(folder)("runs", "show", run, "--database", url)
-        assert "waits for a worker that has its workflow" in " ".join(answer.out.split())
+        show = ("runs", "show", (folder / "run-0").read_text(), "--database", url)
+        # Once the lease of the worker that was killed has run out.
+        until(lambda: "waits for a worker that has its workflow" in " ".join(Shell(folder)(*show).out.split()))
     [run_] = deploy(folder, url, SHOP)
     assert (run_["status"], run_["output"]) == ("succeeded", {"sent": "s0-0"})
 

@@ -133,7 +133,7 @@ class SchedulesOnPostgres(Schedules, OnPostgres):
 
 def test_on_sqlite() -> None:
     REACHED.clear()
-    run_state_machine_as_test(SchedulesOnSqlite, settings=options(100, 30))
+    run_state_machine_as_test(SchedulesOnSqlite, settings=options(160, 30))
     assert all(REACHED[state] > 0 for state in ("handed_over", "claimed", "skipped", None)), REACHED
 
 

@@ -153,7 +153,7 @@ async def test_nul_in_json_is_text_like_any_other(postgres: str, schema: str) ->
 @asynchronous
 async def test_tables_that_vanish_are_no_reason_to_hang(postgres: str, schema: str) -> None:
     async with opened(postgres, schema) as store:
-        await store._ask(lambda link: link.ask("DROP TABLE {schema}.cloaca_run"))
+        await store._ask(lambda link: link.ask("DROP TABLE {schema}.cloaca_run CASCADE"))
         for asked in (store.run(1), store.cancel(1, AT)):
             with pytest.raises(StoreError, match="does not exist"):
                 await asked

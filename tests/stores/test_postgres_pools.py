@@ -33,6 +33,7 @@ from tests.stores.rows import AT, PLAN, end, move, new_run, schedule, session_of
 from tests.stores.rows import task as done_task
 from tests.stores.tenancy import a_database, connected
 from tests.stores.test_postgres_listening import Waker
+from tests.thoroughness import some
 
 TENANTS = [f"tenant-{number}" for number in range(20)]
 TABLE = re.compile(r'("(?:[^"]|"")+"\.)?\bcloaca_(?!body)[a-z_]+')
@@ -189,7 +190,7 @@ def test_the_check_would_notice() -> None:
     assert_qualified([('"acme"', 'SELECT 1 FROM "acme".cloaca_run')])
 
 
-@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("check", some(CHECKS, 3))
 @asynchronous
 async def test_a_store_that_shares_connections_keeps_its_word(postgres: str, schema: str, check: str) -> None:
     pool = Pool(postgres, commits=1, requests=2)

@@ -28,6 +28,7 @@ from cloaca.stores.sql import postgres_tenants
 from cloaca.stores.sql.postgres import PostgresStore
 from cloaca.stores.sql.postgres_links import Link
 from cloaca.stores.sql.postgres_roles import verifier
+from cloaca.stores.sql.views import VIEWS
 from tests.stores.asynchronous import asynchronous
 from tests.stores.pgbouncers import binary, pgbouncer
 from tests.stores.processes import Number, counting
@@ -82,6 +83,7 @@ async def refused(connection: Connection, statement: str) -> str:
 
 
 DENIED = "42501"
+NO_TABLE = {"42809", "55000", "0A000"}  # what is said of a view where a table is wanted, before rights are looked at
 VERBS = (
     "SELECT * FROM {}",
     "INSERT INTO {} DEFAULT VALUES",
@@ -153,13 +155,15 @@ async def test_a_tenants_role_reaches_no_table_but_its_own(postgres: str) -> Non
     async with two_tenants(postgres) as (url, login), connected(url) as owner, connected(login) as role:
         tables = [tuple(row) for row in await owner.fetch(TABLES)]
         assert {schema for _, schema in tables} == {"acme", "beta", "cloaca", "public"}
+        views = tuple(view.name for view in VIEWS)
         for table, schema in tables:
+            denied = {DENIED} | (NO_TABLE if table.endswith(views) else set())
             for verb in VERBS:
                 statement = verb.format(table)
                 if schema != "acme":
-                    assert await refused(role, statement) in {DENIED, "42703"}, statement
+                    assert await refused(role, statement) in denied | {"42703"}, statement
                 elif verb.startswith(("ALTER", "DROP", "CREATE", "TRUNCATE")):
-                    assert await refused(role, statement) == DENIED, statement
+                    assert await refused(role, statement) in denied, statement
             if schema == "acme":
                 await role.fetch(f"SELECT * FROM {table}")
         sequences = "SELECT format('%I.%I', schemaname, sequencename), schemaname FROM pg_sequences"

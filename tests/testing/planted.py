@@ -152,20 +152,20 @@ PLANTED: Final = (
     bug("crashes are never taken back", Worker._session_lost, "self._lapsed.extend(self.drives)", "pass", _HOPELESS, "FATAL_CRASHES", "1"),
     # Compensations
     bug("compensations run in the order of completion", epilogues.due, "reversed(completion_order(plan, state.completed))", "completion_order(plan, state.completed)", case=SAGA),
-    bug("a compensation runs twice", histories.restored, "for node in (*map(plan.nodes.__getitem__, order), *plan.nodes[plan.length :]):", "for node in ():", case=SAGA),
+    bug("a compensation runs twice", histories.placed, "for node in (*map(plan.nodes.__getitem__, order), *plan.nodes[plan.length :]):", "for node in ():", case=SAGA),
     bug("what was completed is forgotten at a crash", histories._replay, "TaskSucceeded(node.index, done.attempt, done.finished_at, verdict, reused)", "TaskSucceeded(node.index, done.attempt, done.finished_at, verdict, True)", case=SAGA),
     # Recovery
-    bug("attempts are forgotten at a crash", histories.restored, "for row in history.failures:", "for row in ():"),
+    bug("attempts are forgotten at a crash", histories.placed, "for row in history.failures:", "for row in ():"),
     bug("outputs are forgotten at a crash", histories.outputs_of, 'if row.status == "succeeded" else None', "if False else None"),
     bug("retry delays are forgotten at a crash", histories._replay, "failure.at, failure.retry_at", "failure.at, 0.0"),
-    bug("what is done is done again at a crash", histories.restored, "_replay(plan, state, node, done.get(node.name)", "_replay(plan, state, node, None if len(done) == 2 else done.get(node.name)"),
+    bug("what is done is done again at a crash", histories.placed, "_replay(belated.plan, state, node, done.get(node.name)", "_replay(belated.plan, state, node, None if len(done) == 2 else done.get(node.name)"),
     # Durable first
     bug("a retry is offered before its failure is durable", Drive.committed, "for event in events:\n        if isinstance(event, AttemptFailed):", "for event in ():\n        if isinstance(event, AttemptFailed):"),
     bug("what follows starts before it is durable", GroupCommit.then, "self._after.append(committed)", "committed()"),
     bug("a commit that failed is dropped", GroupCommit._commit, "await asyncio.sleep(pause)", "return None"),
     bug("an answer that was lost is no replay", GroupCommit._failed, "batch.replay = True", "pass"),
     bug("a doubt about claims is forgotten", GroupCommit._address, "self.held() if self.doubtful else None", "None"),
-    bug("a lost claim is no doubt", Worker._claim, "commits.doubtful = True", "pass"),
+    bug("a lost claim is no doubt", Worker._claim_by, "commits.doubtful = True", "pass"),
     bug("one submission, two runs", MemoryStore._insert, "if run.key is not None and (older", "if False and (older"),
     # Signals
     bug("a signal that came before the wait is lost", Waits.begun, "self.take_signals()", "pass", case=APPROVED),

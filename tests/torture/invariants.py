@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 
 from tests.torture.evidence import FINAL, Evidence, leases_of_the_dead, stories, to_come, unfinished
 from tests.torture.journal import Line
@@ -38,11 +39,8 @@ def every_firing_runs_once(seen: Evidence) -> Rows:
     wrong = [row for row in found if row[2:] != ("handed_over", 1)] + to_come(seen.place)
     for name, every_s, end_at in seen.ask("SELECT name, every_s, end_at FROM cloaca_schedule WHERE catchup = 'all'"):
         times = [at for schedule, at, *_ in found if schedule == name]
-        wrong += [
-            (name, before, after)
-            for before, after in zip(times, [*times[1:], None], strict=True)
-            if (before + 1.01 * every_s < end_at if after is None else after - before > every_s * 1.01)
-        ]
+        wrong += [(name, at, then) for at, then in pairwise(times) if then - at > every_s * 1.01]
+        wrong += [(name, at, end_at) for at in times[-1:] if at + every_s * 1.01 < end_at]
     return wrong
 
 

@@ -25,7 +25,7 @@ from tests.torture.workflows import WORKFLOWS
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "guarantees.md"
 PARTS = "FROM cloaca_task WHERE name = 'p4'"  # the fan's: it fails once
 BIG = 2**62
-TICKING_S = 4.5
+TICKING_S = 8.0
 
 
 @pytest.fixture(scope="module")
