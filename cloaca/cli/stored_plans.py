@@ -56,6 +56,8 @@ def _node(index: int, stored: dict[str, Any], succs: list[int]) -> PlanNode:
         predicate=_predicate(stored.get("predicate")) if stored["kind"] in ("gate", "branch") else None,
         rescues=stored.get("rescues"),
         given=tuple((place, what) for place, what in stored.get("given", ())),
+        undoes=stored.get("undoes"),
+        outcomes=tuple(stored.get("outcomes", ())),
         fan=_fan(stored["each"]) if "each" in stored else None,
     )
 

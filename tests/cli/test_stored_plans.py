@@ -20,6 +20,10 @@ class Number(BaseModel):
 def a(number: Number) -> None: ...
 
 
+@task
+def tell(number: Number) -> None: ...
+
+
 def is_large(number: Number) -> bool:
     return number.n > 5
 
@@ -29,14 +33,15 @@ GRAPHS = [
     a >> [a.named("b").when(is_large), a.named("c")] >> a.named("d").on("all_done"),
     a >> (a.named("b") >> a.named("c")).when(is_large) >> a.named("d"),
     a >> (a.named("b") >> a.named("c")).sealed(Number, None).when(is_large),
+    a.compensate(tell.named("undo")) >> a.named("b"),
 ]
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
 def test_what_is_stored_is_what_a_run_is_read_with(graph: object) -> None:
-    plan = Workflow("w", graph).plan  # type: ignore[call-overload]  # graphs of several types in one list
+    plan = Workflow("w", graph, on_failure=tell).plan  # type: ignore[call-overload]  # graphs of several types in one list
     read = plan_of(plan.spec)
-    fields = ("index", "name", "kind", "task", "preds", "succs", "awaited", "gates", "rule")
+    fields = ("index", "name", "kind", "task", "preds", "succs", "awaited", "gates", "rule", "undoes", "outcomes")
     for ours, stored in zip(plan.nodes, read.nodes, strict=True):
         assert [getattr(ours, field) for field in fields] == [getattr(stored, field) for field in fields]
 

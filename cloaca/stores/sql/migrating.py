@@ -30,6 +30,13 @@ OLDER = (
     "SELECT name, revision FROM {}cloaca_session WHERE expires_at > {now} AND coalesce(revision, '') < :needs "
     "ORDER BY name"
 )
+# Whoever may write to tables made later, as a tenant's role, could so write to a view, too.
+WRITERS = (
+    "SELECT DISTINCT c.relname, r.rolname FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n "
+    "ON n.oid = c.relnamespace, aclexplode(c.relacl) AS acl JOIN pg_catalog.pg_roles AS r ON r.oid = acl.grantee "
+    "WHERE n.nspname = $1 AND c.relkind = 'v' AND c.relname LIKE 'cloaca\\_%' AND acl.grantee <> c.relowner "
+    "AND acl.privilege_type IN ('INSERT', 'UPDATE', 'DELETE')"
+)
 
 
 class Ground(Protocol):
@@ -150,6 +157,11 @@ def _show(ground: Ground, statements: Iterable[str]) -> None:
     """Make or drop the views, which belong to this release and to no revision: they change nothing that is stored."""
     for statement in statements:
         ground.connection.exec_driver_sql(statement)
+    if ground.schema is not None:
+        quoted = ground.connection.dialect.identifier_preparer.quote_identifier
+        for view, role in ground.connection.exec_driver_sql(WRITERS, (ground.schema,)).all():
+            place = f"{quoted(ground.schema)}.{quoted(view)}"
+            ground.connection.exec_driver_sql(f"REVOKE INSERT, UPDATE, DELETE ON {place} FROM {quoted(role)}")
 
 
 def _execute(ground: Ground, statement: str, **values: object) -> CursorResult[Any]:

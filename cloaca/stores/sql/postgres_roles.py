@@ -40,7 +40,7 @@ TABLES = (
     "ELSE has_table_privilege(r.oid, c.oid, 'SELECT') END, c.relkind <> 'S' AND "
     "has_table_privilege(r.oid, c.oid, 'INSERT') AND has_table_privilege(r.oid, c.oid, 'UPDATE') AND "
     "has_table_privilege(r.oid, c.oid, 'DELETE'), c.relkind <> 'S' AND "
-    "has_table_privilege(r.oid, c.oid, 'INSERT, UPDATE, DELETE') FROM pg_catalog.pg_class AS c "
+    "has_table_privilege(r.oid, c.oid, 'INSERT, UPDATE, DELETE'), c.relkind = 'v' FROM pg_catalog.pg_class AS c "
     "JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace, pg_catalog.pg_roles AS r "
     "WHERE n.nspname = ? AND r.rolname = ? AND c.relkind IN ('r', 'p', 'v', 'm', 'S') ORDER BY c.relname"
 )
@@ -107,10 +107,10 @@ async def let_in(link: Link, role: str) -> None:
 
 
 async def let_at_tables(link: Link, role: str) -> None:
-    """Let a role read and write the rows of its schema's tables, those that say what the tables are excepted."""
-    for table, is_sequence, reads, writes, may_write in await link.ask(TABLES, link.names.plain, role):
+    """Let a role read and write the rows of its schema's tables; views, and what says what the tables are, it reads."""
+    for table, is_sequence, reads, writes, may_write, is_view in await link.ask(TABLES, link.names.plain, role):
         place = f"{link.names.schema}.{quoted(table)}"
-        only_read = bool(READ_ONLY.fullmatch(table))
+        only_read = is_view or bool(READ_ONLY.fullmatch(table))
         if is_sequence and not reads:
             await link.connection.execute(f"GRANT USAGE ON SEQUENCE {place} TO {quoted(role)}")
         elif not is_sequence and not (reads and (writes or only_read)):
