@@ -16,3 +16,6 @@ def forget_providers() -> None:
         if api is not None:
             setattr(api, name, None)
             setattr(api, f"{name}_SET_ONCE", type(getattr(api, f"{name}_SET_ONCE"))())
+    ours: Any = sys.modules.get("cloaca.telemetry")
+    if ours is not None:
+        ours._one.cache_clear()  # it has a tracer of the provider that is gone

@@ -5,6 +5,7 @@ The second half tests the tester: a page that is wrong must fail.
 
 from __future__ import annotations
 
+import os
 import textwrap
 from pathlib import Path
 
@@ -21,9 +22,12 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 def test_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CLOACA_DATABASE_URL", raising=False)
+    before = dict(os.environ)
     try:
         run_page(page, tmp_path)
     finally:
+        os.environ.clear()
+        os.environ.update(before)
         forget_providers()
 
 

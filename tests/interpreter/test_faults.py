@@ -28,7 +28,7 @@ from cloaca.stores.sql.sqlite import SqliteStore
 from tests.interpreter.programs import Input, Program, blocks, graphs, workflow_of
 from tests.interpreter.reference import Reference
 
-WORLDS = int(os.environ.get("CLOACA_EXAMPLES", "6"))
+WORLDS = int(os.environ.get("CLOACA_EXAMPLES", "4"))
 PATIENCE_S = 40
 MOST_REAPED = 8  # a worker that lives takes back what it was charged with, so this is not too often
 

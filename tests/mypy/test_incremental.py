@@ -57,7 +57,7 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
         project.stop()
 
 
-@pytest.mark.parametrize("edit", some(EDITS + COMMENTS, 3), ids=str)
+@pytest.mark.parametrize("edit", some(EDITS + COMMENTS, 4), ids=str)
 def test_what_mypy_says_after_an_edit_is_no_matter_of_what_it_remembers(trial: Trial, edit: Edit) -> None:
     edited = trial.compare(edit.applied())
     assert edited.by_file != trial.base.by_file  # or the edit would show nothing

@@ -15,13 +15,14 @@ from tests.stores.clocked import ClockedStore, drop, new_schema
 from tests.stores.conformance import CHECKS
 from tests.stores.poolers import pooler
 from tests.stores.rows import AT, FAR, PLAN, end, new_run, owned, session_of, status_of, task, waiting
+from tests.thoroughness import some
 
 pytestmark = pytest.mark.skipif(
     "CLOACA_TEST_POSTGRES" in os.environ, reason="the pooler stands only before a server that lets anyone in"
 )
 
 
-@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("check", some(CHECKS, 2))
 @asynchronous
 async def test_a_store_keeps_its_word_through_a_pooler(postgres: str, schema: str, check: str) -> None:
     async with pooler(postgres) as between:
