@@ -102,11 +102,11 @@ class BlockingRunner:
     ...     _ = runner.run("greetings")  # by name, and to its end
     ...     print(runner.get(handle.id).status(), len(runner.runs(workflow=greetings)), runner.triggers())
     ...     _ = runner.schedule(greetings, name="hourly", cron="@hourly")
-    ...     print([schedule.name for schedule in runner.schedules.list()])
+    ...     print(*(schedule.name for schedule in runner.schedules.list()))
     hello
     hello
     succeeded 2 []
-    ['hourly']
+    hourly
     """
 
     def __init__(self, database: str | Path | None = None, **options: Unpack[RunnerOptions]) -> None:
