@@ -1,10 +1,15 @@
-"""A second try for tests of real processes, servers and clocks, and for no others."""
+"""A second try for tests of real processes, servers and clocks, and for no others; and no test that times itself."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says more of the machine than of what is tested.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 HERE = Path(__file__).parent
 # What waits for something real is late now and then on a busy machine. What only computes gets no second try.

@@ -15,7 +15,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import (
     BaseModel,
@@ -537,13 +537,11 @@ PYTHON = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(JSON)
 def test_whatever_is_json_comes_back(value: object) -> None:
     assert back(Constants, Constants(x=value)).x == value
 
 
-@settings(deadline=None)
 @given(PYTHON)
 def test_whatever_comes_back_is_what_it_was_or_is_refused_with_its_path(value: object) -> None:
     try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any, Protocol
 
+from cloaca.algebra.handlers import Rescuable
+
 if TYPE_CHECKING:
     from cloaca.algebra.tasks import Task
 
@@ -21,21 +23,13 @@ def check_undo(task: Task[Any, Any, Any, ..., Any], undo: object) -> None:
         raise TypeError(f"{who}: {reason}")
 
 
-class Closing(Protocol):
+class Closing(Rescuable, Protocol):
     """What of a task counts when it is undone, or runs in an epilogue; a type checker has tasks of its own."""
 
-    @property
-    def name(self) -> str: ...
     @property
     def handler(self) -> Closing | None: ...
     @property
     def undo(self) -> Closing | None: ...
-    @property
-    def guards(self) -> tuple[object, ...]: ...
-    @property
-    def rule(self) -> str: ...
-    @property
-    def is_cached(self) -> bool: ...
 
 
 def unfit_undo(task: Closing, undo: Closing) -> str | None:

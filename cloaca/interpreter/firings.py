@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
 
-from cloaca.interpreter.histories import moment
+from cloaca.interpreter.histories import moment, optional_moment
 from cloaca.ports import FiringCount, FiringRow, ScheduleRow
 from cloaca.schedules.decisions import ON_TIME_S, Catchup, Overlap, Policy
 from cloaca.schedules.timings import Cron, Every, Once, Timing, Window
@@ -131,17 +131,17 @@ def catchup_of(row: ScheduleRow) -> Catchup:
 
 def schedule_of(row: ScheduleRow) -> Schedule:
     """Return a schedule's row for people."""
+    at, start, end, following = map(optional_moment, (row.at, row.start_at, row.end_at, row.next_at))
     return Schedule(
-        row.name, row.workflow, row.cron, row.timezone, row.every_s, _moment(row.at), _moment(row.start_at),
-        _moment(row.end_at), catchup_of(row), cast("Overlap", row.overlap), row.jitter_s, row.paused,
-        _moment(row.next_at),
+        row.name, row.workflow, row.cron, row.timezone, row.every_s, at, start, end,
+        catchup_of(row), cast("Overlap", row.overlap), row.jitter_s, row.paused, following,
     )  # fmt: skip
 
 
 def firing_of(row: FiringRow) -> Firing:
     """Return a firing's row for people."""
     run = None if row.run is None else str(row.run)
-    times = (moment(row.claimed_at), _moment(row.handed_at))
+    times = (moment(row.claimed_at), optional_moment(row.handed_at))
     return Firing(row.schedule, moment(row.scheduled_for), row.state, run, row.kind, row.attempts, *times)
 
 
@@ -176,7 +176,3 @@ def key_of(schedule: str, scheduled_for: float) -> str:
     'schedule:daily:1970-01-01T00:00:00+00:00'
     """
     return f"schedule:{schedule}:{moment(scheduled_for).isoformat()}"
-
-
-def _moment(at: float | None) -> datetime | None:
-    return None if at is None else moment(at)

@@ -158,13 +158,14 @@ def moment(at: float) -> datetime:
     return datetime.fromtimestamp(at, UTC)
 
 
-def _moment(at: float | None) -> datetime | None:
+def optional_moment(at: float | None) -> datetime | None:
+    """Return a time in seconds since the epoch as a datetime in UTC; None for none."""
     return None if at is None else moment(at)
 
 
 def run_info(row: RunRow) -> RunInfo:
     """Return a run's row for people."""
-    times = (moment(row.created_at), _moment(row.started_at), _moment(row.finished_at))
+    times = (moment(row.created_at), optional_moment(row.started_at), optional_moment(row.finished_at))
     key = None if row.key is not None and row.key.startswith(CHILD_KEY) else row.key
     parent = None if row.parent is None else str(row.parent)
     head = (str(row.id), row.workflow, row.version, row.status, key)
@@ -306,8 +307,8 @@ def task_infos(plan: Plan, history: History) -> list[TaskInfo]:
                 node.task,
                 status,
                 number,
-                _moment(started),
-                _moment(row.finished_at if row else None),
+                optional_moment(started),
+                optional_moment(row.finished_at if row else None),
                 because,
                 child=children.get(node.name),
                 code=row.code if row else attempt.code if attempt else None,
@@ -543,11 +544,11 @@ def _skips(plan: Plan, history: History) -> Iterator[tuple[str, float]]:
 def _awaited(plan: Plan, history: History, index: int, until: float | None) -> Waiting:
     node = plan.nodes[index]
     if node.kind == "wait":
-        return Waiting("signal", node.task, plan.channels.get(index), _moment(until))
+        return Waiting("signal", node.task, plan.channels.get(index), optional_moment(until))
     if node.kind == "subflow":
         child = next((str(row.id) for row in reversed(history.children) if row.parent_task == node.name), None)
         return Waiting("child", node.task, child)
-    return Waiting("timer" if node.kind == "sleep" else "retry", node.task, None, _moment(until))
+    return Waiting("timer" if node.kind == "sleep" else "retry", node.task, None, optional_moment(until))
 
 
 def why(plan: Plan | None, history: History) -> Waiting:

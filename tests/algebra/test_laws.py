@@ -122,19 +122,19 @@ def test_every_law_is_tested() -> None:
 
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
 def test_law(law: Law) -> None:
-    check(law, settings(max_examples=60, deadline=None))
+    check(law, settings(max_examples=60))
 
 
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
 def test_a_broken_algebra_breaks_it(law: Law, monkeypatch: pytest.MonkeyPatch) -> None:
     _, where, broken = LAWS[law]
     monkeypatch.setattr(algebra, where, broken)
-    searching = settings(max_examples=500, deadline=None, database=None, phases=[Phase.generate], derandomize=True)
+    searching = settings(max_examples=500, database=None, phases=[Phase.generate], derandomize=True)
     with pytest.raises((AssertionError, KeyError)):  # a hash changed under a dictionary is a law broken, too
         check(law, searching)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(disjoint(2))
 def test_random_operands_are_unchanged(operands: tuple[AnyGraph, ...]) -> None:
     assert laws.operands_are_unchanged(*operands)

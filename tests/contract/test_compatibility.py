@@ -417,7 +417,7 @@ CASES = [
 @example(*CASES[3])
 @example(*CASES[4])
 @example(*CASES[5])
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300, derandomize=True)
 def test_the_judgement_is_that_of_running_it_by_hand(
     old: list[tuple[str, Shape]], new: list[tuple[str, Shape]], committed: int
 ) -> None:

@@ -39,7 +39,7 @@ from tests.contract.worlds import unsound
 # More by hand: CLOACA_EXAMPLES=20000 pytest tests/contract/test_reference.py
 EXAMPLES = int(os.environ.get("CLOACA_EXAMPLES", "200"))
 Property: TypeAlias = Callable[[Case], None]
-examples = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+examples = settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 
 
 def verdict(case: Case) -> tuple[Workflow[object, object] | None, set[Found]]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from cloaca.drawing import Frame, Picture, Shape
 
 # No deadline: how long one example takes says more about the machine than about the code.
-quickly = settings(max_examples=25, deadline=None)
+quickly = settings(max_examples=25)
 
 KINDS = ("task", "wait", "sleep", "each", "branch", "subflow", "sealed", "of another kind")
 STATES = ("pending", "ready", "running", "waiting", "succeeded", "failed", "skipped", "cancelled", "odd")

@@ -43,7 +43,7 @@ def test_every_shape_and_every_arrow_is_there(drawn: Picture) -> None:
 
 
 @pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(pictures(hostile | plain, max_size=6))
 @example(picture(names="a", notes={"a": "]"}))
 def test_graphviz_reads_the_same_graph(drawn: Picture) -> None:

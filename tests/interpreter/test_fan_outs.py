@@ -26,7 +26,6 @@ EXAMPLES = int(os.environ.get("CLOACA_EXAMPLES", "20"))
 SETTINGS = settings(
     max_examples=EXAMPLES,
     derandomize=EXAMPLES <= 20,
-    deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),
 )

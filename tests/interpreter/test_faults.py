@@ -118,7 +118,6 @@ def worlds(test: Callable[[Program, int], None]) -> None:
     @seed(int(os.environ.get("CLOACA_SEED", "1")))
     @settings(
         max_examples=WORLDS,
-        deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate],

@@ -25,7 +25,6 @@ ENDS = ("task_succeeded", "task_failed", "task_skipped")
 SETTINGS = settings(
     max_examples=EXAMPLES,
     derandomize=EXAMPLES <= 20,
-    deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),
 )

@@ -83,7 +83,7 @@ def goes_on_lawfully(seed: int) -> bool:
 
 
 @given(st.integers(0, 2**32))
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 def test_what_is_left_runs_once_behind_all_that_comes_before_it(seed: int) -> None:
     assert goes_on_lawfully(seed)
 

@@ -13,7 +13,7 @@ from tests.machine.programs import Scope, random_program
 from tests.machine.trials import Trial
 
 BOUNDED = settings(
-    max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
+    max_examples=100, stateful_step_count=40, suppress_health_check=[HealthCheck.too_slow], database=None
 )
 # The first kind shrinks, the second is more varied.
 programs = st.one_of(

@@ -14,6 +14,7 @@ from returns.result import Failure, Result, Success
 from cloaca import Queue, Reduce, Retry, TaskContext, UnknownQueue, UnknownTask, Waiting, Workflow, each, task
 from cloaca.ports import Batch, Receipt
 from cloaca.stores.memory import MemoryStore
+from tests.runner.books import Book, Page, Pages, Refused, Text, bind
 from tests.runner.controlled import Handle, database, postgres
 from tests.runner.databases import Database, asynchronous, eventually
 
@@ -29,43 +30,14 @@ def doc(count: int) -> Doc:
     return Doc(count=count, title="doc")
 
 
-class Page(BaseModel):
-    number: int
-
-
-class Pages(BaseModel):
-    pages: list[Page]
-
-
 class Titled(BaseModel):
     number: int
     title: str
 
 
-class Text(BaseModel):
-    text: str
-
-
-class Texts(BaseModel):
-    texts: list[Text]
-
-
-class Book(BaseModel):
-    book: str
-
-
-class Refused(BaseModel):
-    why: str
-
-
 @task
 def split(doc: Doc) -> Pages:
     return Pages(pages=[Page(number=number) for number in range(doc.count)])
-
-
-@task
-def bind(texts: Texts) -> Book:
-    return Book(book=" ".join(text.text for text in texts.texts))
 
 
 class Stage:

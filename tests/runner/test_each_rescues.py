@@ -9,48 +9,11 @@ from pydantic import BaseModel
 from returns.result import Failure, Result, Success
 
 from cloaca import TaskContext, TaskFailure, Workflow, branch, each, task
+from tests.runner.books import Book, Doc, Page, Refused, Text, Texts, bind, split
 from tests.runner.controlled import database, postgres
 from tests.runner.databases import Database, asynchronous, eventually
 
 __all__ = ["database", "postgres"]
-
-
-class Doc(BaseModel):
-    count: int
-
-
-class Page(BaseModel):
-    number: int
-
-
-class Pages(BaseModel):
-    pages: list[Page]
-
-
-class Text(BaseModel):
-    text: str
-
-
-class Texts(BaseModel):
-    texts: list[Text]
-
-
-class Book(BaseModel):
-    book: str
-
-
-class Refused(BaseModel):
-    why: str
-
-
-@task
-def split(doc: Doc) -> Pages:
-    return Pages(pages=[Page(number=number) for number in range(doc.count)])
-
-
-@task
-def bind(texts: Texts) -> Book:
-    return Book(book=" ".join(text.text for text in texts.texts))
 
 
 class Desk:

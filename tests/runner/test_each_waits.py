@@ -12,39 +12,12 @@ from returns.result import Failure, Result, Success
 from cloaca import ContractError, Runner, Workflow, each, sleep, subflow, task, wait_for
 from cloaca.ports import SUSPECT_CRASHES
 from cloaca.stores.memory import MemoryStore
+from tests.runner.books import Book, Doc, Page, Refused, Text, bind, split
 from tests.runner.controlled import Handle, database, postgres
 from tests.runner.databases import Database, asynchronous, eventually
 from tests.runner.test_waiting import Clock, worker_of
 
 __all__ = ["database", "postgres"]
-
-
-class Doc(BaseModel):
-    count: int
-
-
-class Page(BaseModel):
-    number: int
-
-
-class Pages(BaseModel):
-    pages: list[Page]
-
-
-class Text(BaseModel):
-    text: str
-
-
-class Texts(BaseModel):
-    texts: list[Text]
-
-
-class Book(BaseModel):
-    book: str
-
-
-class Refused(BaseModel):
-    why: str
 
 
 class Approval(BaseModel):
@@ -54,16 +27,6 @@ class Approval(BaseModel):
 class Approved(BaseModel):
     number: int
     by: str
-
-
-@task
-def split(doc: Doc) -> Pages:
-    return Pages(pages=[Page(number=number) for number in range(doc.count)])
-
-
-@task
-def bind(texts: Texts) -> Book:
-    return Book(book=" ".join(text.text for text in texts.texts))
 
 
 class Press:

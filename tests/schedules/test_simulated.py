@@ -7,7 +7,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cloaca import Retry, Workflow, task
@@ -114,7 +114,6 @@ def test_a_clock_that_jumps_back_repeats_nothing() -> None:
     assert len(world.firings("daily")) == 20
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(SAMPLE),
     st.sampled_from(["0 9 * * *", "30 2 * * *", "0 */6 * * *", "15 1,2,3 * * 0", "0 0 1 * *", "*/45 2 * * *"]),

@@ -256,7 +256,6 @@ def options(examples: int, steps: int) -> settings:
         max_examples=examples,
         stateful_step_count=steps,
         derandomize=True,
-        deadline=None,
         suppress_health_check=[HealthCheck.too_slow],
     )
 

@@ -159,7 +159,7 @@ def twenty(postgres: str) -> Iterator[str]:
     asyncio.run(drop(postgres, *TENANTS))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(st.tuples(st.sampled_from(TENANTS), st.sampled_from(OPERATIONS)), max_size=25), max_size=6))
 def test_no_row_ever_crosses(twenty: str, spoken: list[tuple[str, str]], steps: list[list[tuple[str, str]]]) -> None:
     """Twenty tenants on two connections; what stands in one step happens at the same time."""

@@ -17,9 +17,7 @@ from cloaca.testing import inputs, register
 from cloaca.testing.instances import _REGISTERED
 from tests.testing.models import FAMILIES, Aliased, Branch, Collections, Decimals, Discriminated, Even, Ints, Ordered
 
-QUIET = settings(
-    max_examples=60, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-)
+QUIET = settings(max_examples=60, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 REJECTING = [HealthCheck.too_slow, HealthCheck.filter_too_much]  # what has a rule across fields, which only it knows
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from pydantic import BaseModel
 
 from cloaca import Retry, Workflow, each, subflow, task
 from cloaca.testing import (
@@ -16,25 +15,10 @@ from cloaca.testing import (
     simulate,
     store_error,
 )
+from tests.runner.books import Page, Pages, Text
 from tests.testing.shop import Order, shop
 
 ORDER = Order(order_id=1, amount=5, gift=True)
-
-
-class Page(BaseModel):
-    number: int
-
-
-class Pages(BaseModel):
-    pages: list[Page]
-
-
-class Text(BaseModel):
-    text: str
-
-
-class Texts(BaseModel):
-    texts: list[Text]
 
 
 @task(retry=Retry(attempts=2))

@@ -31,7 +31,6 @@ EXAMPLES = int(os.environ.get("CLOACA_EXAMPLES", "60"))
 QUIET = settings(
     max_examples=EXAMPLES,
     derandomize=EXAMPLES <= 60,
-    deadline=None,
     database=None,
     phases=[Phase.generate, Phase.shrink],
     suppress_health_check=list(HealthCheck),

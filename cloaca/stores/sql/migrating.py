@@ -100,7 +100,8 @@ def _step(ground: Ground, goal: str) -> str | None:
     now = standing(found, ground.where)
     if now is Standing.UNVERSIONED:
         _adopt(ground)
-        _show(ground, () if revisions.pending(revisions.FIRST, goal) else views.statements(_dialect(ground)))
+        if not revisions.pending(revisions.FIRST, goal):
+            _make_views(ground)
         return revisions.FIRST
     left = revisions.pending(found.revision, goal)
     if not left:
@@ -108,7 +109,8 @@ def _step(ground: Ground, goal: str) -> str | None:
     if now is Standing.EMPTY:
         ground.prepare()
     step = _apply(ground, left[0])
-    _show(ground, views.statements(_dialect(ground)) if [step] == [each.id for each in left] else ())
+    if step == left[-1].id:
+        _make_views(ground)
     return step
 
 
@@ -119,7 +121,7 @@ def _apply(ground: Ground, revision: Revision) -> str:
     module, given = scripts().get_revision(revision.id).module, {"op": Operations(context), "schema": ground.schema}
     if hasattr(module, "batch") and module.batch(**given):
         return MORE
-    _show(ground, views.dropping(_dialect(ground)))  # a column under a view could not be changed
+    _send(ground, views.dropping(_dialect(ground)))  # a column under a view could not be changed
     context.run_migrations(**given)
     if revision.needs is not None:
         _execute(ground, "UPDATE {}cloaca_meta SET schema_version = :oldest WHERE id = 1", oldest=int(revision.needs))
@@ -153,15 +155,19 @@ def _dialect(ground: Ground) -> views.Dialect:
     return views.SQLITE if ground.schema is None else views.postgres(ground.schema)
 
 
-def _show(ground: Ground, statements: Iterable[str]) -> None:
-    """Make or drop the views, which belong to this release and to no revision: they change nothing that is stored."""
-    for statement in statements:
-        ground.connection.exec_driver_sql(statement)
+def _make_views(ground: Ground) -> None:
+    """Make the views, which belong to this release and to no revision: they change nothing that is stored."""
+    _send(ground, views.statements(_dialect(ground)))
     if ground.schema is not None:
         quoted = ground.connection.dialect.identifier_preparer.quote_identifier
-        for view, role in ground.connection.exec_driver_sql(WRITERS, (ground.schema,)).all():
-            place = f"{quoted(ground.schema)}.{quoted(view)}"
-            ground.connection.exec_driver_sql(f"REVOKE INSERT, UPDATE, DELETE ON {place} FROM {quoted(role)}")
+        found = ground.connection.exec_driver_sql(WRITERS, (ground.schema,)).all()
+        places = [(f"{quoted(ground.schema)}.{quoted(view)}", quoted(role)) for view, role in found]
+        _send(ground, [f"REVOKE INSERT, UPDATE, DELETE ON {place} FROM {role}" for place, role in places])
+
+
+def _send(ground: Ground, statements: Iterable[str]) -> None:
+    for statement in statements:
+        ground.connection.exec_driver_sql(statement)
 
 
 def _execute(ground: Ground, statement: str, **values: object) -> CursorResult[Any]:

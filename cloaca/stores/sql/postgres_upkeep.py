@@ -11,6 +11,7 @@ from cloaca.stores.sql import examining, postgres_migrating, postgres_schema
 from cloaca.stores.sql.postgres import UPGRADE_S
 from cloaca.stores.sql.postgres_failures import shown, translated
 from cloaca.stores.sql.postgres_links import SERVER_CLOCK, Link, Names, connect, hang_up
+from cloaca.stores.sql.postgres_roles import READ_ONLY
 from cloaca.stores.sql.upkeep import Finding, Report, State, state_of
 
 T = TypeVar("T")
@@ -28,8 +29,7 @@ TABLES = (
 SIZES = f"SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::int8 {TABLES}"
 SWITCHED_OFF = f"SELECT c.relname {TABLES} AND 'autovacuum_enabled=false' = ANY(c.reloptions)"
 ALLOWED = " AND ".join(f"has_table_privilege(c.oid, '{right}')" for right in ("SELECT", "INSERT", "UPDATE", "DELETE"))
-READ_ONLY = "('cloaca_meta', 'cloaca_version')"  # for a tenant's role
-FORBIDDEN = f"SELECT c.relname {TABLES} AND NOT ({ALLOWED}) AND c.relname NOT IN {READ_ONLY}"
+FORBIDDEN = f"SELECT c.relname {TABLES} AND NOT ({ALLOWED}) AND c.relname !~ '^({READ_ONLY.pattern})$'"
 MAY_MAKE = "SELECT has_schema_privilege(:schema, 'CREATE')"
 ROWS = "FROM pg_catalog.pg_stat_user_tables WHERE schemaname = :schema AND relname LIKE 'cloaca\\_%'"
 NEVER_COUNTED = (

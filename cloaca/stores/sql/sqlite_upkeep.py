@@ -19,6 +19,7 @@ from cloaca.stores.sql.locks import LockFile
 from cloaca.stores.sql.sqlite_migrating import SqliteGround
 from cloaca.stores.sql.standing import NOTHING
 from cloaca.stores.sql.upkeep import Finding, Report, State, state_of
+from cloaca.stores.tenant_names import tenants_beside
 
 LARGE_BYTES = 64 * 1024 * 1024
 MOST_FREE = 0.5
@@ -44,17 +45,8 @@ class SqliteUpkeep:
         return await asyncio.to_thread(lambda: [_report(path, thorough) for path in self._paths()])
 
     def _paths(self) -> list[Path]:
-        beside = sorted(self.path.parent.glob(f"{glob_escaped(self.path.stem)}@*{glob_escaped(self.path.suffix)}"))
+        beside = (path for _, path in tenants_beside(self.path))
         return [path for path in [self.path, *beside] if path.is_file()]
-
-
-def glob_escaped(name: str) -> str:
-    """Return a pattern that only ``name`` fits.
-
-    >>> glob_escaped("[a]*")
-    '[[]a][*]'
-    """
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
 
 
 def _state(path: Path) -> State:
