@@ -16,21 +16,21 @@ from typing import Any, Protocol
 
 import asyncpg
 
-from cloaca.ports import Store
+from cloaca.ports import Store, TaskRow
 from cloaca.stores.sql.postgres import PostgresStore
 from cloaca.stores.sql.sqlite import SqliteStore
-from cloaca.stores.sql.statements import INSERT_TASK
+from cloaca.stores.sql.statements import INSERT_TASK, columns
 
 GROUP = 500
-COLUMNS = (
-    "run_id BIGINT, name VARCHAR, status VARCHAR, attempt INTEGER, session BIGINT, "
-    "started_at FLOAT, finished_at FLOAT, output TEXT, PRIMARY KEY (run_id, name)"
-)
+# Of a task's row as it is stored; a new column makes this file fail until it is here, too.
+TYPES = {
+    "run_id": "int8", "name": "text", "status": "text", "attempt": "int4", "session": "int8",
+    "started_at": "float8", "finished_at": "float8", "output": "text", "code": "text",
+}  # fmt: skip
+COLUMNS = ", ".join([*(f"{name} {TYPES[name]}" for name in columns(TaskRow)), "PRIMARY KEY (run_id, name)"])
 # As one statement with arrays: of the ways to write rows to PostgreSQL the fastest at these sizes.
-INSERT_ARRAYS = (
-    "INSERT INTO floor.task SELECT * FROM unnest($1::int8[], $2::text[], $3::text[], $4::int4[], $5::int8[], "
-    "$6::float8[], $7::float8[], $8::text[])"
-)
+ARRAYS = ", ".join(f"${place}::{TYPES[name]}[]" for place, name in enumerate(columns(TaskRow), 1))
+INSERT_ARRAYS = f"INSERT INTO floor.task SELECT * FROM unnest({ARRAYS})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,9 +196,12 @@ async def _postgres_rate(connection: asyncpg.Connection[asyncpg.Record], rows: i
     return rows * commits / (time.perf_counter() - begun)
 
 
-def _batches(rows: int, commits: int) -> Iterator[list[tuple[object, ...]]]:
+def _batches(rows: int, commits: int) -> Iterator[list[TaskRow]]:
     first = 7_530_000_000_000_000_000 + rows * 1_000_000
     for commit in range(commits):
         yield [
-            (first + row, f"t{commit}", "succeeded", 1, 1, 1.7e9 + row, 1.7e9 + row, '{"n":1}') for row in range(rows)
+            TaskRow(
+                first + row, f"t{commit}", "succeeded", 1, 1, 1.7e9 + row, 1.7e9 + row, '{"n":1}', "202be4fb8431539a"
+            )
+            for row in range(rows)
         ]
