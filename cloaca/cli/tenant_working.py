@@ -19,7 +19,7 @@ from cloaca.cli.logs import logging_to_stderr
 from cloaca.cli.refusals import Refusal
 from cloaca.cli.stopping import run_until_stopped
 from cloaca.cli.targets import AnyWorkflow
-from cloaca.cli.working import Post, imports_spared, runner_of, workflows_at
+from cloaca.cli.working import Post, runner_of, seldom_collected, workflows_at
 from cloaca.errors import StoreError, UnknownTenant
 from cloaca.runner.databases import TenantUrl, url_of
 from cloaca.runner.tenants import Tenants
@@ -48,7 +48,7 @@ def chosen(names: Sequence[str], *, every: bool) -> Chosen:
 def work_for_tenants(targets: Sequence[str], post: Post, whom: Chosen, *, as_json: bool) -> int:
     """Work for tenants until a signal comes; return the exit code. Raises Refusal and CloacaError."""
     workflows = workflows_at(targets)
-    with logging_to_stderr(as_json=as_json), imports_spared():
+    with logging_to_stderr(as_json=as_json), seldom_collected():
         return run_until_stopped(partial(_serve, workflows, post, whom))
 
 

@@ -2,7 +2,7 @@
 
 ``--quick`` repeats less, ``--large`` adds graphs of 100,000 tasks and a million runs that have ended. Each figure is a
 median; the floors are those around each run. ``--only`` names one part: rates, fanning, draining, peer, latency,
-volume, payloads, growth or checking.
+volume, payloads, growth or checking. The garbage collector is set as in ``cloaca worker``, for the peer, too.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Any
 import asyncpg
 
 from cloaca import Runner, Workflow
+from cloaca.cli.working import seldom_collected
 from tests.benchmarks import checking, draining, fanning, growth, latency, payloads, peer, volume
 from tests.benchmarks.floors import Floors, Ground, PostgresGround, SqliteGround
 from tests.benchmarks.workloads import chain, count, count_on_thread, fan, layers, many, one_by_one
@@ -194,4 +195,5 @@ def measure_sizes(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with seldom_collected():
+        main()

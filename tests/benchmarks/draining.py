@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from cloaca import Runner
-from cloaca.cli.working import imports_spared
+from cloaca.cli.working import seldom_collected
 from cloaca.ports import Batch, NewRun, PlanRow
 from tests.benchmarks.floors import Floors, Ground
 from tests.benchmarks.workloads import chain, count, executed
@@ -29,7 +29,7 @@ async def work(url: str) -> None:
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
     before = time.process_time()
-    with imports_spared():  # as ``cloaca worker`` does
+    with seldom_collected():  # as ``cloaca worker`` does
         async with Runner(url, workflows=[chained]):
             await asyncio.to_thread(sys.stdin.readline)
     print(len(executed), time.process_time() - before, flush=True)

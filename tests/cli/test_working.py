@@ -17,7 +17,7 @@ import pytest
 
 from cloaca.cli.logs import logging_to_stderr
 from cloaca.cli.refusals import Exit, Refusal
-from cloaca.cli.working import imports_spared, triggers_at, workflows_at
+from cloaca.cli.working import seldom_collected, triggers_at, workflows_at
 from tests.cli.conftest import Command, Shell
 
 TWO = "from jobs import *\nsecond = Workflow('second', fetch)\nthird = Workflow('third', fetch)\n"
@@ -203,6 +203,6 @@ def test_logging_that_the_users_modules_have_set_up_stays_theirs() -> None:
 
 def test_the_collector_spares_what_is_imported_only_while_a_worker_works() -> None:
     before = gc.get_freeze_count()
-    with imports_spared():
+    with seldom_collected():
         assert gc.get_freeze_count() > before
     assert gc.get_freeze_count() == 0

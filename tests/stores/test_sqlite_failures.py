@@ -13,7 +13,7 @@ import pytest
 
 from cloaca.errors import CorruptDatabase, StoreError, StoreUnavailable
 from cloaca.ports import Batch, Receipt
-from cloaca.stores.sql import connections, failures, statements
+from cloaca.stores.sql import connections, failures, sqlite, statements
 from cloaca.stores.sql.connections import HandHeld, driver_of, transaction
 from cloaca.stores.sql.sqlite import SqliteStore
 from tests.stores.asynchronous import asynchronous
@@ -64,7 +64,8 @@ def test_a_system_that_refuses_to_write_loses_nothing(tmp_path: Path) -> None:
 
 @asynchronous
 async def test_a_lock_that_stays_is_named_and_reading_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "BUSY_TIMEOUT_S", 0.01)
+    for module in (connections, sqlite):
+        monkeypatch.setattr(module, "BUSY_TIMEOUT_S", 0.01)
     async with opened(tmp_path) as store:
         session = await session_of(store)
         await owned(store, session, 1)

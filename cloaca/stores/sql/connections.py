@@ -87,15 +87,32 @@ def keep_log(driver: sqlite3.Connection) -> None:
 
 
 @contextlib.contextmanager
-def transaction(driver: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
-    """Commit what is done inside, or nothing of it."""
+def transaction(driver: sqlite3.Connection, begin: str | None = "BEGIN IMMEDIATE") -> Iterator[None]:
+    """Commit what is done inside, or nothing of it. None if the transaction has begun."""
     try:
-        driver.execute(begin)
+        if begin is not None:
+            driver.execute(begin)
         yield
         driver.execute("COMMIT")
     except BaseException:
         roll_back(driver)
         raise
+
+
+def begins(driver: sqlite3.Connection) -> bool:
+    """Begin a transaction that writes; return whether that worked, False if somebody else is writing for too long."""
+    try:
+        driver.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if code_of(error) not in BUSY:
+            raise
+        return False
+    return True
+
+
+def be_patient(driver: sqlite3.Connection, seconds: float) -> None:
+    """Wait so long for others from now on."""
+    driver.execute(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
 
 
 def roll_back(driver: sqlite3.Connection) -> None:

@@ -63,7 +63,16 @@ class LockFile:
             yield
         finally:
             if held:
-                self._set(GATE, _UNLOCK)
+                self.leave_gate()
+
+    def enter(self, within_s: float) -> bool:
+        """Try to enter the gate for so long, and return whether that worked: then ``leave_gate`` must follow."""
+        until = time.monotonic() + within_s
+        return self._file < 0 or (self._wait(NEXT, until) and self._enter_next(until))
+
+    def leave_gate(self) -> None:
+        """Let go of the writers' gate."""
+        self._set(GATE, _UNLOCK)
 
     def live(self, session: int) -> bool:
         """Show that the worker of ``session`` is alive, for as long as this process is; return whether that worked."""
@@ -85,8 +94,7 @@ class LockFile:
 
     def _enter(self) -> bool:
         """Stand in line for the gate. Once somebody has held it for too long, nobody waits until it is free again."""
-        until = time.monotonic() + (LONGEST_WAIT_S if self._patient else 0.0)
-        self._patient = self._wait(NEXT, until) and self._enter_next(until)
+        self._patient = self.enter(LONGEST_WAIT_S if self._patient else 0.0)
         return self._patient
 
     def _enter_next(self, until: float) -> bool:

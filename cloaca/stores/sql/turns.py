@@ -31,6 +31,12 @@ class Turns:
         turn.set_result(None)
         return turn
 
+    def take(self) -> bool:
+        """Take the turn if nobody has it, and nobody waits; return whether that worked."""
+        with self._lock:
+            free, self._taken = not self._taken, True
+        return free
+
     def leave(self) -> None:
         """Give the turn to who has waited longest."""
         while True:
