@@ -138,7 +138,7 @@ def test_tables_from_before_there_were_revisions_are_taken_over(place: Any) -> N
     execute("DROP TABLE {}cloaca_version")
     reader = store()
     reader.upgrades = False
-    with pytest.raises(DatabaseTooOld, match="revision none"):
+    with pytest.raises(DatabaseTooOld, match="without a revision: `cloaca db check`"):
         opened(reader)
     opened(store())
     assert asyncio.run(_status(reader)) == "pending"
