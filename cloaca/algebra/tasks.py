@@ -159,7 +159,8 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
     ... def send_invoice(order: Order) -> Payment:
     ...     return Payment(payment_id=f"invoice-{order.order_id}")
     >>> print(Workflow("orders", charge.compensate(refund).rescue(send_invoice)).to_text())
-    charge (undone by refund) ── send_invoice (rescue)
+    charge ─┬─ refund (undoes charge)
+            └─ send_invoice (rescue)
     >>> def is_large(order: Order) -> bool:
     ...     return order.order_id > 100
     >>> print((charge.when(is_large).into("payment") >> refund.on("all_done")).to_text())
