@@ -19,9 +19,9 @@ from returns.result import Failure, Success
 
 from cloaca.algebra.outcomes import Outcome, RunFailure, TaskFailure
 from cloaca.algebra.signatures import name_of
-from cloaca.contract.elaboration import SHOWN
 from cloaca.contract.epilogues import EPILOGUE
 from cloaca.contract.plans import Plan, PlanNode
+from cloaca.contract.sites import SHOWN
 from cloaca.errors import IncompatibleRun
 from cloaca.interpreter.epilogues import not_due, reach, shown_status
 from cloaca.interpreter.inputs import Outputs, typed
