@@ -20,8 +20,10 @@ from cloaca.algebra.rows import Row
 from cloaca.algebra.signatures import Unresolved, row_problems, undefined
 from cloaca.algebra.tasks import Task
 from cloaca.algebra.waits import Sleep, Subflow, WaitFor
-from cloaca.contract.annotations import assignable, element_of, list_of, show
+from cloaca.contract.assignability import assignable
 from cloaca.contract.front_ends import Choice, Fanned, Inside, Waits
+from cloaca.contract.lists import element_of, list_of
+from cloaca.contract.notation import show
 from cloaca.contract.steps import Types
 from cloaca.errors import ContractError, Violation
 
