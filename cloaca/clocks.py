@@ -4,8 +4,6 @@ import time
 
 
 class SystemClock:
-    """The wall clock."""
+    """The wall clock: ``now`` returns seconds since the epoch."""
 
-    def now(self) -> float:
-        """Return seconds since the epoch."""
-        return time.time()
+    now = staticmethod(time.time)  # asked twice for each attempt

@@ -21,7 +21,7 @@ from cloaca.algebra.models import row_of
 from cloaca.cli.imports import user_code
 from cloaca.cli.refusals import Refusal
 from cloaca.cli.targets import AnyWorkflow
-from cloaca.contract.annotations import show
+from cloaca.contract.notation import show
 
 LONGEST_VALUE, LONGEST_PATH = 60, 200
 

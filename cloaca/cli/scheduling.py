@@ -56,23 +56,6 @@ class Definition:
     jitter: timedelta = timedelta(0)
 
 
-class _Owner:
-    """What ``Schedules`` asks of a runner, without one."""
-
-    def __init__(self, store: Store, workflow: AnyWorkflow | None) -> None:
-        clock = SystemClock()
-        codec = JsonCodec(MEBIBYTE)
-        self._engine = Engine(store, codec, clock, run_ids(clock), loop=asyncio.get_running_loop())
-        self._workflow = workflow
-
-    def _named(self, workflow: AnyWorkflow | str) -> AnyWorkflow:
-        assert self._workflow is not None
-        return self._workflow
-
-    def _checked_input(self, workflow: AnyWorkflow, input: object) -> str | None:
-        return None if workflow.input is None else self._engine.codec.encode(workflow.input, input)
-
-
 def list_schedules(database: str | None, *, limit: int, after: str | None, as_json: bool) -> Exit:
     """Print schedules, by name. Raises CloacaError."""
     return print_list(
@@ -142,7 +125,7 @@ async def _put(row: ScheduleRow, url: str) -> Schedule:
     store = sealing(open_store(url), Encryption.from_environment())
     await store.open()
     try:
-        return await Schedules(_Owner(store, None)).put(row)
+        return await _schedules(store).put(row)
     except ValueError as error:
         raise Refusal(str(error)) from None
     finally:
@@ -210,10 +193,17 @@ def as_time(text: str, option: str) -> datetime:
         ) from None
 
 
+def _schedules(store: Store) -> Schedules:
+    """Return what a runner has, without one: nothing here gives a schedule another input, which needs its workflow."""
+    clock, workflows = SystemClock(), dict[str, AnyWorkflow]()
+    engine = Engine(store, JsonCodec(MEBIBYTE), clock, run_ids(clock), loop=asyncio.get_running_loop())
+    return Schedules(engine, workflows.__getitem__)
+
+
 def _done(database: str | None, work: Work[T]) -> T:
     async def do() -> T:
         async with opened(database) as store:
-            return await work(Schedules(_Owner(store, None)))
+            return await work(_schedules(store))
 
     return asyncio.run(do())
 

@@ -26,7 +26,6 @@ from cloaca.contract.plans import Plan
 from cloaca.errors import IncompatibleRun, RunNotFound
 from cloaca.interpreter import histories
 from cloaca.interpreter.histories import RunInfo, TaskInfo, Waiting
-from cloaca.interpreter.reasons import why
 from cloaca.ports import FailureRow, History, TaskRow
 
 
@@ -97,10 +96,10 @@ def _read(history: History, spec: str | None, workflow: AnyWorkflow | None) -> t
         plans += [plan_of(spec)] if spec else []
     for plan in plans:
         try:
-            return histories.task_infos(plan, history), why(plan, history)
+            return histories.task_infos(plan, history), histories.why(plan, history)
         except IncompatibleRun:
             pass  # the code has changed since; the next plan may fit
-    return [_bare(row) for row in history.tasks], why(None, history)
+    return [_bare(row) for row in history.tasks], histories.why(None, history)
 
 
 def _bare(row: TaskRow) -> TaskInfo:

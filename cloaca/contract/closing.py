@@ -1,6 +1,6 @@
 """Closing a graph under a name: find its input, elaborate, check. The same steps for every front end.
 
-It compiles nothing and knows no pydantic model: see ``elaboration.FrontEnd``.
+It compiles nothing and knows no pydantic model: see ``front_ends``.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ from typing import Any
 
 from cloaca.algebra.structures import Structure
 from cloaca.contract.checker import check
-from cloaca.contract.elaboration import Choice, Elaboration, FrontEnd, Model, elaborate, first_of, last_of
+from cloaca.contract.elaboration import elaborate
 from cloaca.contract.epilogues import Callback
-from cloaca.contract.fanouts import Fanned, Given
+from cloaca.contract.fanouts import Given
+from cloaca.contract.front_ends import Choice, Fanned, FrontEnd, Model
+from cloaca.contract.scopes import first_of, last_of
+from cloaca.contract.sites import Elaboration
 from cloaca.contract.steps import Checked, Elaborated, Write, exclusive
 from cloaca.errors import ContractError, Violation
 

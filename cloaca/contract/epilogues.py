@@ -7,13 +7,12 @@ a callback reads what the last tasks left. What they write is no part of the con
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from cloaca.algebra.declarations import Signature
+from cloaca.contract.front_ends import Task
+from cloaca.contract.sites import Site
 from cloaca.errors import Violation
-
-if TYPE_CHECKING:
-    from cloaca.algebra.declarations import Signature
-    from cloaca.contract.elaboration import Site, Task
 
 EPILOGUE: Final = ("undo", "callback")  # kinds of sites
 OUTCOMES: Final[Mapping[str, str]] = {"on_success": "succeeded", "on_failure": "failed", "on_cancel": "cancelled"}
@@ -46,7 +45,7 @@ def undo_of(site: Site, undo: Task, signature: Signature[Any] | None) -> Site:
     What a handler surely writes is what the task writes that it stands in for: it is behind both.
     """
     done = (site.id,) if site.rescues is None else (site.rescues, site.id)
-    made = type(site)(
+    made = Site(
         id=site.scope + undo.name,
         kind="undo",
         task=site.scope + undo.name,
@@ -63,10 +62,10 @@ def undo_of(site: Site, undo: Task, signature: Signature[Any] | None) -> Site:
     return _reading(made, undo, signature)
 
 
-def callback_of(site: type[Site], callback: Callback, last: Collection[str], signature: Signature[Any] | None) -> Site:
+def callback_of(callback: Callback, last: Collection[str], signature: Signature[Any] | None) -> Site:
     """Return the site of a callback. Only a success says that anything but the workflow's input is there."""
     task, surely = callback.task, callback.outcomes == ("succeeded",)
-    made = site(
+    made = Site(
         id=task.name,
         kind="callback",
         task=task.name,

@@ -10,28 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cloaca.algebra.rows import Row
-from cloaca.algebra.structures import Structure
 from cloaca.contract.certainty import Certainty
 from cloaca.contract.checker import check
-from cloaca.contract.steps import INPUT, Checked, Elaborated, Read, Step, Types, Write
+from cloaca.contract.front_ends import Fanned, FrontEnd
+from cloaca.contract.steps import INPUT, Checked, Elaborated, Read, Step, Write
 from cloaca.errors import Violation
 
 if TYPE_CHECKING:
-    from cloaca.contract.elaboration import Elaboration
+    from cloaca.contract.sites import Elaboration
 
 Given = Mapping[str, Write]
-
-
-class Fanned(NamedTuple):
-    """A fan-out opened: the graph in it, the fields that it goes over and writes, how many elements at a time."""
-
-    structure: Structure[Any]
-    over: str
-    into: str
-    limit: int | None = None
 
 
 class Last(NamedTuple):
@@ -39,16 +29,6 @@ class Last(NamedTuple):
 
     name: str
     model: Any
-
-
-class FrontEnd(Protocol):
-    """What is asked about models here: see ``elaboration.FrontEnd``."""
-
-    @property
-    def types(self) -> Types: ...
-    def row(self, model: Any) -> Row: ...
-    def model_name(self, model: Any) -> str: ...
-    def row_problems(self, model: Any, what: str, owner: str, who: str) -> Sequence[Violation]: ...
 
 
 @dataclass(frozen=True, slots=True)

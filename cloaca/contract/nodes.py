@@ -1,6 +1,6 @@
 """The front end of the contract at run time: it reads the algebra's nodes, and pydantic's models.
 
-It decides nothing: it answers what ``elaboration`` asks.
+It decides nothing: it answers what ``front_ends`` asks.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from cloaca.algebra.rows import Row
 from cloaca.algebra.signatures import Unresolved, row_problems, undefined
 from cloaca.algebra.tasks import Task
 from cloaca.algebra.waits import Sleep, Subflow, WaitFor
-from cloaca.contract.annotations import assignable, element_of, list_of, show
-from cloaca.contract.elaboration import Choice, Inside, Waits
-from cloaca.contract.fanouts import Fanned
+from cloaca.contract.assignability import assignable
+from cloaca.contract.front_ends import Choice, Fanned, Inside, Waits
+from cloaca.contract.lists import element_of, list_of
+from cloaca.contract.notation import show
 from cloaca.contract.steps import Types
 from cloaca.errors import ContractError, Violation
 

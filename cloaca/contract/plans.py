@@ -23,9 +23,9 @@ from cloaca.algebra.models import Reduce, model_name, row_of
 from cloaca.algebra.retries import NO_RETRY, Retry
 from cloaca.algebra.tasks import Task
 from cloaca.algebra.waits import Subflow, Wait, WaitFor
-from cloaca.contract.elaboration import SHOWN, Elaboration, Kind, Site
 from cloaca.contract.epilogues import EPILOGUE, check_home
 from cloaca.contract.rescues import Handed
+from cloaca.contract.sites import SHOWN, Elaboration, Kind, Site
 from cloaca.contract.specs import spec_of
 from cloaca.contract.steps import INPUT, Checked
 

@@ -16,7 +16,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from cloaca.algebra.models import row_of
-from cloaca.contract.annotations import show
+from cloaca.contract.notation import show
 
 
 class FieldType(NamedTuple):

@@ -49,7 +49,7 @@ from cloaca.machine.events import (
     TaskSucceeded,
     WaitBegun,
 )
-from cloaca.machine.states import READY, enabled
+from cloaca.machine.states import PAUSED, READY, enabled
 from cloaca.machine.statuses import RunStatus, TaskStatus
 from cloaca.ports import AttemptRow, Batch, CacheRow, Codec, EndRow, FailureRow, History, NoteRow, RunRow, TaskRow
 from cloaca.telemetry import Begun, Telemetry
@@ -323,7 +323,7 @@ class Drive:
     @property
     def is_held(self) -> bool:
         """Whether no attempt may begin."""
-        return self.dropped or self.cancelling or self.state.pausing or self.state.status is RunStatus.PAUSED
+        return self.dropped or self.cancelling or self.state.pausing or self.state.status is PAUSED
 
     def name_of(self, node: int) -> str:
         """Return the name of a node's rows, which its body knows as that of the task."""
@@ -428,26 +428,27 @@ class Drive:
         rescued = self.plan.nodes[node].rescues
         return None if rescued is None else self.faults[rescued]
 
-    def start(self, node: int) -> int | None:
-        """Begin an attempt of ``node``; return its number, None if the machine refuses."""
-        if self.is_held or self.held_up(node):
+    def start(self, node: int) -> Running | None:
+        """Begin an attempt of ``node``; None if the machine refuses."""
+        if self.is_held or (self.overrun and self.held_up(node)):
             return None
         if self.plan.nodes[node].wait is not None:
             self.waits.begin(node)
             return None
-        decision = self.command(Begin(node, self.worker.session, self.worker.now()))
-        if not decision or not isinstance(event := decision[0], AttemptStarted):
+        worker = self.worker
+        decision = step(self.plan, self.state, Begin(node, worker.session, worker.now()))
+        if isinstance(decision, Rejected) or not isinstance(event := decision[0], AttemptStarted):
             if (due := self.state.retry_at.get(node)) is not None:  # the clock was set back since it was offered
-                self.worker.offer_at(due, self, node)
+                worker.offer_at(due, self, node)
             return None
-        self.running[node] = Running(event.attempt, event.at, self, node)
+        running = self.running[node] = Running(event.attempt, event.at, self, node)
         if self.listeners and self.shows(node):
             self.publish(RunEvent("task_started", self.plan.nodes[node].task, moment(event.at), event.attempt))
-        return event.attempt
+        return running
 
     def held_up(self, node: int) -> bool:
         """Whether an earlier body of this node still runs, that could not be stopped: then wait for it."""
-        body = self.overrun.get(node) if self.overrun else None
+        body = self.overrun.get(node)
         if body is None or body.done():
             return False
         body.add_done_callback(lambda _: self.worker.offer(self, node))
@@ -465,9 +466,10 @@ class Drive:
         if self.dropped or self.state.over:  # another may drive the run by now, here or elsewhere
             self._give_back_slot(running, report)
             return
-        at, lease = self.worker.now(), self.worker.session
+        worker = self.worker
+        at, lease = worker.now(), worker.session
         started_at = running.started_at if running else at
-        batch = self.worker.commits.batch(ROWS_OF_A_REPORT)  # all of them in one transaction
+        batch = worker.commits.batch(ROWS_OF_A_REPORT)  # all of them in one transaction
         if running and running.shown:
             batch.settled.append((self.id, self.name_of(node)))
         if running and running.ticket:
@@ -477,17 +479,15 @@ class Drive:
             if events:
                 self.outputs.raw[node] = report.payload
                 stored = report.payload if report.verdict is None else str(report.verdict).lower()
-                name = self.name_of(node)
-                batch.tasks.append(
-                    TaskRow(self.id, name, "succeeded", attempt, lease, started_at, at, stored, self.code(node))
-                )
+                name, code = self.name_of(node), self.codes.get(node)
+                batch.tasks.append(TaskRow(self.id, name, "succeeded", attempt, lease, started_at, at, stored, code))
                 if report.origin is not None or (running and running.cache_key is not None):
                     self.keep(batch, node, running, report)
         else:
             if report.still_running is not None:
                 self.outlives(node, report.still_running)
             typed = report.error is not None
-            events = self.command(Fail(node, attempt, lease, at, report.retryable, self.worker.chance(), typed))
+            events = self.command(Fail(node, attempt, lease, at, report.retryable, worker.chance(), typed))
             if events:
                 self.messages[node] = report.message
                 self.failed(batch, node, started_at, report, events[0])
@@ -631,7 +631,7 @@ class Drive:
 
     def release_late(self) -> None:
         """The body that was waited for is over: give the run back, unless it has ended meanwhile or is another's."""
-        if not self.dropped and self.state.status is RunStatus.PAUSED:
+        if not self.dropped and self.state.status is PAUSED:
             self.release(self.worker.commits.batch())
 
     def released(self) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from cloaca.contract.elaboration import SHOWN
 from cloaca.contract.plans import FanOut, Plan
+from cloaca.contract.sites import SHOWN
 from cloaca.errors import UnknownTask
 from cloaca.interpreter.histories import TaskInfo, earlier_attempts, outputs_of, restored, task_infos
 from cloaca.interpreter.inputs import Outputs

@@ -104,7 +104,7 @@ class GroupCommit:
         that this session owns must not be forgotten.
         """
         batch = self.batch()
-        if not any(known.digest == plan.digest for known in batch.plans):
+        if plan not in batch.plans:
             batch.plans.append(plan)
         batch.runs.append(run)
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
@@ -116,7 +116,7 @@ class GroupCommit:
 
         Unlike a run that a user starts, it is part of what its parent has done, and kept until the store takes it.
         """
-        if not any(known.digest == plan.digest for known in self._batch.plans):
+        if plan not in self._batch.plans:
             self._batch.plans.append(plan)
         self._batch.children.append(child)
         self._births.append(born)

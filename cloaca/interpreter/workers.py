@@ -844,35 +844,38 @@ class Worker:
     def _perform(self, offer: tuple[Drive, int]) -> Coroutine[Any, Any, None] | None:
         """Begin an attempt; nodes without a body are done at once."""
         drive, node = offer
-        number = drive.start(node)
-        if number is None:
+        running = drive.start(node)
+        if running is None:
             self.queues.refused(drive, node)
             return None
-        plan_node = drive.plan.nodes[node]
+        plan = drive.plan
+        plan_node = plan.nodes[node]
         if plan_node.fan is not None:
             FanOut(drive, node, plan_node.fan).begin()
             return None
         if plan_node.body is None:
-            drive.report(node, number, evaluate(plan_node, drive.outputs, self.codec))
+            drive.report(node, running.attempt, evaluate(plan_node, drive.outputs, self.codec))
             return None
-        running = drive.running[node]
         running.serving = self._slots.serving
-        if node in drive.plan.plain and self.telemetry is None and not SUBSTITUTES:
-            return self._head_start(drive, plan_node, number)
+        if (function := plan.plain.get(node)) is not None and self.telemetry is None and not SUBSTITUTES:
+            return self._head_start(plan_node, function, running)
         if (ticket := drive.tickets.get(node)) is not None:
             running.ticket, ticket.begun = ticket, True
-        return self._attempt(drive, node, number)
+        return self._attempt(drive, node, running.attempt)
 
-    def _head_start(self, drive: Drive, node: PlanNode, number: int) -> Coroutine[Any, Any, None] | None:
+    def _head_start(
+        self, node: PlanNode, function: Callable[..., Any], running: Running
+    ) -> Coroutine[Any, Any, None] | None:
         """Begin an attempt of a node whose body asks for nothing but its inputs; report it if it is over at once."""
-        current = ATTEMPT.set(drive.running[node.index])
+        drive = running.drive
+        current = ATTEMPT.set(running)
         try:
-            found = head_start(node, drive.plan.plain[node.index], drive.outputs, self.codec)
+            found = head_start(node, function, drive.outputs, self.codec)
         finally:
             ATTEMPT.reset(current)
         if not isinstance(found, Returned | Raised):
-            return self._attempt(drive, node.index, number, found)
-        drive.report(node.index, number, found)
+            return self._attempt(drive, node.index, running.attempt, found)
+        drive.report(node.index, running.attempt, found)
         if self.queues.line:
             self.queues.ask()
         return None

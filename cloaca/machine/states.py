@@ -43,7 +43,7 @@ from cloaca.machine.statuses import FINAL_RUN, FINAL_TASK, RUN_TRANSITIONS, TASK
 NO_LEASE = 0
 # Names of this module's own: to look a member up in its enum takes ten times as long, and each task needs a dozen.
 PENDING, READY, RUNNING, SUCCEEDED = TaskStatus.PENDING, TaskStatus.READY, TaskStatus.RUNNING, TaskStatus.SUCCEEDED
-RUN_RUNNING = RunStatus.RUNNING
+RUN_RUNNING, PAUSED = RunStatus.RUNNING, RunStatus.PAUSED
 ENDED: Mapping[type[RunEnded], RunStatus] = {
     RunSucceeded: RunStatus.SUCCEEDED,
     RunFailed: RunStatus.FAILED,

@@ -1,6 +1,6 @@
 """The nodes of a graph as a type checker sees them, and the front end that reads them for the contract.
 
-It decides nothing: it answers what ``contract.elaboration`` asks, with mypy's types for models.
+It decides nothing: it answers what ``contract.front_ends`` asks, with mypy's types for models.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from cloaca.algebra.declarations import Reader, Signature
 from cloaca.algebra.guards import Guard, the_condition
 from cloaca.algebra.rows import Row
 from cloaca.algebra.structures import Structure, closed
-from cloaca.contract.elaboration import Choice, Inside, Waits
-from cloaca.contract.fanouts import Fanned
+from cloaca.contract.front_ends import Choice, Fanned, Inside, Waits
 from cloaca.contract.steps import Types
 from cloaca.errors import Violation
 from cloaca.mypy.expressions import UNKNOWN, is_age

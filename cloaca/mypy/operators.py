@@ -20,7 +20,7 @@ from cloaca.algebra.declarations import Reader, collisions, unknown_field
 from cloaca.algebra.guards import UNNAMED
 from cloaca.algebra.handlers import unfit_handler
 from cloaca.algebra.structures import Structure
-from cloaca.contract.elaboration import Inside
+from cloaca.contract.front_ends import Inside
 from cloaca.errors import Violation
 from cloaca.mypy import results, terms
 from cloaca.mypy.closing import boundary, unchecked_boundary

@@ -16,7 +16,8 @@ from mypy.types import Instance, Type
 
 from cloaca.algebra.structures import Structure, closed
 from cloaca.contract.checker import check
-from cloaca.contract.elaboration import Elaboration, elaborate
+from cloaca.contract.elaboration import elaborate
+from cloaca.contract.sites import Elaboration
 from cloaca.contract.steps import Checked, Elaborated
 from cloaca.errors import ContractError
 from cloaca.mypy.hints import UnknownElement

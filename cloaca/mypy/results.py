@@ -16,7 +16,7 @@ from cloaca.algebra.guards import Arm
 from cloaca.algebra.structures import Structure, closed
 from cloaca.contract.certainty import Certainty
 from cloaca.contract.closing import Closed, first_tasks
-from cloaca.contract.elaboration import SHOWN
+from cloaca.contract.sites import SHOWN
 from cloaca.mypy import terms
 from cloaca.mypy.nodes import StaticDecision, StaticEach, StaticNode, StaticSeal, StaticTask, StaticWait
 from cloaca.mypy.sessions import Session

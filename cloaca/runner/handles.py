@@ -24,7 +24,7 @@ from cloaca.algebra.tasks import Task
 from cloaca.contract.plans import Plan
 from cloaca.contract.workflows import Workflow
 from cloaca.errors import RunNotFound, UnknownTask, WrongOutput
-from cloaca.interpreter import elements, histories, reasons
+from cloaca.interpreter import elements, histories
 from cloaca.interpreter.drives import DROPPED, Drive, Running
 from cloaca.interpreter.elements import ElementInfo
 from cloaca.interpreter.histories import RunEvent, RunInfo, TaskInfo, Waiting
@@ -196,7 +196,7 @@ class RunHandle(Generic[Out, Errors, Context]):
         """Return the one thing that the run waits for."""
         history = await self._engine.history(self._run)
         drive = self._live()
-        waiting = reasons.why(self._plan, history, is_driven=drive is not None)
+        waiting = histories.why(self._plan, history, is_driven=drive is not None)
         if drive is not None and waiting.kind in ("task", "worker", "retry", "queue", "timer", "signal", "child"):
             for inner, node in drive.attempts():
                 return Waiting("task", inner.shown(node))

@@ -151,7 +151,7 @@ class Elsewhere:
         store = runner._engine.store
         try:
             await store.open()
-            return (await store.submit(runner._plan_row(self._workflow), run)).id
+            return (await store.submit(runner._catalogue.plan_row(self._workflow), run)).id
         finally:
             await store.close()
 

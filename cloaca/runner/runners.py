@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypedDict, TypeVar, Unpack, overload
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from cloaca.algebra.outcomes import Outcome
 from cloaca.algebra.queues import Queue
@@ -21,36 +21,27 @@ from cloaca.algebra.retries import Seconds, in_seconds
 from cloaca.algebra.triggers import Trigger
 from cloaca.clocks import SystemClock
 from cloaca.codecs import MEBIBYTE, JsonCodec
-from cloaca.contract.plans import Plan
 from cloaca.contract.workflows import Workflow
 from cloaca.encryption import Encryption
-from cloaca.errors import (
-    ContractError,
-    KeyConflict,
-    LeaseLost,
-    RunnerClosed,
-    RunNotFound,
-    UnknownWorkflow,
-    Violation,
-)
+from cloaca.errors import KeyConflict, RunnerClosed, RunNotFound
 from cloaca.executors.processes import ProcessExecutor
 from cloaca.executors.threads import ThreadExecutor
 from cloaca.interpreter import histories
-from cloaca.interpreter.drives import Drive
-from cloaca.interpreter.errands import check_children, check_homes
 from cloaca.interpreter.firings import Schedule
 from cloaca.interpreter.histories import RunInfo
 from cloaca.interpreter.homes import refuse_while_importing
 from cloaca.interpreter.ids import run_ids
 from cloaca.interpreter.workers import Settings, Worker
-from cloaca.ports import NewRun, PayloadCodec, PlanRow, Ports, Store, Submitted
+from cloaca.ports import NewRun, PayloadCodec, Ports, Store
+from cloaca.runner.catalogues import Catalogue
 from cloaca.runner.children import ENTRY
 from cloaca.runner.databases import open_store, url_of
 from cloaca.runner.engines import Engine
 from cloaca.runner.handles import RunHandle
-from cloaca.runner.queues import Declared, warn_of_unknown
+from cloaca.runner.queues import Declared
 from cloaca.runner.schedules import ScheduleOptions, Schedules, define
 from cloaca.runner.sealing import refuse_unreadable, sealing
+from cloaca.runner.submissions import check_key, check_priority, checked_input, same_input, submit
 from cloaca.runner.triggers import Asking, TriggerInfo
 from cloaca.secrets import Provider, check_provider
 from cloaca.telemetry import telemetry
@@ -60,8 +51,6 @@ Errors = TypeVar("Errors", covariant=True)
 Context = TypeVar("Context", covariant=True)
 Input = TypeVar("Input", bound=BaseModel)
 
-LONGEST_KEY = 512
-HIGHEST_PRIORITY = 100
 RETENTION = timedelta(days=30)
 
 
@@ -177,19 +166,16 @@ class Runner:
         chosen = sealing(chosen, self._codec)
         self._engine = Engine(chosen, JsonCodec(payload_limit), clock, run_ids(clock))
         self._settings = Settings(concurrency=concurrency, lease_s=lease_s, grace_s=grace_s, retention_s=retention_s)
-        self._workflows: dict[str, Workflow[Any, Any, Any, Any]] = {}
-        self._plans: dict[Plan, PlanRow] = {}
         self._work, self._secrets, self._tenant = work, secrets, tenant
         self._wants_telemetry = telemetry
         self._queues = None if queues is None else Declared(queues)
-        self._known_queues: set[str] = set()  # which others have declared, or of which was warned
         self._executor: ThreadExecutor | None = None
         self._processes = ProcessExecutor(ENTRY, processes)
-        self._reached: set[str] = set()  # workflows whose bodies a child process has found
         self._entered = False
-        self._schedules = Schedules(self)
+        self._catalogue = Catalogue(self._engine, self._queues, self._processes, works=work)
+        self._schedules = Schedules(self._engine, self._catalogue.named)
         for workflow in workflows:
-            self._add(workflow)
+            self._catalogue.add(workflow)
         self._triggers = [self._asking(trigger) for trigger in triggers]
         if len({asking.trigger.name for asking in self._triggers}) < len(self._triggers):
             raise ValueError("Runner: two triggers have one name; give them names: Trigger(..., name=...)")
@@ -213,9 +199,10 @@ class Runner:
         if self._queues is not None:
             await self._queues.store(engine.store)
         if self._work:
-            for workflow in self._workflows.values():
-                await self._check_queues(workflow)
-            await engine.store.reconsider({name: workflow.version for name, workflow in self._workflows.items()})
+            workflows = self._catalogue.workflows
+            for workflow in workflows.values():
+                await self._catalogue.check_queues(workflow)
+            await engine.store.reconsider({name: workflow.version for name, workflow in workflows.items()})
         if self._work or self._triggers:
             self._executor = ThreadExecutor()
         if self._work:
@@ -230,7 +217,7 @@ class Runner:
                 secrets=self._secrets,
                 telemetry=engine.telemetry,
             )
-            worker = Worker(ports, self._settings, self._workflows, engine.ids)
+            worker = Worker(ports, self._settings, self._catalogue.workflows, engine.ids)
             await worker.open()
             engine.worker = worker
         engine.loop = asyncio.get_running_loop()
@@ -303,21 +290,20 @@ class Runner:
                 its answer was lost; to start it again without ever having two, give it a ``key``.
         """
         self._engine.check_open()
-        found = self._named(workflow)
-        payload = self._checked_input(found, input)
-        _check_key(key)
-        _check_priority(priority)
-        plan = self._plan_row(found)
-        await self._check_children(found)
-        await self._check_queues(found)
+        found = self._catalogue.named(workflow)
+        payload = checked_input(self._engine.codec, found, input)
+        check_key(key)
+        check_priority(priority)
+        plan = self._catalogue.plan_row(found)
+        await self._catalogue.check(found)
         worker = self._engine.worker
         owner = worker.session if worker is not None and worker.has_room else None
         number, at = next(self._engine.ids), self._engine.clock.now()
         epilogue = found.plan.has_epilogue
         what = (number, found.name, found.version, plan.digest, payload, key)
         run = NewRun(*what, owner, at, priority, epilogue=epilogue)
-        submitted, drive = await self._traced(found.plan, plan, run)
-        if not submitted.agrees and not await self._same_input(found, payload, submitted.id):
+        submitted, drive = await submit(self._engine, found.plan, plan, run)
+        if not submitted.agrees and not await same_input(self._engine, found, payload, submitted.id):
             taken = f'key {key!r} of workflow "{found.name}" has started run {submitted.id} with another input'
             raise KeyConflict(f"{taken}; use another key, or the same input")
         return RunHandle(self._engine, submitted.id, found, drive)
@@ -354,7 +340,7 @@ class Runner:
             raise RunNotFound(
                 f"no run {run_id!r} in this database: check the URL; ended runs are deleted after `retention=`"
             )
-        return RunHandle(self._engine, row.id, self._named(row.workflow))
+        return RunHandle(self._engine, row.id, self._catalogue.named(row.workflow))
 
     async def runs(
         self,
@@ -382,7 +368,7 @@ class Runner:
     def _asking(self, trigger: Trigger[Any]) -> Asking:
         if not isinstance(trigger, Trigger):
             raise TypeError(f"Runner: {trigger!r:.80} is no trigger; write Trigger(workflow, poll, every=5)")
-        self._add(trigger.workflow)
+        self._catalogue.add(trigger.workflow)
         return Asking(trigger, self._start_for, self._engine.clock.now, self._ask)
 
     async def _start_for(self, trigger: Trigger[Any], input: BaseModel, key: str) -> None:
@@ -447,102 +433,10 @@ class Runner:
             ContractError, PayloadError, UnknownQueue, TaskNotImportable, UnknownWorkflow: as ``start``.
         """
         self._engine.check_open()
-        found = self._named(workflow)
-        row = define(name, found.name, self._checked_input(found, input), **options)
-        await self._check_children(found)
-        await self._check_queues(found)
+        found = self._catalogue.named(workflow)
+        row = define(name, found.name, checked_input(self._engine.codec, found, input), **options)
+        await self._catalogue.check(found)
         return await self._schedules.put(row)
-
-    def _add(self, workflow: Workflow[Any, Any, Any, Any]) -> Workflow[Any, Any, Any, Any]:
-        if not isinstance(workflow, Workflow):
-            raise TypeError(f"{workflow!r} is no workflow; close the graph: Workflow(name, graph)")
-        if workflow.name not in self._workflows:
-            check_homes(workflow.plan)
-            for node in workflow.plan.everywhere():
-                if node.child is not None:
-                    self._add(node.child)
-            if self._queues is not None:
-                self._queues.check(workflow)
-        known = self._workflows.setdefault(workflow.name, workflow)
-        if known is not workflow and known != workflow:
-            raise ValueError(f'two different workflows are both named "{workflow.name}"; rename one')
-        return known
-
-    async def _check_queues(self, workflow: Workflow[Any, Any, Any, Any]) -> None:
-        """Warn of queues that nobody has declared, if this runner declares none."""
-        named = set(workflow.plan.queue_of.values())
-        if self._queues is None and self._work and not named <= self._known_queues:
-            await warn_of_unknown(self._engine.store, workflow)
-            self._known_queues |= named
-
-    async def _check_children(self, workflow: Workflow[Any, Any, Any, Any]) -> None:
-        """Let a child process find the bodies that are for one, before the first run of a workflow is stored."""
-        if self._engine.worker is not None and workflow.name not in self._reached:
-            await check_children(workflow.plan, self._processes)
-            self._reached.add(workflow.name)
-            for node in workflow.plan.nodes:
-                if node.child is not None:
-                    await self._check_children(node.child)
-
-    def _named(self, workflow: Workflow[Any, Any, Any, Any] | str) -> Workflow[Any, Any, Any, Any]:
-        if not isinstance(workflow, str):
-            return self._add(workflow)
-        if workflow not in self._workflows:
-            known = ", ".join(sorted(self._workflows)) or "none"
-            raise UnknownWorkflow(
-                f'no workflow is named "{workflow}" here (known: {known}); list it in Runner(workflows=[...])'
-            )
-        return self._workflows[workflow]
-
-    def _plan_row(self, workflow: Workflow[Any, Any, Any, Any]) -> PlanRow:
-        plan = workflow.plan
-        if plan not in self._plans:
-            self._plans[plan] = PlanRow(plan.digest, workflow.name, workflow.version, plan.spec)
-        return self._plans[plan]
-
-    def _checked_input(self, workflow: Workflow[Any, Any, Any, Any], input: object) -> str | None:
-        model = workflow.input
-        if model is None and input is None:
-            return None
-        if model is None or not isinstance(input, model):
-            wanted = model.__name__ if model else "no input"
-            remedy = f"; pass {wanted}(...)" if model else ""
-            text = f'Workflow "{workflow.name}" takes {wanted}, but was given {_described(input)}{remedy}'
-            raise ContractError([Violation("workflow-input", workflow.name, "", text)])
-        return self._engine.codec.encode(model, input)
-
-    async def _same_input(self, workflow: Workflow[Any, Any, Any, Any], payload: str | None, run: int) -> bool:
-        """Whether an older run's input is equal, though its JSON is not: a set's order, a field that is new."""
-        row = await self._engine.store.run(run)
-        if workflow.input is None or payload is None or row is None or row.input is None:
-            return False
-        try:
-            older = self._engine.codec.decode(workflow.input, row.input)
-        except ValidationError:
-            return False
-        return older == self._engine.codec.decode(workflow.input, payload)
-
-    async def _traced(self, plan: Plan, row: PlanRow, run: NewRun) -> tuple[Submitted, Drive | None]:
-        """Store a run, with the trace context in which it is started, if somebody traces that."""
-        telemetry = self._engine.telemetry
-        if telemetry is None:
-            return await self._submit(plan, row, run)
-        span, traceparent = telemetry.starting(run.workflow)
-        stored = None
-        try:
-            stored = await self._submit(plan, row, run._replace(traceparent=traceparent))
-            return stored
-        finally:
-            telemetry.started(span, None if stored is None else str(stored[0].id))
-
-    async def _submit(self, plan: Plan, row: PlanRow, run: NewRun) -> tuple[Submitted, Drive | None]:
-        worker = self._engine.worker
-        if worker is not None and not worker.commits.closed:
-            try:
-                return await worker.submit(plan, row, run)
-            except LeaseLost:  # just now: the run is for whoever claims it, most likely this worker's next session
-                pass
-        return await self._engine.store.submit(row, run._replace(owner=None)), None
 
 
 _STATUSES = ("pending", "running", "paused", "blocked", "succeeded", "failed", "cancelled")
@@ -556,27 +450,3 @@ def _number(run_id: str) -> int:
     if not 0 <= number < 2**63:
         raise RunNotFound(f"{run_id!r} is no run's id: an id is a number, as handle.id gives it")
     return number
-
-
-def _check_key(key: object) -> None:
-    if key is None:
-        return
-    if not isinstance(key, str) or not key or len(key) > LONGEST_KEY or not key.isprintable():
-        raise ValueError(f"key={key!r:.80}: an idempotency key is a printable string of 1 to {LONGEST_KEY} characters")
-
-
-def _check_priority(priority: object) -> None:
-    if type(priority) is not int or abs(priority) > HIGHEST_PRIORITY:
-        raise ValueError(
-            f"priority={priority!r:.80}: a whole number from -{HIGHEST_PRIORITY} to {HIGHEST_PRIORITY}; "
-            "the higher goes first"
-        )
-
-
-def _described(value: object) -> str:
-    if value is None:
-        return "nothing"
-    if isinstance(value, type):
-        return f"the class {value.__name__}"
-    name = type(value).__name__
-    return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol, TypeAlias, TypedDict
+from typing import Any, TypeAlias, TypedDict
 
 from cloaca.algebra.retries import LONGEST_S, Seconds, in_seconds
 from cloaca.contract.workflows import Workflow
@@ -26,6 +26,7 @@ from cloaca.interpreter.firings import (
 )
 from cloaca.ports import ScheduleRow
 from cloaca.runner.engines import Engine
+from cloaca.runner.submissions import checked_input
 from cloaca.schedules.decisions import CATCHUPS, MOST_CATCHUP, OVERLAPS, Catchup, Overlap, begin, instants
 from cloaca.schedules.fields import matches
 from cloaca.schedules.timings import FIRST, LAST
@@ -38,6 +39,7 @@ MOST_CONCURRENCY = 1_000
 TRIES = 10
 TIMING = ("cron", "timezone", "every_s", "at", "start_at", "end_at")
 Firings: TypeAlias = list[Firing]  # there where `list` is a method
+Named: TypeAlias = Callable[[str], Workflow[Any, Any, Any, Any]]  # finds a workflow, or raises UnknownWorkflow
 DEFINITION = ("workflow", "input", *TIMING, "catchup", "overlap", "jitter_s")
 
 
@@ -55,20 +57,11 @@ class ScheduleOptions(TypedDict, total=False):
     jitter: Seconds
 
 
-class Owner(Protocol):
-    """The runner."""
-
-    _engine: Engine
-
-    def _named(self, workflow: Workflow[Any, Any, Any, Any] | str) -> Workflow[Any, Any, Any, Any]: ...
-    def _checked_input(self, workflow: Workflow[Any, Any, Any, Any], input: object) -> str | None: ...
-
-
 class Schedules:
     """The schedules of a database, each by its name. Every method that is given one raises UnknownSchedule."""
 
-    def __init__(self, owner: Owner) -> None:
-        self._owner = owner
+    def __init__(self, engine: Engine, named: Named) -> None:
+        self._parts, self._named = engine, named
 
     async def list(self, *, limit: int = 100, after: str | None = None) -> list[Schedule]:
         """Return schedules, by name. ``after`` is a name, for the next page."""
@@ -97,7 +90,7 @@ class Schedules:
                 options.update({timing: changes.get(timing) for timing in ("cron", "every", "at")})
             payload = row.input
             if "input" in changes:
-                payload = self._owner._checked_input(self._owner._named(row.workflow), options.pop("input"))
+                payload = checked_input(self._engine.codec, self._named(row.workflow), options.pop("input"))
             return self._moved(row, define(name, row.workflow, payload, **options))
 
         return schedule_of(await self._change(name, changed))
@@ -175,8 +168,8 @@ class Schedules:
 
     @property
     def _engine(self) -> Engine:
-        self._owner._engine.check_open()
-        return self._owner._engine
+        self._parts.check_open()
+        return self._parts
 
     async def put(self, row: ScheduleRow) -> Schedule:
         """Store a schedule, unless it is there; change it to what ``row`` says if it is another."""

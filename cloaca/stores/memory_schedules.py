@@ -6,7 +6,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Container, Sequence
 
-from cloaca.errors import LeaseLost
 from cloaca.ports import (
     MOST_HANDOVERS,
     FiringCount,
@@ -16,36 +15,22 @@ from cloaca.ports import (
     PlanRow,
     RunRow,
     ScheduleRow,
-    Submitted,
     Taken,
 )
 from cloaca.stores.ledger import MOST_OF_ONE, Open, is_bounded, takeable
+from cloaca.stores.memory_rows import MemoryRows
 
 Key = tuple[str, float]
 
 
-class MemorySchedules:
+class MemorySchedules(MemoryRows):
     """The part of the memory store that knows schedules."""
 
-    sessions: dict[int, float]
-    plans: dict[str, PlanRow]
-    rows: dict[int, RunRow]
-
     def __init__(self) -> None:
+        super().__init__()
         self.known_schedules: dict[str, ScheduleRow] = {}
         self.ledger: dict[Key, FiringRow] = {}
         self._open: set[Key] = set()  # claimed firings
-        self._active: dict[str, set[int]] = {}  # runs of schedules that have not ended
-
-    def _fence(self, session: int) -> None:
-        if session not in self.sessions:
-            raise LeaseLost(f"session {session} was taken for dead: its runs have gone to other workers")
-
-    def _insert(self, run: NewRun) -> Submitted:
-        raise AssertionError("the store does that")
-
-    def _stop(self, run: int, at: float) -> None:
-        raise AssertionError("the store does that")
 
     async def put_schedule(self, row: ScheduleRow, seen: int | None) -> bool:
         await asyncio.sleep(0)
@@ -140,12 +125,6 @@ class MemorySchedules:
         return [states[number] for number in range(len(runs))]
 
     # What the store tells of runs
-
-    def _follow(self, row: RunRow) -> None:
-        """Know which runs of schedules go on."""
-        if row.schedule is not None:
-            active = self._active.setdefault(row.schedule, set())
-            (active.add if row.finished_at is None else active.discard)(row.id)
 
     def _forget_firing_of(self, row: RunRow) -> None:
         for key in [key for key, firing in self.ledger.items() if firing.run == row.id]:

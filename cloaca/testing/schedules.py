@@ -184,13 +184,7 @@ class _Simulation:
         self._moments: list[float] = []  # when parked runs go on
         self._engine = Engine(cast("Store", self.store), self.codec, self.clock, itertools.count(1))
         self._rules = FiringRules(self.world, self.clock, {name: cron.row for name, cron in self.crons.items()}, until)
-        self._made = Schedules(self)
-
-    def _named(self, workflow: AnyWorkflow | str) -> AnyWorkflow:
-        return self.workflows[workflow if isinstance(workflow, str) else workflow.name]
-
-    def _checked_input(self, workflow: AnyWorkflow, input: object) -> str | None:
-        return None if workflow.input is None else self.codec.encode(workflow.input, input)
+        self._made = Schedules(self._engine, self.workflows.__getitem__)
 
     def run(self) -> World:
         contextvars.copy_context().run(self._run)

@@ -12,7 +12,7 @@ from functools import cache
 from itertools import product
 from typing import NamedTuple
 
-from cloaca.contract.annotations import assignable
+from cloaca.contract.assignability import assignable
 from tests.contract.programs import Branch, Case, Field, Leaf, Overlay, Program, Row, Sealed, Series, When
 
 LENIENT = ("none_failed", "all_success")

@@ -21,7 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mypy import api
 
-from cloaca.contract.annotations import assignable, show
+from cloaca.contract.assignability import assignable
+from cloaca.contract.notation import show
 
 SAMPLE = """
 import collections

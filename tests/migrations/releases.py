@@ -47,7 +47,7 @@ CHANGES = {
         ("expires_at, lock_file FROM", "expires_at, life FROM"),
         ("expires_at, lock_file))", "expires_at, life))"),
     ],
-    "ports.py": [(AFTER_RUN_ROW, REGION + AFTER_RUN_ROW)],
+    "ports/rows.py": [(AFTER_RUN_ROW, REGION + AFTER_RUN_ROW)],
 }
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from cloaca.contract.annotations import assignable
+from cloaca.contract.assignability import assignable
 
 # What the texts below need. A program has the lines that it uses, see ``imports_of`` and ``helpers_of``.
 IMPORTS = """

@@ -17,7 +17,7 @@ import pytest
 from pydantic import BaseModel
 
 from cloaca.algebra.models import RuntimeModels
-from cloaca.contract.annotations import show
+from cloaca.contract.notation import show
 from tests.mypy.models_cases import CASES, NAMES, REQUIRED, SILENT, TYPES, Case
 
 ROOT = Path(__file__).parents[2]

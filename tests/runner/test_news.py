@@ -209,7 +209,9 @@ async def test_events_elsewhere_are_heard_of_as_they_happen(make: Make) -> None:
 async def test_what_happens_to_a_run_that_nobody_drives_is_heard_of(make: Make) -> None:
     async with Runner(store=make(), work=False) as starting, Runner(store=make(), work=False) as following:
         handle = await starting.start(stepping, Step(number=1))
-        same = (await following.get(handle.id)) if following._workflows else await _named(following, handle.id)
+        same = (
+            (await following.get(handle.id)) if following._catalogue.workflows else await _named(following, handle.id)
+        )
         events = same.events()
         assert (await anext(events)).kind == "run_started"
         heard = asyncio.create_task(_until(events, "run_cancelled"))
@@ -221,7 +223,7 @@ async def test_what_happens_to_a_run_that_nobody_drives_is_heard_of(make: Make) 
 
 
 async def _named(runner: Runner, run: str) -> Any:
-    runner._add(stepping)
+    runner._catalogue.add(stepping)
     return await runner.get(run)
 
 

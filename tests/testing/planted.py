@@ -19,6 +19,7 @@ from cloaca import Queue, Workflow
 from cloaca.interpreter import histories, transactions
 from cloaca.interpreter.drives import Drive
 from cloaca.interpreter.group_commit import GroupCommit
+from cloaca.interpreter.histories import restoring
 from cloaca.interpreter.queues import Queues
 from cloaca.interpreter.slots import Slots
 from cloaca.interpreter.waiting import Waits
@@ -152,13 +153,13 @@ PLANTED: Final = (
     bug("crashes are never taken back", Worker._session_lost, "self._lapsed.extend(self.drives)", "pass", _HOPELESS, "FATAL_CRASHES", "1"),
     # Compensations
     bug("compensations run in the order of completion", epilogues.due, "reversed(completion_order(plan, state.completed))", "completion_order(plan, state.completed)", case=SAGA),
-    bug("a compensation runs twice", histories.placed, "for node in (*map(plan.nodes.__getitem__, order), *plan.nodes[plan.length :]):", "for node in ():", case=SAGA),
-    bug("what was completed is forgotten at a crash", histories._replay, "TaskSucceeded(node.index, done.attempt, done.finished_at, verdict, reused)", "TaskSucceeded(node.index, done.attempt, done.finished_at, verdict, True)", case=SAGA),
+    bug("a compensation runs twice", restoring.placed, "for node in (*map(plan.nodes.__getitem__, order), *plan.nodes[plan.length :]):", "for node in ():", case=SAGA),
+    bug("what was completed is forgotten at a crash", restoring._replay, "TaskSucceeded(node.index, done.attempt, done.finished_at, verdict, reused)", "TaskSucceeded(node.index, done.attempt, done.finished_at, verdict, True)", case=SAGA),
     # Recovery
-    bug("attempts are forgotten at a crash", histories.placed, "for row in history.failures:", "for row in ():"),
+    bug("attempts are forgotten at a crash", restoring.placed, "for row in history.failures:", "for row in ():"),
     bug("outputs are forgotten at a crash", histories.outputs_of, 'if row.status == "succeeded" else None', "if False else None"),
-    bug("retry delays are forgotten at a crash", histories._replay, "failure.at, failure.retry_at", "failure.at, 0.0"),
-    bug("what is done is done again at a crash", histories.placed, "_replay(belated.plan, state, node, done.get(node.name)", "_replay(belated.plan, state, node, None if len(done) == 2 else done.get(node.name)"),
+    bug("retry delays are forgotten at a crash", restoring._replay, "failure.at, failure.retry_at", "failure.at, 0.0"),
+    bug("what is done is done again at a crash", restoring.placed, "_replay(belated.plan, state, node, done.get(node.name)", "_replay(belated.plan, state, node, None if len(done) == 2 else done.get(node.name)"),
     # Durable first
     bug("a retry is offered before its failure is durable", Drive.committed, "for event in events:\n        if isinstance(event, AttemptFailed):", "for event in ():\n        if isinstance(event, AttemptFailed):"),
     bug("what follows starts before it is durable", GroupCommit.then, "self._after.append(committed)", "committed()"),
@@ -176,7 +177,7 @@ PLANTED: Final = (
     bug("that a signal was taken is not written down", Waits.end, "batch.taken.append((drive.id, signal.id, name))", "pass", case=APPROVED),
     bug("the wrong wait takes a signal", Waits.take_signals, "if signal.name == channels[node]", "if True", case=APPROVED),
     bug("a wait times out though a signal is there", Waits.settle, "self.take_signals()", "pass", case=APPROVED),
-    bug("a wait begins anew at a crash", histories._still_waits, "return fits and", "return False and", case=APPROVED),
+    bug("a wait begins anew at a crash", restoring._still_waits, "return fits and", "return False and", case=APPROVED),
     # Firings
     bug("a firing is skipped", schedule_decisions.step, "following = window.after(fired[-1] if fired else newest)", "following = window.after(window.after(newest) or newest)", case=FIRED),
     bug("a firing is doubled by a second worker", MemorySchedules._move, _MOVE, _MOVE.replace(" or row.revision != move.revision", "").replace(" not in self.ledger]", "]"), case=FIRED),

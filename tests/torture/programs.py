@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from cloaca import Runner, StoreUnavailable
 from cloaca.contract.plans import Plan, PlanNode
-from cloaca.interpreter.drives import Drive
+from cloaca.interpreter.drives import Drive, Running
 from cloaca.interpreter.errands import runs_in_a_child
 from cloaca.interpreter.workers import Worker
 from cloaca.ports import History
@@ -168,9 +168,11 @@ def _tell_claims() -> None:
         await attempt(self, drive, node, number, performed)
 
     @functools.wraps(head_start)
-    def head_starting(self: Worker, drive: Drive, node: PlanNode, number: int) -> Coroutine[Any, Any, None] | None:
-        present.set(claims[drive.id])
-        return head_start(self, drive, node, number)
+    def head_starting(
+        self: Worker, node: PlanNode, function: Callable[..., Any], running: Running
+    ) -> Coroutine[Any, Any, None] | None:
+        present.set(claims[running.drive.id])
+        return head_start(self, node, function, running)
 
     Worker._claim, Worker.drive, Worker._attempt = claiming, driving, attempting  # type: ignore[method-assign]  # as above
     Worker._head_start = head_starting  # type: ignore[method-assign]  # as above

@@ -1,7 +1,6 @@
-"""What a run waits for, as its rows say, those about the elements of its fan-outs too.
+"""What a run waits for: one thing, even where there are several, and be it inside a fan-out.
 
-It reads rows through a plan and writes nothing. An attempt that has begun lately has no row: whoever drives the run
-knows of it.
+It knows rows, not what a worker has in memory: an attempt that has begun lately has no row.
 """
 
 from __future__ import annotations
@@ -12,7 +11,9 @@ from math import inf
 
 from cloaca.contract.plans import FanOut, Plan, PlanNode
 from cloaca.errors import IncompatibleRun
-from cloaca.interpreter.histories import Waiting, earlier_attempts, optional_moment, outputs_of, restored
+from cloaca.interpreter.histories.outcomes import outputs_of
+from cloaca.interpreter.histories.reports import Waiting, optional_moment
+from cloaca.interpreter.histories.restoring import earlier_attempts, restored
 from cloaca.interpreter.scopes import Elements, elements_in, prefix_of
 from cloaca.machine.states import RunState
 from cloaca.ports import History
