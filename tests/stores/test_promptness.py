@@ -198,8 +198,10 @@ async def test_a_call_that_was_cancelled_does_not_hide_the_one_before_it(tmp_pat
         cancelled.cancel()
         with threads_of(store) as threads:
             writing = asyncio.create_task(store.transact(Batch(session, tasks=[task(1)])))
-            await passes(writing)
-            leave.set()
+            try:
+                await passes(writing)
+            finally:
+                leave.set()
             await asyncio.gather(before, writing)
         assert threads == [THREAD]
 
