@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from cloaca.algebra.retries import Seconds, in_seconds
 
 if TYPE_CHECKING:
+    from cloaca.algebra.declarations import Signature
     from cloaca.algebra.tasks import Task
 
 CacheAge: TypeAlias = Seconds | bool
@@ -39,15 +40,23 @@ def cache_age_s(cache: object) -> float | None:
 
 
 def check_cacheable(task: Task[Any, Any, Any, ..., Any]) -> None:
-    """Refuse a cache where there is nothing to reuse, or where reusing it would undo another run's work."""
-    if task.options.cache_s is None:
-        return
-    if task.signature.output is None:
-        raise TypeError(f'Task "{task.name}" writes nothing, so there is no result to cache: drop cache=')
-    if task.signature.session is not None:
-        raise TypeError(f'Task "{task.name}" writes to a session, which no cache can do in its place: drop cache=')
-    if task.undo is not None:
-        raise TypeError(
-            f'Task "{task.name}" has a compensation and a cache, but what a run takes from the cache another run has '
+    """Raise TypeError if a task is cached that can't be."""
+    if task.is_cached and (problem := uncacheable(task.name, task.signature, task.undo)):
+        raise TypeError(problem)
+
+
+def uncacheable(name: str, signature: Signature[Any], undo: object) -> str | None:
+    """Return why there is nothing to reuse of a task, or why reusing it would undo another run's work; None if neither.
+
+    ``undo`` is what undoes it, if anything.
+    """
+    if signature.output is None:
+        return f'Task "{name}" writes nothing, so there is no result to cache: drop cache='
+    if signature.session is not None:
+        return f'Task "{name}" writes to a session, which no cache can do in its place: drop cache='
+    if undo is not None:
+        return (
+            f'Task "{name}" has a compensation and a cache, but what a run takes from the cache another run has '
             "done, and this one can't undo it: drop one of the two"
         )
+    return None

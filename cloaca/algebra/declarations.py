@@ -15,7 +15,7 @@ from typing import Any, Final, Generic, Literal, Protocol
 from typing_extensions import TypeVar
 
 from cloaca.algebra.rows import Models
-from cloaca.errors import Violation
+from cloaca.errors import ContractError, Violation
 
 M = TypeVar("M", default=Any)  # what stands for a model in a front end
 Renames = tuple[tuple[str, str], ...]
@@ -261,3 +261,21 @@ def collisions(task: str, fields: Iterable[str], renames: Mapping[str, str]) -> 
         for key, names in sorted(written.items())
         if len(names) > 1
     ]
+
+
+def renamed_writes(task: str, old: Renames, keys: Mapping[str, str], fields: Iterable[str]) -> Renames:
+    """Return renames of a task's output fields with more of them. Raises TypeError, ValueError or ContractError."""
+    known = set(fields)
+    renames = renamed(old, keys, known, f'Task "{task}" writes')
+    if violations := collisions(task, known, dict(renames)):
+        raise ContractError(violations)
+    return renames
+
+
+def whole_key(task: str, key: object, output: object) -> str:
+    """Return the key that takes the whole output of a task, if it has one. Raises TypeError or ValueError."""
+    if not isinstance(key, str) or not key.isidentifier():
+        raise ValueError(f"into({key!r}): a context key is a Python identifier")
+    if output is None:
+        raise TypeError(f'Task "{task}" writes nothing, so there is nothing to write into "{key}"')
+    return key

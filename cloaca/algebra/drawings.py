@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cloaca.algebra.guards import Arm, Guard
@@ -62,23 +63,26 @@ def picture_of(
 ) -> Picture:
     """Return the picture of a structure: a shape for each node, a frame for each condition over several nodes.
 
-    A compensation is a note at its task, each of ``callbacks`` a shape of its own, with its arguments' names as a note.
+    A compensation is a shape, from which an arrow points back to its task; each of ``callbacks`` is one with the names
+    of its arguments as a note.
     """
     from cloaca.drawing import Picture, Shape  # noqa: PLC0415
 
     drawn = _Drawn(states or {})
     drawn.add(structure, "")
+    drawn.shapes += [
+        Shape(task.name, task.name, task.detail, "callback", ", ".join(names)) for names, task in callbacks
+    ]
+    drawn.undo()
     return Picture(
         title=title,
-        shapes=(
-            *drawn.shapes,
-            *(Shape(task.name, task.name, task.detail, "callback", ", ".join(names)) for names, task in callbacks),
-        ),
+        shapes=tuple(drawn.shapes),
         arrows=frozenset(drawn.arrows),
         frames=tuple(sorted(drawn.frames, key=lambda frame: (-len(frame.members), frame.label, sorted(frame.members)))),
         states=drawn.states,
         labels=drawn.labels,
         dashed=frozenset(drawn.dashed),
+        backward=frozenset(drawn.backward),
     )
 
 
@@ -92,6 +96,8 @@ class _Drawn:
         self.frames: list[Frame] = []
         self.labels: dict[tuple[str, str], str] = {}
         self.dashed: set[tuple[str, str]] = set()
+        self.backward: set[tuple[str, str]] = set()
+        self.undoing: list[tuple[str, str, Node[Any, Any, Any]]] = []
 
     def add(self, structure: Structure[Node[Any, Any, Any]], prefix: str) -> dict[str, _Place]:
         """Draw a structure; return where each of its nodes is."""
@@ -120,18 +126,49 @@ class _Drawn:
             return
         name, arrow = prefix + handler.name, (prefix + node.name, prefix + handler.name)
         if handler.name not in structure.nodes:
-            undo = getattr(handler, "undo", None)
-            self.shapes.append(Shape(name, name, handler.detail, note=_note(handler.rule, handler.guards, undo)))
+            self.shapes.append(Shape(name, name, handler.detail, note=_note(handler.rule, handler.guards)))
+            self.remember_undo(handler, prefix)
         self.arrows.add(arrow)
         self.dashed.add(arrow)
         self.labels[arrow] = "rescue"
+
+    def remember_undo(self, node: Node[Any, Any, Any], prefix: str) -> None:
+        """Keep what undoes a node for when all else is drawn."""
+        undo = getattr(node, "undo", None)
+        if undo is not None:
+            self.undoing.append((prefix + node.name, prefix + undo.name, undo))
+
+    def undo(self) -> None:
+        """Draw the compensations. One whose name something else has, which no workflow may have, is a note."""
+        from cloaca.drawing import Shape  # noqa: PLC0415
+
+        taken = {shape.name for shape in self.shapes}
+        made: set[str] = set()
+        for done, name, undo in self.undoing:
+            if name in taken:
+                self.note(done, f"undone by {name}")
+                continue
+            if name not in made:
+                self.shapes.append(Shape(name, name, undo.detail, "undo"))
+                made.add(name)
+            self.arrows.add((done, name))
+            self.backward.add((done, name))
+            self.labels[done, name] = "undoes"
+
+    def note(self, name: str, text: str) -> None:
+        """Add to the note of a shape."""
+        self.shapes = [
+            replace(shape, note=", ".join(filter(None, (shape.note, text)))) if shape.name == name else shape
+            for shape in self.shapes
+        ]
 
     def place(self, node: Node[Any, Any, Any], prefix: str) -> _Place:
         """Draw a node."""
         from cloaca.drawing import Frame, Shape  # noqa: PLC0415
 
         name = prefix + node.name
-        note = _note(node.rule, node.guards, getattr(node, "undo", None))
+        note = _note(node.rule, node.guards)
+        self.remember_undo(node, prefix)
         inside = node.shown_inside
         if inside is None:
             self.shapes.append(Shape(name, name, node.detail, node.kind, note))
@@ -171,7 +208,7 @@ def _alone(guard: Guard) -> bool:
     return len(guard.members) == 1
 
 
-def _note(rule: str, guards: tuple[Guard, ...], undo: Node[Any, Any, Any] | None) -> str:
+def _note(rule: str, guards: tuple[Guard, ...]) -> str:
     own = [f"when {name}" for guard in guards if (name := _asked(guard)) and _alone(guard)]
     ruled = [f"on {rule}"] if rule != "none_failed" else []
-    return ", ".join([*own, *ruled, *([f"undone by {undo.name}"] if undo is not None else [])])
+    return ", ".join([*own, *ruled])

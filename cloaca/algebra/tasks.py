@@ -19,7 +19,7 @@ from typing_extensions import ParamSpec, TypeVar
 
 from cloaca.algebra.caching import CacheAge, cache_age_s, check_cacheable
 from cloaca.algebra.compensations import check_undo
-from cloaca.algebra.declarations import Renames, Signature, collisions, renamed
+from cloaca.algebra.declarations import Renames, Signature, renamed, renamed_writes, whole_key
 from cloaca.algebra.graphs import Graph, Hidden, In, Node, Out
 from cloaca.algebra.handlers import unfit_handler
 from cloaca.algebra.models import row_of
@@ -159,7 +159,8 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
     ... def send_invoice(order: Order) -> Payment:
     ...     return Payment(payment_id=f"invoice-{order.order_id}")
     >>> print(Workflow("orders", charge.compensate(refund).rescue(send_invoice)).to_text())
-    charge (undone by refund) ── send_invoice (rescue)
+    charge ─┬─ refund (undoes charge)
+            └─ send_invoice (rescue)
     >>> def is_large(order: Order) -> bool:
     ...     return order.order_id > 100
     >>> print((charge.when(is_large).into("payment") >> refund.on("all_done")).to_text())
@@ -245,19 +246,11 @@ class Task(Node[In, Out, Hidden], Generic[In, Out, Hidden, Params, Returned]):
             ContractError: ``task-model``: two fields would be written to one key.
         """
         output = self._resolved().output
-        known = set(row_of(output)) if output else set()
-        writes = renamed(self.writes, keys, known, f'Task "{self.name}" writes')
-        if violations := collisions(self.name, known, dict(writes)):
-            raise ContractError(violations)
-        return self._changed(writes=writes)
+        return self._changed(writes=renamed_writes(self.name, self.writes, keys, row_of(output) if output else ()))
 
     def into(self, key: str, /) -> Self:
         """Return the same task, writing its whole output model as the one field ``key``."""
-        if not isinstance(key, str) or not key.isidentifier():
-            raise ValueError(f"into({key!r}): a context key is a Python identifier")
-        if self._resolved().output is None:
-            raise TypeError(f'Task "{self.name}" writes nothing, so there is nothing to write into "{key}"')
-        return self._changed(whole=key)
+        return self._changed(whole=whole_key(self.name, key, self._resolved().output))
 
     def compensate(self, undo: Task[Any, Any, Any, ..., Any], /) -> Self:
         """Return the same task with ``undo``, which runs if the run fails or is cancelled after it has succeeded.

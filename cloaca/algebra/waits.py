@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol, Self
 from pydantic import BaseModel
 from typing_extensions import TypeVar
 
-from cloaca.algebra.declarations import Reader, Renames, collisions, renamed
+from cloaca.algebra.declarations import Reader, Renames, renamed, renamed_writes, whole_key
 from cloaca.algebra.graphs import Hidden, In, Node, Out, Row
 from cloaca.algebra.models import model_name, row_of
 from cloaca.algebra.retries import LONGEST_S, Seconds, in_seconds
@@ -55,19 +55,12 @@ class Writing(Wait[In, Out, Hidden]):
         Raises:
             ContractError: ``task-model``: two fields would be written to one key.
         """
-        known = set(row_of(self.output)) if self.output else set()
-        writes = renamed(self.writes, keys, known, f'Task "{self.name}" writes')
-        if violations := collisions(self.name, known, dict(writes)):
-            raise ContractError(violations)
-        return self._changed(writes=writes)
+        fields = row_of(self.output) if self.output else ()
+        return self._changed(writes=renamed_writes(self.name, self.writes, keys, fields))
 
     def into(self, key: str, /) -> Self:
         """Return the same wait, writing its whole output model as the one field ``key``."""
-        if not isinstance(key, str) or not key.isidentifier():
-            raise ValueError(f"into({key!r}): a context key is a Python identifier")
-        if self.output is None:
-            raise TypeError(f'Task "{self.name}" writes nothing, so there is nothing to write into "{key}"')
-        return self._changed(whole=key)
+        return self._changed(whole=whole_key(self.name, key, self.output))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

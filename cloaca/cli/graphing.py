@@ -75,7 +75,7 @@ def _ended(text: str) -> str:
 
 
 def document_of(workflow: AnyWorkflow) -> Json:
-    """Return what ``graph --json`` prints: ``name``, ``version``, ``input``, ``output``, ``tasks``, ``edges``."""
+    """Return what ``graph --json`` prints; ``edges`` are order between tasks, ``undoes`` compensations."""
     picture = workflow.picture()
     return {
         "name": workflow.name,
@@ -86,5 +86,6 @@ def document_of(workflow: AnyWorkflow) -> Json:
             {"name": shape.name, "kind": shape.kind, "detail": shape.detail, "note": shape.note}
             for shape in picture.sorted_shapes()
         ],
-        "edges": [list(arrow) for arrow in sorted(picture.arrows)],
+        "edges": [list(arrow) for arrow in sorted(picture.arrows - picture.backward)],
+        "undoes": [[undo, done] for done, undo in sorted(picture.backward)],
     }

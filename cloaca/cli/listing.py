@@ -14,11 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from cloaca.cli.databases import opened, run_number
-from cloaca.cli.documents import Json, moment, write_document
+from cloaca.cli.documents import Json, moment
 from cloaca.cli.durations import between, shown_time
+from cloaca.cli.lists import Form, print_list
 from cloaca.cli.refusals import Exit
 from cloaca.cli.signs import style_of
-from cloaca.cli.streams import data_stream, in_one_line, print_data, remark, width_of
+from cloaca.cli.streams import in_one_line, print_data, remark, width_of
 from cloaca.interpreter.histories import RunInfo, run_info
 
 BESIDE_WORKFLOW = (19, 9, 19, 7, 4 * 2)  # the other columns, and what is between
@@ -37,25 +38,18 @@ class Query:
 
 def list_runs(query: Query, database: str | None, *, as_json: bool) -> Exit:
     """Print runs. Raises CloacaError."""
-    with data_stream() as out:
-        infos = asyncio.run(_infos(query, database))
-        shown = infos[: query.limit]
-        if as_json:
-            write_document(out, [document_of(info) for info in shown])
-        elif shown:
-            _write_table(shown, out)
-        if not shown:
-            remark("no such runs")
-        elif len(infos) > query.limit:
-            remark(f"there are more: --before {shown[-1].id}")
-    return Exit.DONE
+    return print_list(
+        Form(document_of, _write_table, "no such runs", lambda info: f"--before {info.id}"),
+        lambda limit: asyncio.run(_infos(query, database, limit)),
+        limit=query.limit,
+        as_json=as_json,
+    )
 
 
-async def _infos(query: Query, database: str | None) -> list[RunInfo]:
-    """Return the runs, and one more if there are more."""
+async def _infos(query: Query, database: str | None, limit: int) -> list[RunInfo]:
     before = None if query.before is None else run_number(query.before)
     async with opened(database) as store:
-        rows = await store.runs(workflow=query.workflow, status=query.status, before=before, limit=query.limit + 1)
+        rows = await store.runs(workflow=query.workflow, status=query.status, before=before, limit=limit)
     return [run_info(row) for row in rows]
 
 

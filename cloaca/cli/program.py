@@ -193,7 +193,8 @@ def _graph(
     \b
     --json prints:
       {"name", "version", "input", "output",
-       "tasks": [{"name", "kind", "detail", "note"}], "edges": [["fetch", "charge"], ...]}
+       "tasks": [{"name", "kind", "detail", "note"}], "edges": [["fetch", "charge"], ...],
+       "undoes": [["refund", "charge"], ...]}
 
     \b
     Examples:

@@ -18,8 +18,9 @@ from cloaca.cli.databases import opened
 from cloaca.cli.documents import Json, moment, write_document
 from cloaca.cli.durations import shown_duration, shown_time
 from cloaca.cli.inputs import read_input
+from cloaca.cli.lists import Form, print_list
 from cloaca.cli.refusals import Exit, Refusal
-from cloaca.cli.streams import data_stream, in_one_line, print_data, remark, width_of
+from cloaca.cli.streams import data_stream, in_one_line, print_data, width_of
 from cloaca.cli.tables import shares
 from cloaca.cli.targets import AnyWorkflow, load_workflow
 from cloaca.clocks import SystemClock
@@ -57,18 +58,12 @@ class Definition:
 
 def list_schedules(database: str | None, *, limit: int, after: str | None, as_json: bool) -> Exit:
     """Print schedules, by name. Raises CloacaError."""
-    with data_stream() as out:
-        found = _done(database, lambda schedules: schedules.list(limit=limit + 1, after=after))
-        shown = found[:limit]
-        if as_json:
-            write_document(out, [document_of(each) for each in shown])
-        elif shown:
-            _write_schedules(shown, out)
-        if not shown:
-            remark("no schedules")
-        elif len(found) > limit:
-            remark(f"there are more: --after {shown[-1].name}")
-    return Exit.DONE
+    return print_list(
+        Form(document_of, _write_schedules, "no schedules", lambda schedule: f"--after {schedule.name}"),
+        lambda limit: _done(database, lambda schedules: schedules.list(limit=limit, after=after)),
+        limit=limit,
+        as_json=as_json,
+    )
 
 
 def show_schedule(name: str, database: str | None, *, as_json: bool) -> Exit:
@@ -90,18 +85,12 @@ def show_schedule(name: str, database: str | None, *, as_json: bool) -> Exit:
 def show_history(name: str, database: str | None, *, limit: int, before: str | None, as_json: bool) -> Exit:
     """Print the firings of a schedule, the latest first. Raises CloacaError."""
     at = None if before is None else as_time(before, "--before")
-    with data_stream() as out:
-        found = _done(database, lambda schedules: schedules.history(name, limit=limit + 1, before=at))
-        shown = found[:limit]
-        if as_json:
-            write_document(out, [_firing_document(each) for each in shown])
-        elif shown:
-            _write_firings(shown, out)
-        if not shown:
-            remark("no firings")
-        elif len(found) > limit:
-            remark(f"there are more: --before {moment(shown[-1].scheduled_for)}")
-    return Exit.DONE
+    return print_list(
+        Form(document_of, _write_firings, "no firings", lambda firing: f"--before {moment(firing.scheduled_for)}"),
+        lambda limit: _done(database, lambda schedules: schedules.history(name, limit=limit, before=at)),
+        limit=limit,
+        as_json=as_json,
+    )
 
 
 def add_schedule(
@@ -169,7 +158,7 @@ def run_now(name: str, database: str | None, *, as_json: bool) -> Exit:
     with data_stream() as out:
         firing = _done(database, lambda schedules: schedules.run_now(name))
         if as_json:
-            write_document(out, _firing_document(firing))
+            write_document(out, document_of(firing))
         else:
             out.write(f"schedule {in_one_line(name)} fires: a worker that has {firing.schedule}'s workflow starts it\n")
     return Exit.DONE
@@ -235,14 +224,9 @@ def _tell(schedule: Schedule, out: TextIO, *, as_json: bool) -> None:
     out.write(f"schedule {in_one_line(schedule.name)} {when}\n")
 
 
-def document_of(schedule: Schedule) -> Json:
-    """Return a schedule as JSON has it: the fields of Schedule, times in ISO 8601."""
-    found = asdict(schedule)
-    return {name: moment(value) if isinstance(value, datetime) else value for name, value in found.items()}
-
-
-def _firing_document(firing: Firing) -> Json:
-    found = asdict(firing)
+def document_of(told: Schedule | Firing) -> Json:
+    """Return a schedule or a firing as JSON has it: its fields, times in ISO 8601."""
+    found = asdict(told)
     return {name: moment(value) if isinstance(value, datetime) else value for name, value in found.items()}
 
 

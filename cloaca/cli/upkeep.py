@@ -97,6 +97,9 @@ def _of_state(state: State) -> list[Finding]:
     upgrade = "run `cloaca db upgrade`, or start a worker of this release"
     if state.refusal is not None:
         return [Finding("revision", "problem", str(state.refusal), "do as it says")]
+    if state.is_unversioned:
+        fitting = f"there are tables without a revision, and they are those of {revisions.FIRST}"
+        return [Finding("revision", "problem", fitting, f"{upgrade}: it takes them over")]
     if state.pending:
         missing = f"revision {', '.join(state.pending)} is still to come, found is {state.revision or 'none'}"
         return [Finding("revision", "problem", missing, upgrade)]

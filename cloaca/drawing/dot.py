@@ -60,9 +60,10 @@ def to_dot(picture: Picture) -> str:
 
 
 def _arrow(picture: Picture, arrow: Arrow) -> str:
-    label = picture.labels.get(arrow)
+    label, is_backward = picture.labels.get(arrow), arrow in picture.backward
     look = [
-        *(["style=dashed"] if arrow in picture.dashed else ()),
+        *(["dir=back"] if is_backward else ()),
+        *(["style=dashed"] if is_backward or arrow in picture.dashed else ()),
         *([f'label={_shown(label)}, fontname="Helvetica", fontsize=10, fontcolor="{PAGE}"'] if label else ()),
     ]
     return f" [{', '.join(look)}]" if look else ""

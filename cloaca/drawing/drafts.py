@@ -30,7 +30,8 @@ class Draft:
         states: by the name of the shape.
         stacks: the names folded into a shape.
         labels: what stands at arrows; in a terminal, where nothing can, the shape at their head says it.
-        dashed: the arrows that are dashed.
+        dashed: the arrows that are dashed and point ahead.
+        backward: the arrows that are dashed and point from head to tail.
     """
 
     title: str
@@ -42,6 +43,7 @@ class Draft:
     stacks: Mapping[str, tuple[str, ...]]
     labels: Mapping[Arrow, str]
     dashed: frozenset[Arrow]
+    backward: frozenset[Arrow]
 
 
 def drafted(picture: Picture, *, boxed: bool) -> Draft:
@@ -49,7 +51,7 @@ def drafted(picture: Picture, *, boxed: bool) -> Draft:
 
     An arrow that follows from others says nothing new: in ``a -> b -> c``, ``a -> c`` is left out. It does say
     something where direct neighbours matter, so an arrow that ends at or leads past a shape with a note (``on
-    any_failed``) or a branch stays.
+    any_failed``) or a branch stays, and so does one that points backward.
 
     Args:
         boxed: whether frames are drawn as boxes; otherwise their members say their labels.
@@ -62,9 +64,11 @@ def drafted(picture: Picture, *, boxed: bool) -> Draft:
     shapes = small.picture.sorted_shapes()
     frames, loose = nested(small.picture.frames) if boxed else ([], widest_first(small.picture.frames))
     said: dict[str, list[str]] = defaultdict(list)
-    for (_, head), label in sorted(small.picture.labels.items()):
-        said[head].append(label)
+    label_of = {shape.name: shape.label for shape in shapes}
+    for (tail, head), label in sorted(small.picture.labels.items()):
+        said[head].append(f"{label} {label_of[tail]}" if (tail, head) in small.picture.backward else label)
     telling = {shape.name for shape in shapes if shape.note or shape.kind == "branch"}
+    telling |= {head for _, head in small.picture.backward}
     return Draft(
         title=picture.title,
         shapes=shapes,
@@ -78,4 +82,5 @@ def drafted(picture: Picture, *, boxed: bool) -> Draft:
         stacks=small.stacks,
         labels=small.picture.labels,
         dashed=small.picture.dashed,
+        backward=small.picture.backward,
     )

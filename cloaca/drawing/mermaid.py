@@ -60,15 +60,22 @@ def to_mermaid(picture: Picture) -> str:
     arrows = sorted(picture.arrows, key=lambda arrow: (place[arrow[0]], place[arrow[1]]))
     lines = [
         *_level(outlined(nodes, frames), nodes, frames),
-        *(f"{ids[tail]} {_arrow(picture, (tail, head))} {ids[head]}" for tail, head in arrows),
+        *(line for arrow in arrows for line in _arrow(picture, arrow, ids)),
         *_classes(shapes, ids, picture.states),
     ]
     return "\n".join(["flowchart LR", *(f"    {line}" for line in lines)])
 
 
-def _arrow(picture: Picture, arrow: Arrow) -> str:
-    line, label = "-.->" if arrow in picture.dashed else "-->", picture.labels.get(arrow)
-    return f'{line}|"{_escaped(label)}"|' if label else line
+def _arrow(picture: Picture, arrow: Arrow, ids: Mapping[str, str]) -> Iterator[str]:
+    """Write an arrow. One that points backward goes after a link that is not seen, so that its ends stand in order."""
+    tail, head = (ids[end] for end in arrow)
+    is_backward, label = arrow in picture.backward, picture.labels.get(arrow)
+    line = "-.->" if is_backward or arrow in picture.dashed else "-->"
+    labelled = f'{line}|"{_escaped(label)}"|' if label else line
+    if is_backward:
+        yield f"{tail} ~~~ {head}"
+        tail, head = head, tail
+    yield f"{tail} {labelled} {head}"
 
 
 def _ids(names: Sequence[str]) -> dict[str, str]:

@@ -58,6 +58,8 @@ class Picture:
         frames: groups of shapes; they may nest.
         labels: what stands at an arrow, such as ``yes`` and ``no`` behind a branch.
         dashed: arrows that are no order between tasks, such as the one to a handler.
+        backward: arrows to what may go back on their tails, such as the one to a compensation. They are dashed, and
+            point from head to tail.
         states: the status of a shape by its name. Names that are not in the picture and words that are no
             status are passed over: a run may know more than its picture.
 
@@ -78,6 +80,7 @@ class Picture:
     states: Mapping[str, str] = field(default_factory=dict, hash=False)
     labels: Mapping[Arrow, str] = field(default_factory=dict, hash=False)
     dashed: frozenset[Arrow] = frozenset()
+    backward: frozenset[Arrow] = frozenset()
 
     def __post_init__(self) -> None:
         counts = Counter(shape.name for shape in self.shapes)

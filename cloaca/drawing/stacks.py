@@ -53,6 +53,7 @@ def folded(picture: Picture, above: int = FOLD_ABOVE) -> Folded:
         frames=tuple(Frame(frame.label, frame.members - gone) for frame in picture.frames),
         labels={(first.get(tail, tail), first.get(head, head)): text for (tail, head), text in picture.labels.items()},
         dashed=frozenset((first.get(tail, tail), first.get(head, head)) for tail, head in picture.dashed),
+        backward=frozenset((first.get(tail, tail), first.get(head, head)) for tail, head in picture.backward),
         states=states | {group[0].name: state for group in groups if (state := _most_urgent(group, picture))},
     )
     return Folded(smaller, {group[0].name: tuple(shape.name for shape in group) for group in groups})

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 from cloaca.drawing.drafts import Draft, drafted
 from cloaca.drawing.figures import Figure, tag
-from cloaca.drawing.layout import Layout, Point, Route, laid_out
+from cloaca.drawing.layout import Hop, Layout, Point, Route, laid_out
 from cloaca.drawing.lettering import legible, pixels, shortened
 from cloaca.drawing.markup import Attributes, element, number, path, written
 from cloaca.drawing.palette import PAGE, STATES, TAG
@@ -24,6 +25,7 @@ EDGE = 15.0  # around everything: badges, tags and the lower boxes of a stack re
 TITLE_SIZE, TITLE_ROOM, TITLE_HEIGHT = 14.0, 420.0, 30.0
 FRAME_CORNER, FRAME_TAG_LEFT = 12.0, 14.0
 HEAD_LENGTH, HEAD_WIDTH = 8.0, 7.0
+ASIDE = 11.0  # from the middle of a box to where an arrow that points backward ends
 LABEL_SIZE = 10.0
 TRUNK_BEND = 14.0
 BEND_MIN = 0.25  # an arrow that climbs less than this is straight
@@ -103,22 +105,38 @@ def _framed(layout: Layout) -> Iterator[str]:
 
 
 def _arrows(draft: Draft, layout: Layout) -> Iterator[str]:
-    """Write all arrows; those that end at the same box share their head."""
+    """Write all arrows; those that end at the same box share their head, unless they point backward."""
     if not layout.routes:
         return
+    routes = {arrow: _aside(route) if arrow in draft.backward else route for arrow, route in layout.routes.items()}
     yield f'<g fill="none" stroke="{PAGE}" stroke-width="1.5">'
-    for (tail, head), route in sorted(layout.routes.items()):
-        is_dashed = draft.states.get(head) == "skipped" or (tail, head) in draft.dashed
+    for (tail, head), route in sorted(routes.items()):
+        is_backward = (tail, head) in draft.backward
+        is_dashed = is_backward or draft.states.get(head) == "skipped" or (tail, head) in draft.dashed
         dash: Attributes = {"stroke_dasharray": "4 4"} if is_dashed else {}
-        yield element("path", element("title", f"{written(tail)} → {written(head)}"), d=_curve(route), **dash)
+        start, end = (head, tail) if is_backward else (tail, head)
+        yield element("path", element("title", f"{written(start)} → {written(end)}"), d=_curve(route), **dash)
     yield "</g>"
-    heads = sorted({route[-1].end for route in layout.routes.values()})
-    yield element("path", d="".join(map(_head, heads)), fill=PAGE)
+    heads = sorted({(route[-1].end, 1) for arrow, route in routes.items() if arrow not in draft.backward})
+    heads += sorted((routes[arrow][0].start, -1) for arrow in draft.backward & routes.keys())
+    yield element("path", d="".join(_head(tip, way) for tip, way in heads), fill=PAGE)
     for arrow, label in sorted(draft.labels.items()):
-        if arrow in layout.routes:
-            x, y = layout.routes[arrow][-1].end
-            place: Attributes = {"x": x - HEAD_LENGTH - 2, "y": y - 5, "text_anchor": "end"}
+        if arrow in routes:
+            x, y = _label_place(routes[arrow][-1], is_backward=arrow in draft.backward)
+            place: Attributes = {"x": x, "y": y, "text_anchor": "end"}
             yield element("text", written(legible(label)), **place, font_size=LABEL_SIZE, fill=PAGE)
+
+
+def _label_place(last: Hop, *, is_backward: bool) -> Point:
+    """Where a label ends: before the head; where there is none, on the side from which the line does not come."""
+    (_, from_y), (x, y) = last.start, last.end
+    return (x - 3, y + (LABEL_SIZE + 1 if from_y < y else -5)) if is_backward else (x - HEAD_LENGTH - 2, y - 5)
+
+
+def _aside(route: Route) -> Route:
+    """Begin beside the middle of the box, where other arrows leave it: so its head is on no other's line."""
+    (x, y), (_, to_y) = route[0].start, route[0].end
+    return (replace(route[0], start=(x, y + (ASIDE if to_y >= y else -ASIDE))), *route[1:])
 
 
 def _curve(route: Route) -> str:
@@ -140,7 +158,8 @@ def _curve(route: Route) -> str:
     return path(*steps)
 
 
-def _head(tip: Point) -> str:
+def _head(tip: Point, way: int) -> str:
+    """Draw a head that points to the right, or with a ``way`` of -1 to the left."""
     x, y = tip
-    back, half = x - HEAD_LENGTH, HEAD_WIDTH / 2
-    return path("M", tip, "L", (back, y - half), "L", (back + 1.6, y), "L", (back, y + half), "Z")
+    back, half = x - way * HEAD_LENGTH, HEAD_WIDTH / 2
+    return path("M", tip, "L", (back, y - half), "L", (back + way * 1.6, y), "L", (back, y + half), "Z")

@@ -66,6 +66,13 @@ def options_of(call: CallExpr) -> dict[str, str]:
     return {name: "" if text == _NOTHING[name] else text for name, text in written.items()}
 
 
+def argument(call: Expression | None, name: str) -> Expression | None:
+    """Return the argument of a call that is given by this name, None if there is none."""
+    if not isinstance(call, CallExpr) or name not in call.arg_names:
+        return None
+    return call.args[call.arg_names.index(name)]
+
+
 def option_text(expression: Expression) -> str:
     """Return an option's value as text: two equal texts are equal values, two others differ unless one is unknown."""
     text = _value(expression)

@@ -14,6 +14,7 @@ from mypy.plugin import FunctionContext, MethodContext, MethodSigContext
 from mypy.types import AnyType, CallableType, FunctionLike, Instance, ProperType, Type, TypeOfAny
 from mypy.types import get_proper_type as proper
 
+from cloaca.algebra.caching import uncacheable
 from cloaca.algebra.compensations import unfit_undo
 from cloaca.algebra.declarations import Reader, collisions, unknown_field
 from cloaca.algebra.guards import UNNAMED
@@ -23,7 +24,7 @@ from cloaca.contract.front_ends import Inside
 from cloaca.errors import Violation
 from cloaca.mypy import results, terms
 from cloaca.mypy.closing import boundary, unchecked_boundary
-from cloaca.mypy.expressions import literal_text, options_of
+from cloaca.mypy.expressions import argument, is_age, literal_text, options_of
 from cloaca.mypy.locations import later
 from cloaca.mypy.nodes import StaticDecision, StaticNode, StaticTask
 from cloaca.mypy.operands import graph_type, instances_of, is_from_error, operand, with_hidden
@@ -271,8 +272,16 @@ def compensate(context: MethodContext, session: Session) -> Type:
 def with_options(context: MethodContext, session: Session) -> Type:
     """``t.with_options(timeout=30)``."""
     call = context.context
-    known = isinstance(call, CallExpr) and None not in call.arg_names
-    return _changed(context, session, "with_options", options_of(call) if known else None)  # type: ignore[arg-type]
+    if not isinstance(call, CallExpr) or None in call.arg_names:
+        return _changed(context, session, "with_options", None)
+    options = options_of(call)
+    if is_age(options.get("cache", "")):
+        task = _task_of(operand(session, context.type, _receiver(context)), session)
+        problem = None if task is None or task.is_opaque else uncacheable(task.name, task.signature, task.undo)
+        if problem is not None:
+            session.say(problem, argument(call, "cache") or call, ARG_TYPE)
+            return with_hidden(context.default_return_type, REFUSED)
+    return _changed(context, session, "with_options", options)
 
 
 def sealed(context: MethodContext, session: Session) -> Type:

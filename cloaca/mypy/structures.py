@@ -122,6 +122,7 @@ def _task(spec: Spec, parameters: ProperType, returned: ProperType) -> StaticNod
         output,
         spec["answers"],
         error,
+        session=spec.get("session"),
         run_failure=spec.get("run_failure"),
         failures=tuple(spec["failures"]),
     )

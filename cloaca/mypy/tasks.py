@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from mypy.errorcodes import ARG_TYPE
 from mypy.nodes import ArgKind, CallExpr, Context, Decorator, Expression, FuncDef, LambdaExpr, RefExpr, Var
 from mypy.plugin import MethodSigContext
 from mypy.types import (
@@ -23,9 +24,10 @@ from mypy.types import (
 )
 from mypy.types import get_proper_type as proper
 
+from cloaca.algebra.caching import uncacheable
 from cloaca.algebra.declarations import MISSING, Declared, Reader, Returned, Signature
 from cloaca.mypy import terms
-from cloaca.mypy.expressions import literal_text, options_of
+from cloaca.mypy.expressions import argument, is_age, literal_text, options_of
 from cloaca.mypy.nodes import models_of
 from cloaca.mypy.requirements import protocol
 from cloaca.mypy.sessions import Session
@@ -151,6 +153,10 @@ def _read(
         session.report(violation, context)
     if not session.read(models_of(signature)) or reader.violations:
         return None
+    if is_age(given.get("cache", "")) and (problem := uncacheable(name, signature, None)):
+        written = _decorator(context, definition)
+        session.say(problem, argument(written, "cache") or context, ARG_TYPE)
+        return None
     spec = {
         "name": name,
         "function": identity(definition, session),
@@ -161,6 +167,8 @@ def _read(
     }
     if signature.run_failure is not None:
         spec["run_failure"] = signature.run_failure
+    if signature.session is not None:
+        spec["session"] = signature.session
     none = NoneType()
     parameters = terms.row(session.api, [each.model for each in signature.parameters])
     results: list[Type] = [signature.output or none, signature.error or none]

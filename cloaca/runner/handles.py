@@ -194,8 +194,9 @@ class RunHandle(Generic[Out, Errors, Context]):
 
     async def why(self) -> Waiting:
         """Return the one thing that the run waits for."""
-        waiting = histories.why(self._plan, await self._engine.history(self._run))
+        history = await self._engine.history(self._run)
         drive = self._live()
+        waiting = histories.why(self._plan, history, is_driven=drive is not None)
         if drive is not None and waiting.kind in ("task", "worker", "retry", "queue", "timer", "signal", "child"):
             for inner, node in drive.attempts():
                 return Waiting("task", inner.shown(node))

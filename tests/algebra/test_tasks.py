@@ -15,7 +15,7 @@ import pytest
 from pydantic import BaseModel, Field, SecretStr
 from returns.result import Failure, Result, Success
 
-from cloaca import ContractError, Retry, Task, TaskContext, task
+from cloaca import ContractError, Retry, Task, TaskContext, Workflow, sleep, subflow, task, wait_for
 from cloaca.algebra.declarations import Parameter
 from cloaca.algebra.retries import NO_RETRY
 from cloaca.algebra.signatures import Unresolved
@@ -426,6 +426,22 @@ def test_a_key_is_an_identifier(key: Any) -> None:
             rename(**{field: key})
     with pytest.raises(ValueError, match="a context key is a Python identifier"):
         charge.into(key)
+
+
+@pytest.mark.parametrize("key", ["", "a b", "1a", 3, None])
+def test_a_wait_is_given_keys_as_a_task_is(key: Any) -> None:
+    wait = wait_for(Order)
+    assert (wait.writing(sku="article").writes, wait.into("order").whole) == ((("sku", "article"),), "order")
+    with pytest.raises(ValueError, match="a context key is a Python identifier"):
+        wait.writing(sku=key)
+    with pytest.raises(ValueError, match="a context key is a Python identifier"):
+        wait.into(key)
+    with pytest.raises(TypeError, match="Task \"wait_for:Order\" writes no field 'stock'; it has amount, sku"):
+        wait.writing(stock="x")  # type: ignore[call-arg]  # wrong on purpose
+    with pytest.raises(ContractError, match='would write its fields "amount" and "sku" to one key, "sku"'):
+        wait.writing(amount="sku")
+    with pytest.raises(TypeError, match="writes nothing, so there is nothing to write into"):
+        subflow(Workflow("nothing", sleep(1))).into("order")
 
 
 def test_into_needs_an_output() -> None:

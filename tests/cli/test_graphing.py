@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.cli.conftest import Command, Shell
@@ -27,11 +29,32 @@ def test_a_file_is_written_in_the_format_of_its_suffix(shell: Shell) -> None:
 def test_json(cloaca: Command) -> None:
     answer = cloaca("graph", "jobs", "--json")
     document = answer.document
-    assert list(document) == ["name", "version", "input", "output", "tasks", "edges"]
+    assert list(document) == ["name", "version", "input", "output", "tasks", "edges", "undoes"]
     assert (document["name"], document["input"], document["output"]) == ("orders", "OrderRef", "Shipment")
     assert [task["name"] for task in document["tasks"]] == ["fetch", "charge", "ship"]
     assert list(document["tasks"][0]) == ["name", "kind", "detail", "note"]
     assert document["edges"] == [["charge", "ship"], ["fetch", "charge"]]
+    assert document["undoes"] == []
+
+
+UNDONE = """
+from cloaca import Workflow, task
+
+@task
+def pay() -> None: ...
+
+@task
+def refund() -> None: ...
+
+paying = Workflow("paying", pay.compensate(refund))
+"""
+
+
+def test_what_undoes_a_task_does_not_follow_on_it(cloaca: Command, here: Path) -> None:
+    (here / "undone.py").write_text(UNDONE, encoding="utf-8")
+    document = cloaca("graph", "undone.py:paying", "--json").document
+    assert [(task["name"], task["kind"]) for task in document["tasks"]] == [("pay", "task"), ("refund", "undo")]
+    assert (document["edges"], document["undoes"]) == ([], [["refund", "pay"]])
 
 
 def test_a_file_that_can_not_be_written_is_usage(cloaca: Command) -> None:

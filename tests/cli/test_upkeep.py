@@ -155,6 +155,38 @@ def test_what_is_there_in_addition_is_told_and_no_reason_to_fail(database: Datab
     assert "advice structure: this release knows no index cloaca_mine" in answer.out
 
 
+def test_tables_without_a_revision_are_taken_over_if_they_are_those_of_a_release(database: Database) -> None:
+    database.execute("DROP TABLE {}cloaca_version")
+    (place,) = database("current", "--json").document["places"]
+    assert (place["state"], place["revision"], place["pending"]) == ("no revision", None, ["0001"])
+    assert database("current").code == 0
+    (found,) = database.findings("check")
+    assert found["message"] == "there are tables without a revision, and they are those of 0001"
+    assert "cloaca db upgrade" in found["remedy"]
+    assert database("check").code == 1
+    assert database("upgrade").out.endswith(": upgraded to 0001\n")
+    assert (database("check").code, database("current", "--json").document["places"][0]["state"]) == (0, "current")
+
+
+@pytest.mark.parametrize("version", ["DROP TABLE {}cloaca_version", "DELETE FROM {}cloaca_version"])
+def test_tables_that_no_release_has_made_are_not_told_to_be_upgraded(database: Database, version: str) -> None:
+    database.execute(version)
+    database.execute("ALTER TABLE {}cloaca_attempt DROP COLUMN beat_at")
+    refusal = database("upgrade")
+    assert refusal.code == 1
+    (place,) = database("current", "--json").document["places"]
+    assert (place["state"], place["pending"]) == ("refused", [])
+    for said in (place["refusal"], database.findings("check")[0]["message"], database.findings("doctor")[0]["message"]):
+        assert "tables of cloaca's without a revision, and they are not those of a release" in said
+        assert "cloaca_attempt.beat_at is missing" in said
+        assert "choose another database" in said
+        assert said in " ".join(refusal.err.split())
+    for command in ("current", "check", "doctor"):
+        answer = database(command)
+        assert answer.code == 4
+        assert "db upgrade" not in answer.out + answer.err
+
+
 RUN = "{}cloaca_run"
 AILMENTS: dict[str, tuple[str, str, str]] = {
     "lost-runs": (f"UPDATE {RUN} SET status = 'running', finished_at = NULL, owner = 99", "problem", "UPDATE"),

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloaca import Workflow, task
+from cloaca import Workflow, each, task
 from cloaca.drawing import Frame, Picture, Shape, to_dot, to_mermaid, to_svg, to_text
 from cloaca.drawing.arrows import in_order, needed
+from cloaca.drawing.drafts import drafted
 from tests.drawing.pictures import graphs, picture, pictures, quickly, stages
 
 FORMATS = (to_mermaid, to_dot, to_svg, to_text)
@@ -96,18 +97,88 @@ def test_only_arrows_that_follow_are_left_out(drawn: Picture, telling: set[str])
         assert ((tail, head) in kept) is not follows
 
 
-def test_a_compensation_is_a_note_and_a_callback_a_shape() -> None:
-    @task
-    def pay() -> None: ...
+@task
+def pay() -> None: ...
 
-    @task
-    def refund() -> None: ...
 
-    @task
-    def tell() -> None: ...
+@task
+def refund() -> None: ...
 
-    workflow = Workflow("w", pay.compensate(refund), on_failure=tell, on_cancel=tell)
-    shapes = {shape.name: (shape.kind, shape.note) for shape in workflow.picture().shapes}
-    assert shapes == {"pay": ("task", "undone by refund"), "tell": ("callback", "on_failure, on_cancel")}
-    assert "undone by refund" in workflow.to_mermaid()
-    assert "tell" in workflow.to_text()
+
+@task
+def invoice() -> None: ...
+
+
+@task
+def withdraw() -> None: ...
+
+
+@task
+def ship() -> None: ...
+
+
+@task
+def tell() -> None: ...
+
+
+UNDONE = pay.compensate(refund).rescue(invoice.compensate(withdraw)) >> ship
+
+
+def test_compensations_and_callbacks_are_shapes() -> None:
+    drawn = Workflow("w", UNDONE, on_failure=tell, on_cancel=tell).picture({"refund": "succeeded"})
+    assert {(shape.name, shape.kind, shape.note) for shape in drawn.shapes} == {
+        ("pay", "task", ""),
+        ("refund", "undo", ""),
+        ("invoice", "task", ""),
+        ("withdraw", "undo", ""),
+        ("ship", "task", ""),
+        ("tell", "callback", "on_failure, on_cancel"),
+    }
+    assert drawn.backward == {("pay", "refund"), ("invoice", "withdraw")}
+    assert drawn.dashed == {("pay", "invoice")}
+    assert drawn.arrows == drawn.backward | drawn.dashed | {("pay", "ship")}
+
+
+def test_an_arrow_to_a_compensation_points_back_and_is_dashed() -> None:
+    drawn = Workflow("w", UNDONE)
+    assert [line.strip() for line in drawn.to_mermaid().splitlines()[-6:]] == [
+        'pay -.->|"rescue"| invoice',
+        "pay ~~~ refund",
+        'refund -.->|"undoes"| pay',
+        "pay --> ship",
+        "invoice ~~~ withdraw",
+        'withdraw -.->|"undoes"| invoice',
+    ]
+    dot = drawn.to_dot()
+    assert '"pay" -> "refund" [dir=back, style=dashed, label="undoes"' in dot
+    assert '"pay" -> "invoice" [style=dashed, label="rescue"' in dot
+    assert drawn.to_text().splitlines() == [
+        "pay ─┬─ invoice (rescue) ───── withdraw (undoes invoice)",
+        "     ├─ refund (undoes pay)",
+        "     └─ ship",
+    ]
+
+
+def test_a_compensation_inside_of_a_graph_in_one_is_beside_what_it_undoes() -> None:
+    drawn = (each(UNDONE, over="bills", into="paid").named("money") >> tell).picture()
+    assert drawn.backward == {("money/pay", "money/refund"), ("money/invoice", "money/withdraw")}
+
+
+def test_what_undoes_two_tasks_of_a_graph_is_drawn_once() -> None:
+    drawn = (pay.compensate(refund) >> ship.compensate(refund)).picture()
+    assert sorted(shape.name for shape in drawn.shapes) == ["pay", "refund", "ship"]
+    assert drawn.backward == {("pay", "refund"), ("ship", "refund")}
+    assert "refund (undoes pay, undoes ship)" in to_text(drawn)
+
+
+def test_a_compensation_that_is_in_the_graph_too_is_a_note() -> None:
+    drawn = (refund >> pay.compensate(refund)).picture()
+    assert {shape.name: shape.note for shape in drawn.shapes} == {"refund": "", "pay": "undone by refund"}
+    assert drawn.arrows == {("refund", "pay")}
+
+
+def test_compensations_of_a_wide_fan_are_folded_with_it() -> None:
+    fan = tuple(Shape(f"t{index}", f"t{index}") for index in range(50))
+    arrows = frozenset((shape.name, "undo") for shape in fan)
+    drawn = drafted(Picture("p", (*fan, Shape("undo", "undo")), arrows, backward=arrows), boxed=True)
+    assert drawn.backward == {("t0", "undo")}

@@ -208,3 +208,23 @@ def test_arrows_too_long_for_bends_run_across(monkeypatch: pytest.MonkeyPatch) -
 def test_a_shortened_text_fits(text: str) -> None:
     for room in (0, 5, 20, 60):
         assert pixels(shortened(text, room, lambda text: pixels(text, 10)), 10) <= room
+
+
+def test_an_arrow_that_points_backward_has_its_head_at_its_tail_and_beside_other_arrows() -> None:
+    arrows = frozenset({("pay", "ship"), ("pay", "refund")})
+    shapes = tuple(Shape(name, name) for name in ("pay", "ship", "refund"))
+    undoing = Picture("", shapes, arrows, labels={("pay", "refund"): "undoes"}, backward=frozenset({("pay", "refund")}))
+    root, layout = parsed(undoing), layout_of(undoing)
+    lines = {
+        path.findtext(f"{SVG}title"): path for path in root.iter(f"{SVG}path") if path.find(f"{SVG}title") is not None
+    }
+    assert lines.keys() == {"pay → ship", "refund → pay"}
+    assert lines["pay → ship"].get("stroke-dasharray") is None
+    assert lines["refund → pay"].get("stroke-dasharray") is not None
+    (heads,) = [path.get("d") or "" for path in root.iter(f"{SVG}path") if (path.get("d") or "").count("Z") == 2]
+    tips = [tuple(float(number) for number in re.findall(r"[-\d.]+", head)[:4]) for head in heads.split("Z") if head]
+    (ahead_x, _, ahead_back, _), (back_x, back_y, back_back, _) = tips
+    assert ahead_back < ahead_x == layout.boxes["ship"].x
+    assert back_back > back_x == layout.boxes["pay"].right
+    assert 0 < abs(back_y - layout.boxes["pay"].middle[1]) < layout.boxes["pay"].height / 2
+    assert "undoes" in [text.text for text in root.iter(f"{SVG}text")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -14,11 +15,12 @@ import asyncpg
 import pytest
 
 from cloaca.errors import CorruptDatabase, DatabaseTooNew, DatabaseTooOld, StoreUnavailable, UpgradeRefused
-from cloaca.stores.sql import connections, postgres_links
+from cloaca.stores.sql import connections, postgres_links, revisions
 from cloaca.stores.sql import schema as sql_schema
 from cloaca.stores.sql.connections import HandHeld
 from cloaca.stores.sql.postgres import PostgresStore
 from cloaca.stores.sql.postgres_links import Link
+from cloaca.stores.sql.revisions import Revision
 from cloaca.stores.sql.sqlite import SqliteStore
 from tests.stores.asynchronous import asynchronous
 from tests.stores.rows import status_of, waiting
@@ -136,7 +138,7 @@ def test_tables_from_before_there_were_revisions_are_taken_over(place: Any) -> N
     execute("DROP TABLE {}cloaca_version")
     reader = store()
     reader.upgrades = False
-    with pytest.raises(DatabaseTooOld, match="revision none"):
+    with pytest.raises(DatabaseTooOld, match="without a revision: `cloaca db check`"):
         opened(reader)
     opened(store())
     assert asyncio.run(_status(reader)) == "pending"
@@ -174,6 +176,34 @@ def test_tables_that_are_no_releases_are_refused_with_what_is_different(place: A
         with pytest.raises(UpgradeRefused, match="not those of a release") as refused:
             opened(store())
         assert CHANGES[change] in str(refused.value)
+
+
+EMPTY = '''
+"""Other views."""
+
+revision, down_revision = "0002", "0001"
+
+
+def upgrade(op, schema):
+    """Leave the tables as they are."""
+'''
+
+
+def test_only_a_revision_has_views_made_anew_and_be_it_an_empty_one(
+    place: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, execute = place
+    opened(store())
+    execute("DROP VIEW {}cloaca_workers")
+    execute("CREATE VIEW {}cloaca_workers AS SELECT 1 AS earlier")  # as an earlier release might have had it
+    opened(store())
+    execute("SELECT earlier FROM {}cloaca_workers")
+    files = shutil.copytree(revisions.FOLDER, tmp_path / "revisions")
+    (files / "r0002_views.py").write_text(EMPTY, encoding="utf-8")
+    monkeypatch.setattr(revisions, "FOLDER", files)
+    monkeypatch.setattr(revisions, "REVISIONS", (*revisions.REVISIONS, Revision("0002", "next")))
+    opened(store())
+    execute("SELECT lease_until FROM {}cloaca_workers")
 
 
 def test_a_revision_that_nobody_knows_is_refused(place: Any) -> None:

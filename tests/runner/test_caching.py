@@ -196,12 +196,12 @@ def test_an_age_is_above_zero(age: Any) -> None:
 
 def test_what_has_no_result_is_not_cached() -> None:
     with pytest.raises(TypeError, match="writes nothing"):
-        nothing.with_options(cache=True)
+        nothing.with_options(cache=True)  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(TypeError, match="cache='a day'"):
         something.with_options(cache="a day")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="can't undo it"):
         something.with_options(cache=True).compensate(nothing)  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(TypeError, match="can't undo it"):
-        something.compensate(nothing).with_options(cache=True)
+        something.compensate(nothing).with_options(cache=True)  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(TypeError, match="cached"):
         something.compensate(something.with_options(cache=True).named("undo"))  # type: ignore[arg-type]  # wrong on purpose

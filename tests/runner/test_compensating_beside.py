@@ -232,6 +232,5 @@ def test_a_handler_of_a_compensation_is_refused() -> None:
         make.compensate(undo_make.rescue(undo_instead))  # type: ignore[arg-type]  # wrong on purpose
 
 
-def test_a_picture_says_what_undoes_a_handler() -> None:
-    notes = {shape.name: shape.note for shape in rescued.picture().shapes}
-    assert (notes["make"], notes["instead"]) == ("undone by undo_make", "undone by undo_instead")
+def test_a_picture_shows_what_undoes_a_handler() -> None:
+    assert rescued.picture().backward == {("make", "undo_make"), ("instead", "undo_instead")}

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 from returns.result import Failure, Result, Success
 
-from cloaca import ContractError, Runner, Workflow, each, sleep, subflow, task, wait_for
+from cloaca import ContractError, Retry, Runner, TaskContext, Waiting, Workflow, each, sleep, subflow, task, wait_for
 from cloaca.ports import SUSPECT_CRASHES
 from cloaca.stores.memory import MemoryStore
 from tests.runner.books import Book, Doc, Page, Refused, Text, bind, split
-from tests.runner.controlled import Handle, database, postgres
+from tests.runner.controlled import Handle, Stage, database, postgres
 from tests.runner.databases import Database, asynchronous, eventually
-from tests.runner.test_waiting import Clock, worker_of
+from tests.runner.test_waiting import DAY_S, Clock, worker_of
 
 __all__ = ["database", "postgres"]
 
@@ -292,6 +293,115 @@ async def test_a_run_whose_elements_wait_long_is_parked_and_comes_back(database:
         press.open.set()
         assert await handle.result() == Success(Book(book="<0> <1> <2>"))
     assert sorted(press.log) == [0, 1, 2]
+
+
+@task
+async def write(page: Page) -> Text:
+    return Text(text=str(page.number))
+
+
+@task(retry=Retry(attempts=2, delay=DAY_S, max_delay=DAY_S))
+async def fail_at_first(page: Page) -> Text:
+    raise OSError("no paper")
+
+
+ASKED = Workflow("asked", wait_for(Approval) >> write, input=Page)
+PATIENT = {
+    "timer": each(sleep(DAY_S) >> write, over="pages", into="texts").named("all"),
+    "retry": each(fail_at_first, over="pages", into="texts").named("all"),
+    "child": each(subflow(ASKED).named("ask"), over="pages", into="texts").named("all"),
+}
+NODES = {"timer": "sleep", "retry": "fail_at_first", "child": "ask"}
+
+
+@pytest.mark.parametrize("kind", PATIENT)
+@asynchronous
+async def test_a_run_says_what_its_elements_wait_for_driven_and_seen_from_elsewhere_and_parked(
+    database: Database, kind: str
+) -> None:
+    workflow: Any = Workflow("patient", split >> PATIENT[kind] >> bind)
+    async with database.runner(workflow) as runner, database.runner(workflow, work=False) as other:
+        handle = await runner.start(workflow, Doc(count=3))
+        there = await other.get(handle.id)
+
+        async def all_wait() -> bool:
+            infos = await there.elements("all", status="running")
+            return len(infos) == 3 and (await handle.why()).kind == kind and (await there.why()).kind == kind
+
+        await eventually(all_wait)
+        waiting = await handle.why()
+        element, _, node = (waiting.task or "").removeprefix("all/").partition("/")
+        assert (element in "012", node) == (True, NODES[kind])  # the first to come, by the clock
+        if kind == "child":
+            assert (waiting.field in {child.id for child in await handle.children()}, waiting.until) == (True, None)
+        else:
+            assert waiting.until is not None
+            assert waiting.until > datetime.now(UTC) + timedelta(hours=23)
+        assert await there.why() == waiting
+        clock = Clock(runner)
+        for seconds in (2.0, 100.0):
+            await clock.set(seconds)
+            await clock.worker.commits.flushed()
+        assert int(handle.id) not in clock.worker.drives
+        assert await handle.why() == await there.why() == waiting
+
+
+@asynchronous
+async def test_an_element_at_work_counts_before_those_that_wait(database: Database) -> None:
+    stage = Stage()
+    stage.holds = {"all/1/hold"}
+
+    @task
+    async def hold(page: Page, *, ctx: TaskContext) -> None:
+        await stage.act(ctx)
+
+    fan_out = each(hold >> sleep(DAY_S) >> write, over="pages", into="texts", limit=2).named("all")
+    workflow: Any = Workflow("mixed", split >> fan_out >> bind)
+    async with database.runner(workflow) as runner, database.runner(workflow, work=False) as other:
+        handle = await runner.start(workflow, Doc(count=3))
+        there = await other.get(handle.id)
+
+        async def one_waits() -> bool:
+            tasks = [info for element in await there.elements("all", status="running") for info in element.tasks]
+            return {info.name: info.status for info in tasks}.get("all/0/sleep") == "waiting"
+
+        await eventually(one_waits)
+        await stage.begun("all/1/hold")
+        assert await handle.why() == Waiting("task", "all/1/hold")
+        seen = await there.why()
+        assert (seen.kind, seen.task in {"all", "all/1/hold"}) == ("task", True)  # what has just begun has no row
+        stage.holds.clear()
+
+        async def rests() -> bool:  # of three elements there is room for two
+            return (await handle.why()).kind == (await there.why()).kind == "timer"
+
+        await eventually(rests)
+        assert (await there.why()).task == (await handle.why()).task == "all/0/sleep"
+
+
+@asynchronous
+async def test_an_element_of_an_element_says_what_it_waits_for(database: Database) -> None:
+    class Wide(BaseModel):
+        docs: list[Doc]
+
+    class Books(BaseModel):
+        books: list[Book]
+
+    @task
+    def gather(books: Books) -> Book:
+        return Book(book="")
+
+    inner = split >> each(sleep(DAY_S) >> write, over="pages", into="texts").named("in") >> bind
+    workflow: Any = Workflow("deep", each(inner, over="docs", into="books").named("out") >> gather, input=Wide)
+    async with database.runner(workflow) as runner, database.runner(workflow, work=False) as other:
+        handle = await runner.start(workflow, Wide(docs=[Doc(count=0), Doc(count=1)]))
+        there = await other.get(handle.id)
+
+        async def rests() -> bool:
+            return (await there.why()).kind == "timer"
+
+        await eventually(rests)
+        assert (await handle.why()).task == (await there.why()).task == "out/1/in/0/sleep"
 
 
 @pytest.mark.parametrize("fanned", [False, True], ids=["subflow", "each"])

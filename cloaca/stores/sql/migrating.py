@@ -130,14 +130,22 @@ def _apply(ground: Ground, revision: Revision) -> str:
 
 def _adopt(ground: Ground) -> None:
     """Note the revision of tables that were made before there were revisions, if they are those of the first one."""
-    found = structure.differences(ground.connection, first(ground.schema), ground.schema)
-    if found:
-        listed = "; ".join(sorted(difference.sentence for difference in found))
-        raise UpgradeRefused(
-            f"{ground.where} has tables of cloaca's without a revision, and they are not those of a release: {listed}. "
-            "Choose another database; nothing was changed"
-        )
+    if refusal := unreleased(ground.connection, ground.schema, ground.where):
+        raise refusal
     _context(ground).stamp(scripts(), revisions.FIRST)
+
+
+def unreleased(connection: Connection, schema: str | None, where: str) -> UpgradeRefused | None:
+    """Return why tables without a revision can't be taken over, None if they are those of the first one."""
+    found = structure.differences(connection, first(schema), schema)
+    if not found:
+        return None
+    listed = "; ".join(sorted(difference.sentence for difference in found))
+    return UpgradeRefused(
+        f"{where} has tables of cloaca's without a revision, and they are not those of a release: {listed}. Code that "
+        "was never released made them, and no release can upgrade them: choose another database, and delete this one "
+        "once that code has ended its runs. Nothing was changed"
+    )
 
 
 def _refuse_older_workers(ground: Ground, needs: str) -> None:

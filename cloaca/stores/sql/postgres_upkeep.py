@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, text
 
-from cloaca.stores.sql import examining, postgres_migrating, postgres_schema
+from cloaca.stores.sql import examining, migrating, postgres_migrating, postgres_schema
 from cloaca.stores.sql.postgres import UPGRADE_S
 from cloaca.stores.sql.postgres_failures import shown, translated
 from cloaca.stores.sql.postgres_links import SERVER_CLOCK, Link, Names, connect, hang_up
@@ -81,23 +81,31 @@ class PostgresUpkeep:
         return found if self._only is None else [name for name in found if name == self._only]
 
     async def _state(self, schema: str) -> State:
-        async def look(link: Link) -> State:
-            return state_of(schema, await postgres_schema.look(link), postgres_schema.where_of(link, self.place))
+        async def look(link: Link) -> tuple[State, str]:
+            where = postgres_schema.where_of(link, self.place)
+            return state_of(schema, await postgres_schema.look(link), where), where
 
-        return await self._with(schema, look)
+        state, where = await self._with(schema, look)
+        if not state.is_unversioned:
+            return state
+        return state.unless(await self._examined(schema, lambda found: migrating.unreleased(found, schema, where)))
 
     async def _report(self, schema: str, thorough: bool) -> Report:
         state = await self._state(schema)
         if not state.is_current:
             return Report(state)
+        return await self._examined(schema, lambda found: _report(found, schema, state, thorough))
+
+    async def _examined(self, schema: str, examine: Callable[[Connection], T]) -> T:
+        """Return what is found on a connection that sees one moment and changes nothing."""
         async with postgres_migrating.bridged(self._connector(schema)) as (link, in_greenlet):
 
-            def examine(connection: Connection) -> Report:
+            def work(connection: Connection) -> T:
                 with postgres_migrating.read_only(link):
-                    return _report(connection, schema, state, thorough)
+                    return examine(connection)
 
-            report: Report = await in_greenlet(examine)
-            return report
+            answer: T = await in_greenlet(work)
+            return answer
 
     def _connector(self, schema: str) -> Callable[[], Awaitable[Link]]:
         names = Names(schema)

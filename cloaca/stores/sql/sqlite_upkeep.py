@@ -11,8 +11,8 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from cloaca.errors import StoreError, StoreUnavailable
-from cloaca.stores.sql import examining, schema
+from cloaca.errors import StoreError, StoreUnavailable, UpgradeRefused
+from cloaca.stores.sql import examining, migrating, schema
 from cloaca.stores.sql.connections import connect, driver_of, engine_of, keep_log, opened
 from cloaca.stores.sql.failures import translated
 from cloaca.stores.sql.locks import LockFile
@@ -53,10 +53,18 @@ def _state(path: Path) -> State:
     if not path.exists():
         return state_of(str(path), NOTHING, str(path))
     try:
-        with translated(path), closing(connect(path, read_only=True)) as driver:
-            return state_of(str(path), schema.look(driver), str(path))
+        with translated(path):
+            with closing(connect(path, read_only=True)) as driver:
+                state = state_of(str(path), schema.look(driver), str(path))
+            return state.unless(_unreleased(path)) if state.is_unversioned else state
     except StoreError as error:
         return State(str(path), None, (), (), error)
+
+
+def _unreleased(path: Path) -> UpgradeRefused | None:
+    with engine_of(path).connect() as connection:
+        driver_of(connection).execute("PRAGMA query_only = ON")
+        return migrating.unreleased(connection, None, str(path))
 
 
 def _upgraded(path: Path, after_deployment: bool) -> list[str]:

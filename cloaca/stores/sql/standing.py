@@ -81,8 +81,13 @@ def refuse_unless_current(found: Found, where: str) -> None:
         raise StoreUnavailable(
             f"{where} has no tables of cloaca's: choose another database; who starts a run makes them"
         )
+    if now is Standing.UNVERSIONED:
+        raise DatabaseTooOld(
+            f"{where} has tables of cloaca's without a revision: `cloaca db check` says whether they are those of a "
+            "release, which `cloaca db upgrade` takes over"
+        )
     if now is not Standing.CURRENT:
         raise DatabaseTooOld(
-            f"{where} is at revision {found.revision or 'none'}, and this release of cloaca works with {head()}: "
+            f"{where} is at revision {found.revision}, and this release of cloaca works with {head()}: "
             "upgrade the database with `cloaca db upgrade`, or start a worker of this release, which does"
         )

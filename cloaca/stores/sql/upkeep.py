@@ -7,7 +7,7 @@ anything. What a database of a kind does for it is in ``sqlite_upkeep`` and ``po
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from cloaca.errors import StoreError
@@ -19,7 +19,8 @@ from cloaca.stores.sql.standing import Found, Standing, standing
 class State:
     """Where a place stands. ``pending`` are the revisions to come by themselves, ``later`` those after deployment.
 
-    ``refusal`` is why this release can't use it, None if it can.
+    ``refusal`` is why this release can't use it, None if it can. ``is_unversioned`` is true of tables without a
+    revision: whoever looks closely says whether they are those of a release.
     """
 
     place: str
@@ -27,6 +28,11 @@ class State:
     pending: tuple[str, ...]
     later: tuple[str, ...]
     refusal: StoreError | None = None
+    is_unversioned: bool = False
+
+    def unless(self, refusal: StoreError | None) -> State:
+        """Return this state, or if there is a reason, that it is refused."""
+        return self if refusal is None else replace(self, pending=(), later=(), refusal=refusal)
 
     @property
     def is_current(self) -> bool:
@@ -39,7 +45,7 @@ class State:
         if self.refusal is not None:
             return "refused"
         if self.revision is None:
-            return "no tables" if self.pending else "no revision"
+            return "no revision" if self.is_unversioned else "no tables"
         if self.pending:
             return "to be upgraded"
         if self.revision > revisions.last():
@@ -84,14 +90,14 @@ class Upkeep(Protocol):
 
 def state_of(place: str, found: Found, where: str) -> State:
     """Return where a place stands."""
-    refusal = None
     try:
         now = standing(found, where)
     except StoreError as error:
         return State(place, found.revision, (), (), error)
-    revision = revisions.FIRST if now is Standing.UNVERSIONED else found.revision
+    is_unversioned = now is Standing.UNVERSIONED
+    revision = revisions.FIRST if is_unversioned else found.revision
     pending = tuple(each.id for each in revisions.pending(revision, revisions.head()))
     later = tuple(each.id for each in revisions.pending(max(revision or "", revisions.head()), revisions.last()))
-    if now is Standing.UNVERSIONED:
+    if is_unversioned:
         pending = (revisions.FIRST, *pending)
-    return State(place, found.revision, pending, later, refusal)
+    return State(place, found.revision, pending, later, is_unversioned=is_unversioned)
