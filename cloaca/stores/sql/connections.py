@@ -87,11 +87,10 @@ def keep_log(driver: sqlite3.Connection) -> None:
 
 
 @contextlib.contextmanager
-def transaction(driver: sqlite3.Connection, begin: str | None = "BEGIN IMMEDIATE") -> Iterator[None]:
-    """Commit what is done inside, or nothing of it. None if the transaction has begun."""
+def transaction(driver: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
+    """Commit what is done inside, or nothing of it."""
     try:
-        if begin is not None:
-            driver.execute(begin)
+        driver.execute(begin)
         yield
         driver.execute("COMMIT")
     except BaseException:

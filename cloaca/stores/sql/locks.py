@@ -66,9 +66,14 @@ class LockFile:
                 self.leave_gate()
 
     def enter(self, within_s: float) -> bool:
-        """Try to enter the gate for so long, and return whether that worked: then ``leave_gate`` must follow."""
-        until = time.monotonic() + within_s
-        return self._file < 0 or (self._wait(NEXT, until) and self._enter_next(until))
+        """Try to enter the gate for so long, and return whether that worked: then ``leave_gate`` must follow.
+
+        Once somebody has held it for too long, nobody waits until it has been free again.
+        """
+        until = time.monotonic() + (within_s if self._patient else 0.0)
+        entered = self._file < 0 or (self._wait(NEXT, until) and self._enter_next(until))
+        self._patient = self._patient or entered
+        return entered
 
     def leave_gate(self) -> None:
         """Let go of the writers' gate."""
@@ -93,8 +98,8 @@ class LockFile:
         return bool(struct.unpack(_FLOCK, answer)[0] == _UNLOCK)
 
     def _enter(self) -> bool:
-        """Stand in line for the gate. Once somebody has held it for too long, nobody waits until it is free again."""
-        self._patient = self.enter(LONGEST_WAIT_S if self._patient else 0.0)
+        """Stand in line for the gate."""
+        self._patient = self.enter(LONGEST_WAIT_S)
         return self._patient
 
     def _enter_next(self, until: float) -> bool:

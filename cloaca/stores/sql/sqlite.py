@@ -50,8 +50,18 @@ from cloaca.stores.sql import (
     schema,
     slots,
     statements,
+    weights,
 )
-from cloaca.stores.sql.connections import be_patient, begins, driver_of, engine_of, keep_log, opened, transaction
+from cloaca.stores.sql.connections import (
+    be_patient,
+    begins,
+    driver_of,
+    engine_of,
+    keep_log,
+    opened,
+    roll_back,
+    transaction,
+)
 from cloaca.stores.sql.failures import BUSY_TIMEOUT_S, translated
 from cloaca.stores.sql.locks import LockFile
 from cloaca.stores.sql.promptness import Promptness
@@ -88,7 +98,7 @@ class SqliteStore(SqliteSchedules):
         self._bodies = Bodies(self)
         self._promptness = Promptness()
         self._busy_timeout_s = BUSY_TIMEOUT_S  # of the connection that writes
-        self._last: Future[Any] | None = None  # what the writer's thread was last given
+        self._to_write: set[Future[Any]] = set()  # what the writer's thread was given and is not done with
 
     async def open(self) -> None:
         if self._writer is not None:
@@ -147,7 +157,12 @@ class SqliteStore(SqliteSchedules):
         await self._call(self._writer, close)
 
     async def transact(self, batch: Batch) -> Receipt:
-        return await self._write_promptly(lambda driver: statements.write(driver, batch), batch.size)
+        def write(driver: sqlite3.Connection) -> Receipt:
+            return statements.write(driver, batch)
+
+        if weights.is_heavy(batch):
+            return await self._write(write)
+        return await self._write_promptly(write, batch.size)
 
     def transaction(self, *, is_async: bool) -> Transaction:
         return self._bodies.transaction(is_async=is_async)
@@ -426,18 +441,20 @@ class SqliteStore(SqliteSchedules):
 
     async def _write_promptly(self, work: Callable[[sqlite3.Connection], T], rows: Callable[[], int]) -> T:
         """Write on the event loop, if the disk is fast, the writer's thread idle and nobody else is writing."""
-        if self._promptness.is_prompt and self._writing is not None and (self._last is None or self._last.done()):
-            begun = time.monotonic()
-            if (written := self._write_here(work)) is not None:
-                self._promptness.took(time.monotonic() - begun, rows())
+        if self._writer is not None and not self._to_write and self._promptness.is_prompt:
+            written = self._write_here(work, rows)
+            if written is not None:
                 return written[0]
         return await self._write(work)
 
-    def _write_here(self, work: Callable[[sqlite3.Connection], T]) -> tuple[T] | None:
-        """Write at once, or not at all: None if somebody is in the way."""
+    def _write_here(self, work: Callable[[sqlite3.Connection], T], rows: Callable[[], int]) -> tuple[T] | None:
+        """Write at once, or not at all: None if somebody is in the way.
+
+        Unlike on a thread, a signal's handler may raise anywhere in here: what is begun is undone all the same.
+        """
         assert self._writing is not None
         assert self._locks is not None
-        driver = driver_of(self._writing)
+        driver, begun = driver_of(self._writing), time.monotonic()
         with ExitStack() as left:
             if not self._bodies.turns.take():
                 return None
@@ -448,11 +465,13 @@ class SqliteStore(SqliteSchedules):
             left.callback(self._locks.leave_gate)
             self._check_file()
             self._wait_for_others(0.0)
+            left.callback(roll_back, driver)
             if not begins(driver):
                 return None
+            left.callback(lambda: self._promptness.took(time.monotonic() - begun, rows()))
             left.enter_context(self._ours())
-            with transaction(driver, begin=None):
-                written = work(driver)
+            written = work(driver)
+            driver.execute("COMMIT")
             return (written,)
 
     async def _read(self, work: Callable[[Connection], T]) -> T:
@@ -469,7 +488,8 @@ class SqliteStore(SqliteSchedules):
             raise StoreUnavailable(f"{self.path} is not open")
         called: Future[T] = thread.submit(work)
         if thread is self._writer:
-            self._last = called
+            self._to_write.add(called)
+            called.add_done_callback(self._to_write.discard)
         return await asyncio.wrap_future(called)
 
 
