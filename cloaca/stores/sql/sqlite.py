@@ -162,7 +162,7 @@ class SqliteStore(SqliteSchedules):
 
         if weights.is_heavy(batch):
             return await self._write(write)
-        return await self._write_promptly(write, batch.size)
+        return await self._write_promptly(write, len(batch.runs) + len(batch.tasks) + len(batch.ends))
 
     def transaction(self, *, is_async: bool) -> Transaction:
         return self._bodies.transaction(is_async=is_async)
@@ -439,7 +439,7 @@ class SqliteStore(SqliteSchedules):
 
         return await self._call(self._writer, write)
 
-    async def _write_promptly(self, work: Callable[[sqlite3.Connection], T], rows: Callable[[], int]) -> T:
+    async def _write_promptly(self, work: Callable[[sqlite3.Connection], T], rows: int) -> T:
         """Write on the event loop, if the disk is fast, the writer's thread idle and nobody else is writing."""
         if self._writer is not None and not self._to_write and self._promptness.is_prompt:
             written = self._write_here(work, rows)
@@ -447,7 +447,7 @@ class SqliteStore(SqliteSchedules):
                 return written[0]
         return await self._write(work)
 
-    def _write_here(self, work: Callable[[sqlite3.Connection], T], rows: Callable[[], int]) -> tuple[T] | None:
+    def _write_here(self, work: Callable[[sqlite3.Connection], T], rows: int) -> tuple[T] | None:
         """Write at once, or not at all: None if somebody is in the way.
 
         Unlike on a thread, a signal's handler may raise anywhere in here: what is begun is undone all the same.
@@ -468,7 +468,7 @@ class SqliteStore(SqliteSchedules):
             left.callback(roll_back, driver)
             if not begins(driver):
                 return None
-            left.callback(lambda: self._promptness.took(time.monotonic() - begun, rows()))
+            left.callback(lambda: self._promptness.took(time.monotonic() - begun, rows))
             left.enter_context(self._ours())
             written = work(driver)
             driver.execute("COMMIT")
