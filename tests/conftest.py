@@ -13,7 +13,7 @@ settings.load_profile("untimed")
 
 HERE = Path(__file__).parent
 # What waits for something real is late now and then on a busy machine. What only computes gets no second try.
-REAL = {"cli", "crashes", "docs", "examples", "executors", "interpreter", "runner", "stores", "torture"}
+REAL = {"benchmarks", "cli", "crashes", "docs", "examples", "executors", "interpreter", "runner", "stores", "torture"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from cloaca import Runner, Workflow, each, task
 from cloaca.ports import Batch, Receipt
 from tests.benchmarks.floors import Ground
+from tests.runner.books import Page, Pages, Text, Texts
 
 ELEMENTS, FEW = 100_000, 10_000
 PAYLOAD_LIMIT = 64 << 20
@@ -28,30 +29,6 @@ class Size(BaseModel):
     """How many elements."""
 
     size: int
-
-
-class Page(BaseModel):
-    """An element."""
-
-    number: int
-
-
-class Pages(BaseModel):
-    """The list."""
-
-    pages: list[Page]
-
-
-class Text(BaseModel):
-    """What comes of an element."""
-
-    text: str
-
-
-class Texts(BaseModel):
-    """What comes of all."""
-
-    texts: list[Text]
 
 
 class Count(BaseModel):
