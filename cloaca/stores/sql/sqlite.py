@@ -1,9 +1,8 @@
 """The store on a SQLite file: one writer thread with one connection, one reader thread with another.
 
 A single writer is what SQLite wants, and a thread keeps its waiting off the event loop. Where nobody is waited for and
-the disk is fast, batches and claims are written on the event loop all the same: see ``promptness``. What is written and
-read is said in ``statements``, ``ownership`` and ``queries``; this file puts each on its thread, inside of a
-transaction.
+the disk is fast, batches are written on the event loop all the same: see ``promptness``. What is written and read is
+said in ``statements``, ``ownership`` and ``queries``; this file puts each on its thread, inside of a transaction.
 """
 
 from __future__ import annotations
@@ -177,10 +176,9 @@ class SqliteStore(SqliteSchedules):
     async def claim(
         self, session: int, workflows: Sequence[str], limit: int, at: float, *, suspects: bool
     ) -> list[History]:
-        def claim(driver: sqlite3.Connection) -> list[History]:
-            return ownership.claim(driver, session, workflows, limit, at=at, suspects=suspects)
-
-        return await self._write(claim)
+        return await self._write(
+            lambda driver: ownership.claim(driver, session, workflows, limit, at=at, suspects=suspects)
+        )
 
     async def claim_refused(self, session: int, serves: Mapping[str, str], limit: int, at: float) -> list[History]:
         return await self._write(lambda driver: refusals.claim(driver, session, serves, limit, at))
@@ -450,7 +448,8 @@ class SqliteStore(SqliteSchedules):
     def _write_here(self, work: Callable[[sqlite3.Connection], T], rows: int) -> tuple[T] | None:
         """Write at once, or not at all: None if somebody is in the way.
 
-        Unlike on a thread, a signal's handler may raise anywhere in here: what is begun is undone all the same.
+        Unlike on a thread, a signal's handler may raise anywhere in here. What was begun is undone then, unless
+        it raises between a step and the note of how to undo it: see the decision on prompt commits.
         """
         assert self._writing is not None
         assert self._locks is not None
