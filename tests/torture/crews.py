@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.crashes.processes import Life
 from tests.crashes.processes import life as living
 from tests.torture import journal
-from tests.torture.evidence import Evidence, Known, Snapshot, Story, leases_of_the_dead, snapshot, to_come, unfinished
+from tests.torture.evidence import Evidence, Known, Snapshot, Story, has_work, leases_of_the_dead, snapshot
 from tests.torture.places import Place
 from tests.torture.programs import Orders, Start, Ticks, hold_up, let_go, serve
 
@@ -129,7 +129,7 @@ class Crew:
         """Whether every run was started and has ended, nothing is to fire, and no lease is left of the dead."""
         if not {life.pid for life in self.lives} <= {line["pid"] for line in self.lines("started")}:
             return False
-        return not unfinished(self.place) and not to_come(self.place) and not leases_of_the_dead(self.place)
+        return not has_work(self.place) and not leases_of_the_dead(self.place)
 
     def leave(self) -> None:
         """Have everybody leave in order, and remember who did not."""

@@ -23,6 +23,11 @@ from tests.torture.places import Place, Rows
 FINAL = "('succeeded', 'failed', 'cancelled')"
 RUNS = "SELECT id, workflow, input, status, plan FROM cloaca_run"
 COMMITS = "SELECT run_id, name, status, attempt, session, output FROM cloaca_task"
+UNFINISHED = f"SELECT id, workflow, status, owner, crashes FROM cloaca_run WHERE status NOT IN {FINAL}"
+TO_COME = (
+    "SELECT name, next_at FROM cloaca_schedule WHERE next_at IS NOT NULL "
+    "UNION ALL SELECT schedule, scheduled_for FROM cloaca_firing WHERE state = 'claimed'"
+)
 FAILURES = "SELECT run_id, name, attempt, exception_type, message, error FROM cloaca_failure"
 
 Known = tuple[str, str]  # a run by what decides how it goes: its workflow and its input
@@ -69,14 +74,22 @@ def stories(place: Place) -> dict[int, tuple[Known, Story]]:
 
 def unfinished(place: Place) -> Rows:
     """Return the runs that have not ended."""
-    return place.ask(f"SELECT id, workflow, status, owner, crashes FROM cloaca_run WHERE status NOT IN {FINAL}")
+    return place.ask(UNFINISHED)
 
 
 def to_come(place: Place) -> Rows:
     """Return what schedules are still to fire, and firings that nobody has handed over."""
-    return place.ask("SELECT name, next_at FROM cloaca_schedule WHERE next_at IS NOT NULL") + place.ask(
-        "SELECT schedule, scheduled_for FROM cloaca_firing WHERE state = 'claimed'"
-    )
+    return place.ask(TO_COME)
+
+
+def has_work(place: Place) -> bool:
+    """Whether a run has not ended, or one is still to be started by a schedule.
+
+    One statement asks for both: asked one after the other, a schedule may fire for the last time in between, and its
+    run is in neither answer.
+    """
+    [(is_there,)] = place.ask(f"SELECT EXISTS ({UNFINISHED}) OR EXISTS ({TO_COME})")
+    return bool(is_there)
 
 
 def leases_of_the_dead(place: Place) -> Rows:

@@ -27,7 +27,7 @@ from cloaca.interpreter.errands import runs_in_a_child
 from cloaca.interpreter.workers import Worker
 from cloaca.ports import History
 from tests.torture import boundaries, journal
-from tests.torture.evidence import to_come, unfinished
+from tests.torture.evidence import has_work
 from tests.torture.places import Place
 from tests.torture.workflows import WORKFLOWS, Claim, Job, Present, began
 
@@ -192,7 +192,7 @@ async def _serve(orders: Orders) -> None:
         if orders.ends:
             for run in runs:
                 await (await runner.get(run)).result()
-            while orders.ticks is not None and (to_come(orders.place) or unfinished(orders.place)):
+            while orders.ticks is not None and has_work(orders.place):
                 await asyncio.sleep(PAUSE_S)
             return
         while not orders.leave.exists():

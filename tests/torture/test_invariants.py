@@ -15,9 +15,9 @@ import pytest
 
 from tests.crashes.processes import Life
 from tests.torture import journal
-from tests.torture.evidence import COMMITS, Evidence, snapshot, stories
+from tests.torture.evidence import COMMITS, Evidence, has_work, snapshot, stories
 from tests.torture.invariants import INVARIANTS, violated
-from tests.torture.places import File, copy
+from tests.torture.places import File, Rows, copy
 from tests.torture.programs import Orders, Start, Ticks, serve
 from tests.torture.rounds import calm_world
 from tests.torture.workflows import WORKFLOWS
@@ -241,3 +241,23 @@ def test_the_tests_that_the_guarantees_page_names_are_there() -> None:
         path = PAGE.parents[2] / file
         assert path.exists(), file
         assert not test or f"def {test}(" in path.read_text(encoding="utf-8"), (file, test)
+
+
+class FiresNext(File):
+    """A database where a schedule fires for the last time, and starts its run, once anything was asked."""
+
+    def ask(self, statement: str) -> Rows:
+        found = super().ask(statement)
+        with closing(sqlite3.connect(self.path)) as connection, connection:
+            if connection.execute("UPDATE cloaca_schedule SET next_at = NULL WHERE next_at IS NOT NULL").rowcount:
+                connection.execute("UPDATE cloaca_run SET status = 'pending' WHERE schedule IS NOT NULL")
+        return found
+
+
+def test_a_run_that_is_just_being_started_is_work_to_do(seen: Evidence) -> None:
+    assert isinstance(seen.place, File)
+    assert not has_work(seen.place)
+    change(seen, "UPDATE cloaca_schedule SET next_at = 1.0")
+    moving = FiresNext(seen.place.path)
+    assert has_work(moving)
+    assert has_work(moving)
