@@ -40,6 +40,7 @@ class ProcessExecutor:
         self._work: set[asyncio.Task[None]] = set()
         self._being_born = 0
         self._closed = False
+        self._loop: asyncio.AbstractEventLoop
 
     def submit(self, job: object, hear: Hear) -> Job:
         """Do ``job`` in a child; the future has the entry's answer. ``hear`` gets what the entry says meanwhile.
@@ -50,6 +51,7 @@ class ProcessExecutor:
         if self._closed:
             raise RuntimeError("the executor is closed")
         future = Job(self, job, hear)
+        self._loop = future.get_loop()
         self._queue.append(future)
         self._go_on()
         return future
@@ -85,7 +87,7 @@ class ProcessExecutor:
             self._spawn(self._grow())
 
     def _spawn(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+        task = self._loop.create_task(work)  # a job may be cancelled while no event loop runs
         self._work.add(task)
         task.add_done_callback(self._work.discard)
 

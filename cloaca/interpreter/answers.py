@@ -21,6 +21,7 @@ from returns.result import Failure, Result, Success
 from cloaca.algebra.declarations import Signature
 from cloaca.algebra.signatures import Model
 from cloaca.errors import PayloadError, SecretExposed, TaskNotImportable, WrongOutput
+from cloaca.interpreter.interrupts import is_interrupt
 from cloaca.ports import Codec
 from cloaca.secrets import exposed, masked
 
@@ -70,10 +71,10 @@ class Exit:
     error: BaseException
 
 
-async def carried(work: Awaitable[object]) -> object:
-    """Await a body; what would end the event loop comes as a value."""
+async def carried(call: Callable[[], Awaitable[object]]) -> object:
+    """Call a body and await it; what would end the event loop comes as a value."""
     try:
-        return await work
+        return await call()
     except (SystemExit, KeyboardInterrupt) as error:
         return Exit(error)
 
@@ -136,7 +137,12 @@ def worth_retrying(error: BaseException, retries: Callable[[BaseException], bool
 
 
 def raised(error: BaseException, *, retryable: bool, still_running: Future[Any] | None = None) -> Raised:
-    """Return an exception as a value, its traceback from the user's code on."""
+    """Return an exception as a value, its traceback from the user's code on.
+
+    Raises it again if a signal's handler has raised it: it is meant for the process.
+    """
+    if is_interrupt(error):
+        raise error
     kind = "TimeoutError" if isinstance(error, AttemptTimeout) else type(error).__name__
     return Raised(
         kind, _clean(_message(error)), _clean(_traceback(error)), retryable=retryable, still_running=still_running

@@ -184,7 +184,7 @@ async def _limited(node: PlanNode, call: Call, executor: Executor, limit_s: floa
     assert body is not None
     if not body.signature.is_async:
         return await _limited_on_a_thread(partial(_called, call), executor, limit_s)
-    running = asyncio.ensure_future(carried(call()))
+    running = asyncio.ensure_future(carried(call))
     running.add_done_callback(_seen)
     await _waited(running, limit_s)
     if running.done():

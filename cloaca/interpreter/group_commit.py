@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from cloaca.errors import CorruptDatabase, LeaseLost, RunnerClosed, StoreUnavailable
+from cloaca.interpreter.interrupts import stay_unlogged
 from cloaca.ports import Batch, Clock, NewRun, PlanRow, Receipt, Store, Submitted
 
 logger = logging.getLogger("cloaca.store")
@@ -50,7 +51,8 @@ class GroupCommit:
 
     A callback given with rows is called once they are durable, never otherwise. ``lost`` is called when the session
     is gone, or a batch can't be written: nothing will be committed any more. ``disowned`` is called with the runs that
-    another has taken.
+    another has taken. Nothing is committed once ``torn``, which says that the event loop is being torn down: what is in
+    memory then may be half of what was to be done together.
 
     ``doubtful``: the answer to a commit or a claim was lost, so that the session may own runs that nobody drives. The
     next commit gives them back: ``held`` returns all runs that are driven, None while a claim is in flight. No claim
@@ -63,11 +65,12 @@ class GroupCommit:
         clock: Clock,
         session: int,
         *,
-        lost: Callable[[Exception], None],
+        lost: Callable[[BaseException], None],
         disowned: Callable[[frozenset[int]], None],
         held: Callable[[], list[int] | None],
+        torn: Callable[[], bool],
     ) -> None:
-        self.store, self.clock, self.session = store, clock, session
+        self.store, self.clock, self.session, self.torn = store, clock, session, torn
         self.lost, self.disowned, self.held = lost, disowned, held
         self.failing = False
         self.doubtful = False
@@ -141,8 +144,10 @@ class GroupCommit:
         self._size = 0
 
     async def _drain(self) -> None:
+        batch: Batch | None = None
+        submits: list[Submission[Any]] = []
         try:
-            while not self.closed and (self._size or self._queue):
+            while not self.closed and not self.torn() and (self._size or self._queue):
                 if not self._queue:
                     self._cut()
                 batch, after, submits, births = self._queue.pop(0)
@@ -158,6 +163,10 @@ class GroupCommit:
                 for committed in after:
                     committed()
                 await asyncio.sleep(0)  # let every resumed run append its next completion before the next cut
+        except (SystemExit, KeyboardInterrupt, asyncio.CancelledError) as error:
+            stay_unlogged()
+            self.interrupted(error, batch, submits)
+            raise
         finally:
             self._draining = None
 
@@ -206,6 +215,13 @@ class GroupCommit:
         self._refuse(batch, submits, error)
         self.closed = True
         self.lost(error)
+
+    def interrupted(self, error: BaseException, batch: Batch | None, submits: list[Submission[Any]]) -> None:
+        """Start again from the rows: nobody knows what became of ``batch``, nor of what was being done in memory."""
+        if not self.closed:
+            self._refuse(batch, submits, StoreUnavailable("interrupted before it was known whether the run is stored"))
+            self.closed = True
+            self.lost(error)
 
     def _worked(self, batch: Batch) -> None:
         """The batch is durable."""

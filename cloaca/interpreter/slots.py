@@ -13,16 +13,26 @@ from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from typing import Any, Generic, TypeVar
 
+from cloaca.interpreter.interrupts import stay_unlogged
+
 T = TypeVar("T")
 
 TURN = 64  # pieces that one slot performs before the event loop gets a turn
 
 
 class Slots(Generic[T]):
-    """Performs offers. ``perform`` does a piece at once and returns None, or returns what to await."""
+    """Performs offers. ``perform`` does a piece at once and returns None, or returns what to await.
 
-    def __init__(self, limit: int, perform: Callable[[T], Coroutine[Any, Any, None] | None]) -> None:
-        self._perform = perform
+    ``interrupted`` is called with what ends the event loop, should that come out of a piece.
+    """
+
+    def __init__(
+        self,
+        limit: int,
+        perform: Callable[[T], Coroutine[Any, Any, None] | None],
+        interrupted: Callable[[BaseException], None] = lambda _: None,
+    ) -> None:
+        self._perform, self._interrupted = perform, interrupted
         self._limit = self._free = limit
         self._offers: deque[T] = deque()  # those of priority 0, which are all as a rule
         self._others: dict[int, deque[T]] = {}  # by priority, none empty
@@ -117,6 +127,10 @@ class Slots(Generic[T]):
                 performed += 1
                 if performed % TURN == 0:
                     await asyncio.sleep(0)
+        except (SystemExit, KeyboardInterrupt) as error:
+            stay_unlogged()
+            self._interrupted(error)
+            raise
         finally:
             self._free += 1
             if self._offers or self._others:

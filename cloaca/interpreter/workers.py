@@ -34,6 +34,7 @@ from cloaca.interpreter.fanouts import FanOut
 from cloaca.interpreter.group_commit import GroupCommit
 from cloaca.interpreter.headstarts import head_start
 from cloaca.interpreter.histories import moment, task_failure
+from cloaca.interpreter.interrupts import interrupt_of
 from cloaca.interpreter.offspring import ENDED_BADLY, child_report, new_child, plan_row
 from cloaca.interpreter.queues import Queues
 from cloaca.interpreter.retention import keep_pruning
@@ -131,17 +132,36 @@ class Worker:
     async def open(self) -> None:
         """Register a session and start to look for work."""
         self._loop = asyncio.get_running_loop()
-        self._slots = Slots(self.settings.concurrency, self._perform)
+        self._slots = Slots(self.settings.concurrency, self._perform, self._interrupted)
         self._alarms = Alarms(self._loop, lambda: self.now())  # noqa: PLW0108 - whatever it is then
         self.scheduler = Scheduler(self)
         await self._register()
         if not await self.store.watch(self.wake):
             self._look_every = min(self._look_every, UNHEARD_POLL_S)
-        self._ticker = self._loop.create_task(self._tick())
+        self._begin_to_tick()
         if self.telemetry is not None:
             self.telemetry.watch(self.load)
         if self.settings.retention_s is not None:
             self.spawn(keep_pruning(self.store, self.now, self.chance, self.settings.retention_s))
+
+    def _begin_to_tick(self) -> None:
+        self._ticker = self._loop.create_task(self._tick())
+        self._ticker.add_done_callback(self._stopped_ticking)
+
+    def _stopped_ticking(self, ticker: asyncio.Task[None]) -> None:
+        if ticker.cancelled() and not self.closing:
+            self._loop.call_later(FIRST_PAUSE_S, self._revive)
+
+    def _revive(self) -> None:
+        """Go on after all: somebody has cancelled every task, the heartbeat's too, but this event loop still runs."""
+        if self.closing:
+            return
+        logger.warning("All tasks of the event loop were cancelled, but the runner was not left: it starts again")
+        self._begin_to_tick()
+        if self.commits.closed:
+            self.spawn(self._again(0.0))
+        else:
+            self._interrupted(asyncio.CancelledError())
 
     async def close(self) -> None:
         """Start nothing more, give running attempts their grace, then release every run to the other workers."""
@@ -156,8 +176,9 @@ class Worker:
         self.processes.close()  # those that wait for a process neither
         try:
             await self.scheduler.close()
-            await self._see_out()
-            await self._flush(max(self.settings.grace_s, FLUSH_S))
+            if not self._is_torn_down():
+                await self._see_out()
+                await self._flush(max(self.settings.grace_s, FLUSH_S))
         finally:  # also when the grace is cut short
             await self._release()
 
@@ -223,8 +244,9 @@ class Worker:
         serves = ", ".join(sorted(self.workflows)) or "nothing yet"
         logger.info("Session %d serves %s", self.session, serves, extra={"session": self.session})
         self.commits = GroupCommit(
-            self.store, self.clock, self.session, lost=self._session_lost, disowned=self.disowned, held=self._held
-        )
+            self.store, self.clock, self.session,
+            lost=self._session_lost, disowned=self.disowned, held=self._held, torn=self._is_torn_down,
+        )  # fmt: skip
         if self.telemetry is not None:
             self.commits.measured = self.telemetry.commit
         self.commits.lease_s = self.settings.lease_s
@@ -240,7 +262,15 @@ class Worker:
     def _absolved(self, count: int) -> None:
         del self._lapsed[:count]
 
-    def _session_lost(self, error: Exception) -> None:
+    def _is_torn_down(self) -> bool:
+        """Whether the event loop is being torn down: whoever does that cancels all its tasks, the heartbeat's too."""
+        return self._ticker is not None and self._ticker.cancelling() > 0
+
+    def _interrupted(self, error: BaseException) -> None:
+        """Something of this worker's was cut off by a signal's handler: what is in memory may be half done."""
+        self.commits.interrupted(error, None, [])
+
+    def _session_lost(self, error: BaseException) -> None:
         """Nothing can be committed any more: forget every run, and start again under a new session.
 
         Whoever took this worker for dead has charged each of its runs with a crash. Since it lives, it takes them back.
@@ -263,7 +293,7 @@ class Worker:
         self._alarms.clear()
         self._queued.clear()
         self._suspect = None
-        if not self.closing:
+        if not self.closing and not self._is_torn_down():
             self.spawn(self._again(0.0 if isinstance(error, LeaseLost) else FIRST_PAUSE_S))
 
     async def _again(self, pause: float) -> None:
@@ -312,7 +342,12 @@ class Worker:
         """Run ``work`` in the background for as long as the worker is open."""
         task = self._loop.create_task(work)
         self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._background.discard(task)
+        if (error := interrupt_of(task)) is not None:
+            self._interrupted(error)
 
     # Runs
 
@@ -897,7 +932,7 @@ class Worker:
         except Withdrawn:  # only a worker that leaves closes its executor: the run is released with all the others
             drive.running.pop(node, None)
         except asyncio.CancelledError as error:
-            if not running.stopped:
+            if not running.stopped and not self._is_torn_down():
                 if running.serving is not None:  # the body cancelled its own task: that is a fault like any other
                     running.serving.uncancel()
                 drive.report(node, number, raised(error, retryable=False))

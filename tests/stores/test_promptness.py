@@ -121,7 +121,7 @@ async def test_a_foreign_transaction_is_waited_for_on_the_thread(tmp_path: Path)
 async def test_a_body_that_has_the_turn_is_waited_for_on_the_thread(tmp_path: Path) -> None:
     async with opened(tmp_path) as (store, session):
         with threads_of(store) as threads:
-            assert store._bodies.turns.take()
+            assert store._bodies.turns.take(driver)
             writing = asyncio.create_task(store.transact(Batch(session, tasks=[task(1)])))
             await passes(writing)
             store._bodies.turns.leave()
@@ -302,6 +302,32 @@ async def test_an_interrupt_at_any_moment_leaves_nothing_behind(
         async with asyncio.timeout(5):
             await other.cancel(3, AT)
             await store.cancel(4, AT)
+        await other.close()
+
+
+@pytest.mark.parametrize("next", ["a commit", "another's statement", "closing"])
+@asynchronous
+async def test_what_an_interrupt_keeps_from_being_undone_is_undone_later(tmp_path: Path, next: str) -> None:
+    """It may come between any two steps: here it has come after all of them, and nobody has left anything."""
+    other = SqliteStore(tmp_path / "runs.db")
+    async with opened(tmp_path) as (store, session):
+        await other.open()
+        assert store._bodies.turns.take(store)
+        assert store._locks is not None
+        assert store._locks.enter(1)
+        assert store._locks._set(locks.NEXT, locks._EXCLUSIVE) or not AVAILABLE
+        store._wait_for_others(0.0)
+        driver(store._writing).execute("BEGIN IMMEDIATE")
+        async with asyncio.timeout(5):  # who waits for a transaction waits for longer
+            if next == "a commit":
+                with threads_of(store) as threads:
+                    await store.transact(Batch(session, tasks=[task(1)]))
+                assert threads == [HERE]
+            elif next == "closing":
+                await store.close()
+            else:
+                await store.cancel(1, AT)
+            await other.cancel(3, AT)
         await other.close()
 
 

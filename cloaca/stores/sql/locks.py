@@ -79,6 +79,10 @@ class LockFile:
         """Let go of the writers' gate."""
         self._set(GATE, _UNLOCK)
 
+    def leave_line(self) -> None:
+        """Let go of the place before the gate, should entering have been interrupted there."""
+        self._set(NEXT, _UNLOCK)
+
     def live(self, session: int) -> bool:
         """Show that the worker of ``session`` is alive, for as long as this process is; return whether that worked."""
         return self._set(session, _EXCLUSIVE)

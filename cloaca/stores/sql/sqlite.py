@@ -119,6 +119,7 @@ class SqliteStore(SqliteSchedules):
             self._watcher.tell()  # whoever waits finds the store closed
             self._watcher.stop()
             self._watcher = None
+        self._undo_interrupted()
         await self._bodies.close()
         reader, writer = self._reader, self._writer
         self._reader = self._writer = None
@@ -439,6 +440,7 @@ class SqliteStore(SqliteSchedules):
 
     async def _write_promptly(self, work: Callable[[sqlite3.Connection], T], rows: int) -> T:
         """Write on the event loop, if the disk is fast, the writer's thread idle and nobody else is writing."""
+        self._undo_interrupted()
         if self._writer is not None and not self._to_write and self._promptness.is_prompt:
             written = self._write_here(work, rows)
             if written is not None:
@@ -448,30 +450,50 @@ class SqliteStore(SqliteSchedules):
     def _write_here(self, work: Callable[[sqlite3.Connection], T], rows: int) -> tuple[T] | None:
         """Write at once, or not at all: None if somebody is in the way.
 
-        Unlike on a thread, a signal's handler may raise anywhere in here. What was begun is undone then, unless
-        it raises between a step and the note of how to undo it: see the decision on prompt commits.
+        Unlike on a thread, a signal's handler may raise anywhere in here. What it keeps from being undone is undone
+        before anything else is written.
         """
+        if not self._bodies.turns.take(self):
+            return None
+        try:
+            return self._written_here(work, rows)
+        finally:
+            self._leave_turn()
+
+    def _written_here(self, work: Callable[[sqlite3.Connection], T], rows: int) -> tuple[T] | None:
         assert self._writing is not None
         assert self._locks is not None
         driver, begun = driver_of(self._writing), time.monotonic()
-        with ExitStack() as left:
-            if not self._bodies.turns.take():
-                return None
-            left.callback(self._bodies.turns.leave)
-            left.enter_context(translated(self.path))
+        with translated(self.path):
             if not self._locks.enter(PATIENCE_S):
                 return None
-            left.callback(self._locks.leave_gate)
             self._check_file()
             self._wait_for_others(0.0)
-            left.callback(roll_back, driver)
             if not begins(driver):
                 return None
-            left.callback(lambda: self._promptness.took(time.monotonic() - begun, rows))
-            left.enter_context(self._ours())
-            written = work(driver)
-            driver.execute("COMMIT")
-            return (written,)
+            try:
+                with self._ours():
+                    written = work(driver)
+                    driver.execute("COMMIT")
+            finally:
+                self._promptness.took(time.monotonic() - begun, rows)
+        return (written,)
+
+    def _leave_turn(self) -> None:
+        """Undo whatever was begun in the event loop's turn, the turn last: as long as it is held, this is not done."""
+        assert self._writing is not None
+        assert self._locks is not None
+        roll_back(driver_of(self._writing))
+        self._locks.leave_gate()
+        self._bodies.turns.leave()
+
+    def _undo_interrupted(self) -> None:
+        """Undo what an interrupt on the event loop has left. Whoever is here is on it, and not in ``_write_here``."""
+        if self._bodies.turns.is_held_by(self):
+            assert self._locks is not None
+            self._locks.leave_line()
+            self._busy_timeout_s = -1.0  # whatever was being set
+            self._leave_turn()
 
     async def _read(self, work: Callable[[Connection], T]) -> T:
         def read() -> T:
@@ -485,6 +507,8 @@ class SqliteStore(SqliteSchedules):
     async def _call(self, thread: ThreadPoolExecutor | None, work: Callable[[], T]) -> T:
         if thread is None:
             raise StoreUnavailable(f"{self.path} is not open")
+        if thread is self._writer:
+            self._undo_interrupted()
         called: Future[T] = thread.submit(work)
         if thread is self._writer:
             self._to_write.add(called)
