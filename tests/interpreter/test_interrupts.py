@@ -42,7 +42,7 @@ class Leaver:
 
 
 @pytest.fixture
-def installed() -> Iterator[Callable[[Any], None]]:
+def installed() -> Iterator[Callable[[Any], object]]:
     before = signal.getsignal(signal.SIGTERM)
     yield partial(signal.signal, signal.SIGTERM)
     signal.signal(signal.SIGTERM, before)
@@ -80,18 +80,18 @@ def raised_by(body: Callable[[], object]) -> BaseException:
     ],
     ids=["function", "another's", "interrupt", "graceful", "partial", "method", "object", "lambda", "Python's own"],
 )
-def test_what_a_handler_raises_is_an_interrupt(installed: Callable[[Any], None], handler: object) -> None:
+def test_what_a_handler_raises_is_an_interrupt(installed: Callable[[Any], object], handler: object) -> None:
     installed(handler)
     assert is_interrupt(struck())
 
 
-def test_other_errors_of_a_handler_are_the_body_s(installed: Callable[[Any], None]) -> None:
+def test_other_errors_of_a_handler_are_the_body_s(installed: Callable[[Any], object]) -> None:
     """Such as a limit of time by SIGALRM."""
     installed(partial(leaves_with, TimeoutError()))
     assert not is_interrupt(struck())
 
 
-def test_what_a_body_raises_is_none(installed: Callable[[Any], None]) -> None:
+def test_what_a_body_raises_is_none(installed: Callable[[Any], object]) -> None:
     installed(leaves)
 
     def interrupts() -> None:
@@ -103,7 +103,7 @@ def test_what_a_body_raises_is_none(installed: Callable[[Any], None]) -> None:
     assert not is_interrupt(SystemExit())  # never raised
 
 
-def test_handlers_are_looked_at_from_any_thread(installed: Callable[[Any], None]) -> None:
+def test_handlers_are_looked_at_from_any_thread(installed: Callable[[Any], object]) -> None:
     installed(leaves)
     error, found = struck(), []
     thread = threading.Thread(target=lambda: found.append(is_interrupt(error)))
