@@ -28,8 +28,11 @@ from cloaca.ports.rows import (
 class Batch:
     """Everything that one transaction writes, for many runs at once.
 
-    ``session`` fences: if it is gone, nothing is written. ``renew_until`` renews its lease. ``replay`` says that the
-    same rows may have been committed already, by a try whose answer was lost: a row that is there is left as it is.
+    ``session`` fences: if it is gone, nothing is written. ``replay`` says that the same rows may have been committed
+    already, by a try whose answer was lost: a row that is there is left as it is.
+
+    ``renew_until`` renews the session's lease, and makes it no shorter than it is: the batch may have waited for its
+    turn while leases were lengthened. A time before ``at`` ends the lease.
 
     ``held``, if given, are all runs that the session drives. Whatever else it owns before ``runs`` are added, it owns
     without knowing it, because the answer to a commit or a claim was lost: such a run is given back as by

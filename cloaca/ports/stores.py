@@ -131,7 +131,7 @@ class Store(ControlStore, QueueStore, ScheduleStore, Protocol):
     ) -> Poll:
         """Look for work, by one statement; it writes nothing, unless it renews the lease of the session as well.
 
-        ``serves`` is as for ``claim_refused``.
+        No renewal makes a lease shorter than it is. ``serves`` is as for ``claim_refused``.
 
         Raises LeaseLost if the lease should be renewed and is gone.
         """

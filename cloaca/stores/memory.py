@@ -83,7 +83,7 @@ class MemoryStore(MemorySchedules, MemoryControls, MemoryBatches, MemoryOwnershi
         await asyncio.sleep(0)
         if renew_until is not None:
             self._fence(session)
-            self.sessions[session] = renew_until
+            self.sessions[session] = max(self.sessions[session], renew_until)
         crashes = [row.crashes for row in self._queue(workflows)]
         owned = [self.rows[run] for run in self._owned.get(session, ())]
         return Poll(

@@ -29,7 +29,8 @@ class MemoryBatches(MemoryRows):
             self._undo(known)
             raise StoreError("a task or an attempt of this batch is committed already")
         if batch.renew_until is not None:
-            self.sessions[batch.session] = batch.renew_until
+            until = self.sessions[batch.session] if batch.renew_until >= batch.at else batch.renew_until
+            self.sessions[batch.session] = max(until, batch.renew_until)
         if batch.held is not None:
             self._give_back(batch.session, batch.at, unheld)
         for plan in batch.plans:

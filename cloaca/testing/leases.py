@@ -38,7 +38,7 @@ class Leases:
         """A worker has looked for work, and for the dead, and has maybe renewed its own lease."""
         self._looked[session] = self._scene.loop.steps
         if renew_until is not None and session in self.ends:
-            self.ends[session] = renew_until
+            self.ends[session] = max(self.ends[session], renew_until)
         self._moments = {moment for moment in self._moments if moment > at}
         self._seen.update(other for other, end in self.ends.items() if end < at and other != session)
 
@@ -54,7 +54,8 @@ class Leases:
             case "close_session":
                 self.ends.pop(args[0], None)
             case "transact" | "commit" if args[0].renew_until is not None:
-                self.ends[args[0].session] = args[0].renew_until
+                ended = self.ends.get(args[0].session, args[0].renew_until)
+                self.ends[args[0].session] = max(ended, args[0].renew_until)
             case "reap":
                 spared = kwargs.get("sparing")
                 self.ends = {s: end for s, end in self.ends.items() if end >= args[0] or s == spared}

@@ -90,6 +90,33 @@ async def test_leases_do_not_run_while_a_body_holds_the_lock(quick_path: Path, m
         await store.close()
 
 
+@asynchronous
+async def test_a_renewal_that_has_waited_for_a_body_does_not_shorten_the_lease(
+    quick_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says until when by the time at which it was sent: that is over by now, and the lease is not."""
+    clock = Clock()
+    monkeypatch.setattr("cloaca.stores.sql.sqlite_transactions.time", clock)
+    store = SqliteStore(quick_path / "runs.db")
+    await store.open()
+    try:
+        session = await own_table(store)
+        polls, commits = [await store.open_session(f"peer:{n}", AT, AT + 15) for n in (1, 2)]
+        body = await written(store, "slow")
+        waiting = asyncio.gather(
+            store.poll(polls, ["orders"], AT + 3, renew_until=AT + 18),
+            store.transact(Batch(commits, AT + 3, renew_until=AT + 18)),
+        )
+        clock.at += 50
+        await body.commit(Batch(session, AT))
+        await body.end()
+        await waiting
+        left = expiries(store.path)
+        assert (left[polls], left[commits]) == (AT + 15 + 50, AT + 15 + 50)
+    finally:
+        await store.close()
+
+
 def expiries(path: Path) -> dict[int, float]:
     with closing(sqlite3.connect(path)) as connection:
         return dict(connection.execute("SELECT id, expires_at FROM cloaca_session").fetchall())

@@ -40,7 +40,10 @@ from cloaca.stores.sql.statements import lost
 FENCE = "s AS MATERIALIZED (SELECT id FROM {schema}.cloaca_session WHERE id = ? FOR KEY SHARE)"
 LOCK_SESSION = "SELECT id FROM {schema}.cloaca_session WHERE id = ? FOR KEY SHARE"
 LOCK_RUNS = "SELECT id FROM {schema}.cloaca_run WHERE id = ANY(?::int8[]) AND owner = ? ORDER BY id FOR SHARE"
-RENEW = "s AS (UPDATE {schema}.cloaca_session SET expires_at = {now} + ? WHERE id = ? RETURNING id)"
+RENEW = (
+    "s AS (UPDATE {schema}.cloaca_session SET expires_at = greatest(expires_at, {now} + ?) WHERE id = ? RETURNING id)"
+)
+END_LEASE = "s AS (UPDATE {schema}.cloaca_session SET expires_at = {now} + ? WHERE id = ? RETURNING id)"
 PLANS = f"new_plans AS ({part(INSERT_PLANS, 's,')})"
 RUNS = f"new_runs AS ({part(INSERT_RUNS, 's,')}{UNLESS_KEY})"
 # By their ids, one by one, which OFFSET 0 sees to: statistics of how many runs are running are always out of date.
@@ -292,7 +295,8 @@ def _fence(batch: Batch) -> Piece:
     """The part that finds the session. A lease is as long as the batch says, from the server's now on."""
     if batch.renew_until is None:
         return Piece(FENCE, [batch.session])
-    return Piece(RENEW, [batch.renew_until - batch.at, batch.session])
+    lease_s = batch.renew_until - batch.at
+    return Piece(RENEW if lease_s >= 0 else END_LEASE, [lease_s, batch.session])
 
 
 def _starts(batch: Batch) -> list[Piece]:

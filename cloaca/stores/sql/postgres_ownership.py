@@ -81,7 +81,10 @@ FOUND = (
     f"{POSTGRES_LOOK}, {WAITS}"
 )
 POLL = f"SELECT {FOUND}"
-RENEWING_POLL = f"UPDATE {{schema}}.cloaca_session SET expires_at = {{now}} + ? WHERE id = ? RETURNING {FOUND}"
+RENEWING_POLL = (
+    "UPDATE {schema}.cloaca_session SET expires_at = greatest(expires_at, {now} + ?) "
+    f"WHERE id = ? RETURNING {FOUND}"
+)
 CANCEL = (
     "WITH found AS MATERIALIZED (SELECT id, owner, status, status = 'blocked' AND (cancel_requested OR closing IS NOT "
     "NULL) AS stuck, owner IS NULL AND NOT epilogue AS free, coalesce(closing::json ->> 'status', 'cancelled') AS "

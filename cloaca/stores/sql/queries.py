@@ -88,7 +88,7 @@ FOUND = (
     f"{REFUSALS}"
 )
 LOOK = f"SELECT {FOUND}"
-RENEWING_LOOK = f"UPDATE cloaca_session SET expires_at = ? WHERE id = ? RETURNING {FOUND}"
+RENEWING_LOOK = f"UPDATE cloaca_session SET expires_at = max(expires_at, ?) WHERE id = ? RETURNING {FOUND}"
 
 
 class Lease(NamedTuple):

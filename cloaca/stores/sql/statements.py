@@ -27,7 +27,9 @@ def insert(table: str, names: Sequence[str]) -> str:
     return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
 
 
-RENEW = "UPDATE cloaca_session SET expires_at = ? WHERE id = ?"
+# Not shorter than it is: what renews may have waited for a body's lock, for whose time leases were lengthened since.
+RENEW = "UPDATE cloaca_session SET expires_at = max(expires_at, ?) WHERE id = ?"
+END_LEASE = "UPDATE cloaca_session SET expires_at = ? WHERE id = ?"
 LENGTHEN = "UPDATE cloaca_session SET expires_at = expires_at + ? WHERE expires_at > ?"
 FENCE = "SELECT 1 FROM cloaca_session WHERE id = ?"
 ABSOLVE = "UPDATE cloaca_run SET crashes = crashes - 1 WHERE id = ? AND crashes > 0 AND finished_at IS NULL"
@@ -75,7 +77,7 @@ HEAR = "UPDATE cloaca_run SET pausing = 'heard' WHERE id = ? AND owner = ? AND p
 
 def write(driver: sqlite3.Connection, batch: Batch) -> Receipt:
     """Write a batch inside the transaction that is open. Raises LeaseLost, before anything is written."""
-    fence(driver, batch.session, batch.renew_until)
+    fence(driver, batch.session, batch.renew_until, batch.at)
     if batch.held is not None:
         release(driver, batch.session, batch.at, but=batch.held)
     if batch.plans:
@@ -113,12 +115,13 @@ def write(driver: sqlite3.Connection, batch: Batch) -> Receipt:
     return Receipt(submitted, foreign - _ended_already(driver, batch, foreign))
 
 
-def fence(driver: sqlite3.Connection, session: int, renew_until: float | None = None) -> None:
-    """Refuse to go on for a session that is gone; renew its lease if asked."""
+def fence(driver: sqlite3.Connection, session: int, renew_until: float | None = None, at: float = 0.0) -> None:
+    """Refuse to go on for a session that is gone; renew its lease if asked, or end it by a time before ``at``."""
     if renew_until is None:
         alive = driver.execute(FENCE, (session,)).fetchone() is not None
     else:
-        alive = driver.execute(RENEW, (renew_until, session)).rowcount == 1
+        statement = RENEW if renew_until >= at else END_LEASE
+        alive = driver.execute(statement, (renew_until, session)).rowcount == 1
     if not alive:
         lost(session)
 

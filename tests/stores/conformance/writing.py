@@ -217,6 +217,16 @@ async def a_lease_holds_until_it_runs_out_and_can_be_renewed(store: Store) -> No
     assert await status_of(store, 1) == "pending"
 
 
+@guarantee
+async def a_renewal_that_comes_late_makes_no_lease_shorter(store: Store) -> None:
+    session, other = await session_of(store, until=AT + 50), await session_of(store)
+    await store.transact(Batch(session, at=AT, renew_until=AT + 10))
+    await store.poll(session, ["orders"], AT, renew_until=AT + 10)
+    assert not (await store.poll(other, [], AT + 50)).expired
+    await store.transact(Batch(session, at=AT + 20, renew_until=AT + 19))  # which ends it
+    assert (await store.poll(other, [], AT + 20)).expired
+
+
 # Shown attempts, notes
 
 
