@@ -15,7 +15,7 @@ from cloaca.ports import Batch
 from cloaca.stores.sql import postgres_links
 from cloaca.stores.sql.postgres import PostgresStore
 from cloaca.stores.sql.postgres_failures import named
-from cloaca.stores.sql.postgres_links import Links
+from cloaca.stores.sql.postgres_links import Link, Links, transaction
 from tests.stores.asynchronous import asynchronous
 from tests.stores.rows import AT, FAR, PLAN, end, failure, new_run, owned, session_of, status_of, task, waiting
 
@@ -157,6 +157,67 @@ async def test_tables_that_vanish_are_no_reason_to_hang(postgres: str, schema: s
         for asked in (store.run(1), store.cancel(1, AT)):
             with pytest.raises(StoreError, match="does not exist"):
                 await asked
+
+
+DEADLOCKS = """
+CREATE SEQUENCE {schema}.tries;
+CREATE FUNCTION {schema}.fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+IF nextval(TG_ARGV[0]) <= TG_ARGV[1]::int THEN RAISE 'deadlock detected' USING ERRCODE = 'deadlock_detected'; END IF;
+RETURN NEW; END $$;
+CREATE TRIGGER fail BEFORE INSERT ON {schema}.cloaca_run FOR EACH ROW EXECUTE FUNCTION {schema}.fail
+"""
+
+
+async def end_in_deadlocks(store: PostgresStore, times: int) -> None:
+    """Have the next insertions of runs, so many, be victims of a deadlock; a sequence counts what is undone, too."""
+
+    async def make(link: Link) -> None:
+        made = f"{DEADLOCKS.strip()}('{{schema}}.tries', {times})".replace("{schema}", link.names.schema)
+        await link.connection.execute(made)
+
+    await store._ask(make)
+
+
+async def tries(store: PostgresStore) -> int:
+    [(count,)] = await store._ask(lambda link: link.ask("SELECT last_value FROM {schema}.tries"))
+    return int(count)
+
+
+@asynchronous
+async def test_the_victim_of_a_deadlock_is_sent_again(postgres: str, schema: str) -> None:
+    """An upgrade that holds one table and waits for the next may have a worker's commit for its victim."""
+    async with opened(postgres, schema) as store:
+        session = await session_of(store)
+        await end_in_deadlocks(store, 2)
+        receipt = await store.transact(Batch(session, plans=[PLAN], runs=[new_run(1, owner=session)]))
+        assert receipt.submitted[0].created
+        assert await tries(store) == 3
+        assert await status_of(store, 1) == "running"
+
+
+@asynchronous
+async def test_deadlocks_without_end_are_told(postgres: str, schema: str) -> None:
+    async with opened(postgres, schema) as store:
+        session = await session_of(store)
+        await end_in_deadlocks(store, 99)
+        with pytest.raises(StoreUnavailable, match="another transaction was in the way"):
+            await store.transact(Batch(session, plans=[PLAN], runs=[new_run(1, owner=session)]))
+        assert await tries(store) == postgres_links.DEADLOCK_TRIES
+
+
+@asynchronous
+async def test_in_a_longer_transaction_the_victim_of_a_deadlock_is_not_sent_alone(postgres: str, schema: str) -> None:
+    async with opened(postgres, schema) as store:
+        await waiting(store, 1)
+        await end_in_deadlocks(store, 1)
+
+        async def copy(link: Link) -> None:
+            async with transaction(link, ""):
+                await link.ask("INSERT INTO {schema}.cloaca_run SELECT * FROM {schema}.cloaca_run")
+
+        with pytest.raises(StoreUnavailable, match="another transaction was in the way"):
+            await store._ask(copy)
+        assert await tries(store) == 1
 
 
 NAMED = {

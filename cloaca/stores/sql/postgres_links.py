@@ -23,6 +23,7 @@ from cloaca.stores.sql.postgres_failures import bad_url, is_lost, shown, transla
 CONNECT_TIMEOUT_S = 10.0
 STATEMENT_TIMEOUT_S = 20.0  # a server that is silent for longer is taken for gone
 IDLE_TIMEOUT_S = 10.0  # and so is a client, in the middle of a transaction
+DEADLOCK_TRIES = 3  # of what the server has undone to end a deadlock
 MOST_STATEMENTS = 200  # descriptions that a connection remembers
 MOST_SCHEMAS = 50  # for whose statements it remembers them
 SERVER_CLOCK = "extract(epoch from now())::float8"
@@ -76,7 +77,19 @@ class Link:
         return found
 
     async def ask(self, statement: str, *values: object) -> list[Row]:
-        """Send a statement with its values, and return its rows. It is a transaction unless one is open."""
+        """Send a statement with its values, and return its rows. It is a transaction unless one is open.
+
+        One that the server has undone to end a deadlock, as with an upgrade of the tables, is sent again.
+        """
+        for _ in range(DEADLOCK_TRIES - 1):
+            try:
+                return await self._send(statement, values)
+            except asyncpg.DeadlockDetectedError:
+                if self.connection.is_in_transaction():  # of which this is a part: all of it is undone
+                    raise
+        return await self._send(statement, values)
+
+    async def _send(self, statement: str, values: Sequence[object]) -> list[Row]:
         described = self._statements.get(statement)
         if described is None:
             if len(self._statements) >= MOST_STATEMENTS:

@@ -32,7 +32,8 @@ LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended(?, 0))"
 HAS_SCHEMA = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = ?"
 PAUSE_S = 0.1
 # So long do those wait at most who come after a step that can't get its lock. Less than the second after which the
-# server looks for deadlocks: a step that holds one table and waits for another gives up first, not a worker's commit.
+# server looks for deadlocks: a step that holds one table and waits for another mostly gives up first, not a worker's
+# commit. One that holds a table for long before it asks for the next may win; the commit is then sent again.
 LOCK_TIMEOUT_MS = 300
 IDLE_TIMEOUT_S = 60.0  # a process that is stopped in the middle of a step holds up the others only for a while
 PATIENCE_S = 900.0
