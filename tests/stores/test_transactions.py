@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
+import asyncpg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -223,6 +225,44 @@ async def test_a_connection_that_dies_under_a_body_is_the_database_s_fault(postg
         assert await words(store) == []
     finally:
         await store.close()
+
+
+@pytest.mark.parametrize("is_noticed", [True, False])
+@asynchronous
+async def test_connections_that_were_cut_while_nobody_used_them_cost_no_body_a_try(
+    postgres: str, schema: str, is_noticed: bool
+) -> None:
+    """A server that is started again cuts all of them: more than an attempt has tries."""
+    store = PostgresStore(postgres, schema=schema)
+    await store.open()
+    try:
+        session = await own_table(store)
+        kept = [await written(store, "never") for _ in range(postgres_transactions.MOST_TRANSACTIONS)]
+        pids = [await pid_of(transaction, is_async=False) for transaction in kept]
+        for transaction in kept:
+            await transaction.end()
+        if is_noticed:
+            await cut(postgres, pids)
+        else:  # the event loop can't hear of it meanwhile
+            with ThreadPoolExecutor() as elsewhere:
+                elsewhere.submit(asyncio.run, cut(postgres, pids)).result()
+        transactions = [
+            await written(store, f"kept {number}", is_async=not number % 2) for number, _ in enumerate(pids)
+        ]
+        for number, transaction in enumerate(transactions):
+            await transaction.commit(Batch(session, AT, tasks=[task(1, f"task {number}", session=session)]))
+            await transaction.end()
+        assert await words(store) == [f"kept {number}" for number, _ in enumerate(pids)]
+    finally:
+        await store.close()
+
+
+async def cut(url: str, pids: list[int]) -> None:
+    """Let the server end processes."""
+    connection = await asyncpg.connect(url, statement_cache_size=0)
+    for pid in pids:
+        await connection.execute(f"SELECT pg_terminate_backend({pid}, 5000)")
+    await connection.close()
 
 
 async def pid_of(transaction: Transaction, *, is_async: bool) -> int:

@@ -17,15 +17,15 @@ from typing import Any, Final, TypeAlias
 
 import asyncpg
 from greenlet import getcurrent, greenlet  # type: ignore[import-untyped]  # it says no types
-from sqlalchemy import Connection, Engine, create_engine
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError, SQLAlchemyError
+from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 from sqlalchemy.util.concurrency import await_, greenlet_spawn
 
 from cloaca.errors import StoreUnavailable
 from cloaca.ports import Batch, Receipt
 from cloaca.stores.sql.postgres_batches import write_inside
-from cloaca.stores.sql.postgres_failures import translated
+from cloaca.stores.sql.postgres_failures import is_lost, translated
 from cloaca.stores.sql.postgres_links import IDLE_TIMEOUT_S, STATEMENT_TIMEOUT_S, Link, Names
 from cloaca.stores.sql.sessions import BODY, AsyncBodySession, BodySession, ended_inside, over
 
@@ -96,7 +96,26 @@ def _engine(connect: Callable[[], Awaitable[Link]]) -> Engine:
     )
     # What a dead connection means is decided at the end; SQLAlchemy would close it on the thread of a plain body.
     engine.dialect.is_disconnect = lambda *_: False  # type: ignore[method-assign]  # of this engine's alone
+    event.listen(engine, "checkout", _begin)
     return engine
+
+
+def _begin(_adapted: object, entry: ConnectionPoolEntry, _lent: object) -> None:
+    """Begin the transaction of a body. A connection that was lost since it was used last is none of the body's tries.
+
+    With it go all that the pool has kept: whatever cut it, such as a server that was started again, has cut those, too.
+    """
+    driver: Any = entry.driver_connection
+    is_kept = "begun" in entry.info
+    entry.info["begun"] = True
+    try:
+        await_(driver.execute(BEGIN if driver.is_in_transaction() else f"BEGIN; {BEGIN}"))
+    except BaseException as error:
+        was_cut = isinstance(error, Exception) and (is_lost(error) or driver.is_closed())
+        driver.terminate()
+        if is_kept and was_cut:
+            raise InvalidatePoolError from error
+        raise
 
 
 class PostgresTransaction:
@@ -215,14 +234,10 @@ class PostgresTransaction:
     async def _connect(self) -> None:
         connection = await greenlet_spawn(_dialled, self._host.engine)
         driver = _driver_of(connection)
-        try:
-            await driver.execute(BEGIN if driver.is_in_transaction() else f"BEGIN; {BEGIN}")
-            if self._over:
-                raise over()
-        except BaseException:
+        if self._over:
             driver.terminate()
             await greenlet_spawn(connection.invalidate)
-            raise
+            raise over()
         self._connection, self._driver = connection, driver
 
     # Ending
