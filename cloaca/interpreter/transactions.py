@@ -23,6 +23,7 @@ from cloaca.ports import Store, TaskRow, Transaction
 logger = logger_of("cloaca.worker")
 
 MOST_TRIES = 5  # of one attempt, while the database answers others
+LONGEST_PAUSE_S = 1.0  # before a body asks anew for a transaction that was refused
 
 
 class Perform(Protocol):
@@ -49,15 +50,17 @@ async def in_transaction(drive: Drive, node: int, number: int, store: Store, per
     """Make an attempt, and commit its end; return a report that is still to be committed, None if nothing is.
 
     If the database fails it, the body is called again under the same number, as after a crash: nothing of it was kept.
-    After a few times, while other commits work, that is the body's fault. Raises as ``attempts.attempt``, and Withdrawn
-    rather than call the body again for a worker that leaves.
+    After a few times, while other commits work, that is the body's fault; a transaction that never began is not. Raises
+    as ``attempts.attempt``, and Withdrawn rather than call the body again for a worker that leaves.
     """
-    for times in range(1, MOST_TRIES + 1):
+    tries, pause = 0, FIRST_PAUSE_S
+    while True:
         transaction = store.transaction(is_async=_is_async(drive, node))
         try:
             ended = await _tried(drive, node, number, transaction, perform)
         except StoreError as error:
-            ended = await _found(drive, node, number, store, error, is_last=times == MOST_TRIES)
+            tries += not transaction.refused
+            ended = await _found(drive, node, number, store, error, is_last=tries == MOST_TRIES)
         finally:
             await asyncio.shield(transaction.end())
             drive.answered(node)
@@ -65,14 +68,14 @@ async def in_transaction(drive: Drive, node: int, number: int, store: Store, per
             case _Told(report):
                 return report
             case _Try.AGAIN:
-                await _until_it_can_be_written(drive)
+                await _until_it_can_be_written(drive, pause)
+                pause = min(pause * 2, LONGEST_PAUSE_S) if transaction.refused else FIRST_PAUSE_S
                 if drive.dropped or drive.state.over:
                     return None
                 if drive.worker.closing:  # it begins nothing any more, nor begins again
                     raise Withdrawn
             case _:
                 return None
-    raise AssertionError  # the last time is never told to try again
 
 
 async def _tried(
@@ -149,11 +152,11 @@ async def _row(drive: Drive, node: int, store: Store) -> TaskRow | None:
                 return None
 
 
-async def _until_it_can_be_written(drive: Drive) -> None:
+async def _until_it_can_be_written(drive: Drive, pause_s: float = FIRST_PAUSE_S) -> None:
     """Wait until something else could be committed: that tries again with pauses, for as long as it takes."""
     drive.worker.commits.batch()
     await drive.worker.commits.flushed()
-    await asyncio.sleep(FIRST_PAUSE_S)
+    await asyncio.sleep(pause_s)
 
 
 def _is_async(drive: Drive, node: int) -> bool:

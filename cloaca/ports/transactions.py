@@ -26,6 +26,11 @@ class Transaction(Protocol):
         """Why the database let the body down, if it did: whatever the body came to says nothing about the body then."""
         ...
 
+    @property
+    def refused(self) -> bool:
+        """Whether the database did not even begin it, when the body asked: that is never the body's fault."""
+        ...
+
     def call(self, body: Callable[[], Any]) -> Any:
         """Call a body that uses the session where it belongs, on a thread or on the event loop; return what it does."""
         ...

@@ -338,6 +338,11 @@ class SealedTransaction:
         return self._inner.session
 
     @property
+    def refused(self) -> bool:
+        """As ``Transaction``."""
+        return self._inner.refused
+
+    @property
     def broken(self) -> Any:
         """As ``Transaction``."""
         return self._inner.broken

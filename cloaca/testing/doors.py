@@ -170,6 +170,11 @@ class SimulatedTransaction:
         return self._inner.session
 
     @property
+    def refused(self) -> bool:
+        found: bool = self._inner.refused
+        return found
+
+    @property
     def broken(self) -> StoreUnavailable | None:
         found: StoreUnavailable | None = self._inner.broken
         return found

@@ -330,6 +330,10 @@ class Fragile:
     def broken(self) -> StoreUnavailable | None:
         return self._inner.broken
 
+    @property
+    def refused(self) -> bool:
+        return self._inner.refused
+
     def call(self, body: Callable[[], Any]) -> Any:
         return self._inner.call(body)
 
@@ -393,6 +397,47 @@ async def test_a_body_that_the_database_always_fails_is_not_tried_for_ever(
         assert 99 - len(left) == transactions.MOST_TRIES
         monkeypatch.undo()
         assert await ledger(store) == []
+
+
+class Refused(Fragile):
+    """A transaction that the database does not begin."""
+
+    @property
+    def broken(self) -> StoreUnavailable | None:
+        return StoreUnavailable("too many connections")
+
+    @property
+    def refused(self) -> bool:
+        return True
+
+    def call(self, body: Callable[[], Any]) -> Any:
+        assert self.broken is not None
+        raise self.broken
+
+
+@SIDES
+@asynchronous
+async def test_a_transaction_that_is_refused_is_none_of_the_tries(
+    make: Make, monkeypatch: pytest.MonkeyPatch, workflow: Any, name: str
+) -> None:
+    """A server that has no connection left for a body commits what others do all the same."""
+    monkeypatch.setattr(transactions, "LONGEST_PAUSE_S", 0.0)
+    store = make()
+    async with runner(store) as opened:
+        await make_tables(store)
+        real, left = store.transaction, list(range(transactions.MOST_TRIES + 2))
+
+        def transaction(*, is_async: bool) -> Transaction:
+            inner = real(is_async=is_async)
+            return Refused(inner, lambda: "") if left and left.pop() >= 0 else inner
+
+        monkeypatch.setattr(store, "transaction", transaction)
+        handle = await opened.start(workflow, Order(amount=7))
+        assert isinstance(await handle.result(timeout=20), Success)
+        assert not left
+        monkeypatch.undo()
+        assert await ledger(store) == [(name, 1)]
+        assert await handle.failures() == []
 
 
 @asynchronous

@@ -22,7 +22,7 @@ from cloaca.stores.sql.turns import Turns
 from tests.stores.asynchronous import asynchronous
 from tests.stores.conformance.transacting import done, own_table, words, written
 from tests.stores.poolers import pooler
-from tests.stores.rows import AT, PLAN, new_run, task
+from tests.stores.rows import AT, PLAN, new_run, session_of, task
 
 # Turns
 
@@ -144,6 +144,7 @@ async def test_a_lock_that_does_not_come_is_the_database_s_fault(
             with pytest.raises(StoreUnavailable, match="has been locked by another program"):
                 await done(transaction, lambda: transaction.session.execute(text("SELECT 1")))
             assert isinstance(transaction.broken, StoreUnavailable)
+            assert transaction.refused
             await transaction.end()
         assert await words(store) == []
     finally:
@@ -253,6 +254,33 @@ async def test_connections_that_were_cut_while_nobody_used_them_cost_no_body_a_t
             await transaction.commit(Batch(session, AT, tasks=[task(1, f"task {number}", session=session)]))
             await transaction.end()
         assert await words(store) == [f"kept {number}" for number, _ in enumerate(pids)]
+    finally:
+        await store.close()
+
+
+@asynchronous
+async def test_a_server_without_a_connection_to_spare_has_refused_the_transaction(
+    postgres: str, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = PostgresStore(postgres, schema=schema)
+    await store.open()
+    try:
+        await session_of(store)
+
+        async def none_left(*_: object, **__: object) -> None:
+            raise asyncpg.TooManyConnectionsError("sorry, too many clients already")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(asyncpg, "connect", none_left)
+            transaction = store.transaction(is_async=True)
+            with pytest.raises(StoreUnavailable, match="too many clients"):
+                await pid_of(transaction, is_async=True)
+        assert (transaction.refused, isinstance(transaction.broken, StoreUnavailable)) == (True, True)
+        await transaction.end()
+        transaction = store.transaction(is_async=True)
+        await pid_of(transaction, is_async=True)
+        assert not transaction.refused
+        await transaction.end()
     finally:
         await store.close()
 

@@ -142,6 +142,10 @@ class PostgresTransaction:
             )
         return self._unreachable
 
+    @property
+    def refused(self) -> bool:
+        return self._unreachable is not None and self._driver is None
+
     def call(self, body: Callable[[], Any]) -> Any:
         return self._awaited(body) if self._is_async else self._called(body)
 

@@ -185,6 +185,10 @@ class SqliteTransaction:
         error = self._unreachable if trouble is None else named(self._host.path, trouble)
         return error if isinstance(error, StoreUnavailable) else None
 
+    @property
+    def refused(self) -> bool:
+        return self._unreachable is not None and self._connection is None
+
     def call(self, body: Callable[[], Any]) -> Any:
         return body()
 
