@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from opcode import opmap
 from types import CodeType, TracebackType
@@ -50,12 +50,13 @@ def is_interrupt(error: BaseException) -> bool:
     """
     if not isinstance(error, SystemExit | KeyboardInterrupt):
         return False
-    entries = list(_entries(error.__traceback__))
-    handlers = set(_handlers())
-    if any(entry.tb_frame.f_code in handlers for entry in entries):
+    entries, handlers = list(_entries(error.__traceback__)), list(_handlers())
+    codes = set(map(_code_of, handlers))
+    if any(entry.tb_frame.f_code in codes for entry in entries):
         return True
     # Python's own handler has no frame: what it raises comes out of an instruction that raises nothing by itself.
-    return type(error) is KeyboardInterrupt and bool(entries) and not _raises(entries[-1])
+    is_own = type(error) is KeyboardInterrupt and signal.default_int_handler in handlers
+    return is_own and bool(entries) and not _raises(entries[-1])
 
 
 def _entries(trace: TracebackType | None) -> Iterator[TracebackType]:
@@ -68,14 +69,16 @@ def _raises(entry: TracebackType) -> bool:
     return entry.tb_frame.f_code.co_code[entry.tb_lasti] == RAISE
 
 
-def _handlers() -> Iterator[CodeType]:
-    """The code of every handler that is installed and written in Python."""
+def _handlers() -> Iterator[Callable[..., object]]:
     for number in signal.valid_signals():
-        handler = signal.getsignal(number)
+        handler: object = signal.getsignal(number)
         while isinstance(handler, partial):
             handler = handler.func
         if callable(handler):
-            function = handler if hasattr(handler, "__code__") else type(handler).__call__
-            code = getattr(function, "__code__", None)
-            if isinstance(code, CodeType):
-                yield code
+            yield handler
+
+
+def _code_of(handler: Callable[..., object]) -> CodeType | None:
+    """Return the code of a function, of a method, or of an object that can be called; None if it has none."""
+    function = handler if hasattr(handler, "__code__") else type(handler).__call__
+    return getattr(function, "__code__", None)

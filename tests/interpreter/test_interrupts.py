@@ -103,6 +103,25 @@ def test_what_a_body_raises_is_none(installed: Callable[[Any], object]) -> None:
     assert not is_interrupt(SystemExit())  # never raised
 
 
+def test_an_interrupt_without_a_frame_is_nobody_s_where_python_s_own_handler_is_not_installed() -> None:
+    """As what a library throws into a body from outside."""
+
+    def body() -> Iterator[None]:
+        yield
+
+    def thrown() -> None:
+        stopped = body()
+        next(stopped)
+        stopped.throw(KeyboardInterrupt())
+
+    before = signal.signal(signal.SIGINT, leaves)
+    try:
+        error = raised_by(thrown)
+        assert not is_interrupt(error)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_handlers_are_looked_at_from_any_thread(installed: Callable[[Any], object]) -> None:
     installed(leaves)
     error, found = struck(), []
