@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -106,7 +106,7 @@ def test_what_a_body_raises_is_none(installed: Callable[[Any], object]) -> None:
 def test_an_interrupt_without_a_frame_is_nobody_s_where_python_s_own_handler_is_not_installed() -> None:
     """As what a library throws into a body from outside."""
 
-    def body() -> Iterator[None]:
+    def body() -> Generator[None, None, None]:
         yield
 
     def thrown() -> None:
