@@ -77,7 +77,10 @@ class Hours:
     """A clock, and an event loop's time, that a test moves on."""
 
     def __init__(self, worker: Worker, started: float) -> None:
-        worker._ticker.cancel()  # type: ignore[union-attr]  # an open worker has one
+        ticker, worker._ticker = worker._ticker, None
+        assert ticker is not None  # an open worker has one
+        ticker.remove_done_callback(worker._stopped_ticking)
+        ticker.cancel()
         self.worker, self.started, self.passed = worker, started, 0.0
         self.began, self.loop = worker._loop.time(), worker._loop
         worker.now = self.now
