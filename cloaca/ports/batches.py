@@ -85,6 +85,17 @@ class Batch:
     parked: list[tuple[int, float | None]] = field(default_factory=list)
     moved: list[MoveRow] = field(default_factory=list)
 
+    @property
+    def ends_lease(self) -> bool:
+        """Whether the batch ends the lease of its session, where it says anything of it."""
+        return self.renew_until is not None and self.renew_until < self.at
+
+    def renewed(self, until: float) -> float:
+        """Return until when the lease runs once the batch is written, if it ran ``until`` then."""
+        if self.renew_until is None:
+            return until
+        return self.renew_until if self.ends_lease else max(until, self.renew_until)
+
     def touched(self) -> set[int]:
         """Return the runs that must still be this session's for their rows to count."""
         groups: tuple[Sequence[tuple[Any, ...]], ...] = (

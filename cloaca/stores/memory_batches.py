@@ -28,9 +28,7 @@ class MemoryBatches(MemoryRows):
         if self._repeats(batch, foreign):
             self._undo(known)
             raise StoreError("a task or an attempt of this batch is committed already")
-        if batch.renew_until is not None:
-            until = self.sessions[batch.session] if batch.renew_until >= batch.at else batch.renew_until
-            self.sessions[batch.session] = max(until, batch.renew_until)
+        self.sessions[batch.session] = batch.renewed(self.sessions[batch.session])
         if batch.held is not None:
             self._give_back(batch.session, batch.at, unheld)
         for plan in batch.plans:

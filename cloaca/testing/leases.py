@@ -6,6 +6,7 @@ While nothing but heartbeats happens, time is skipped: the leases of the living 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import inf
 from typing import Any
 
 from cloaca.ports import Batch
@@ -54,8 +55,7 @@ class Leases:
             case "close_session":
                 self.ends.pop(args[0], None)
             case "transact" | "commit" if args[0].renew_until is not None:
-                ended = self.ends.get(args[0].session, args[0].renew_until)
-                self.ends[args[0].session] = max(ended, args[0].renew_until)
+                self.ends[args[0].session] = args[0].renewed(self.ends.get(args[0].session, -inf))
             case "reap":
                 spared = kwargs.get("sparing")
                 self.ends = {s: end for s, end in self.ends.items() if end >= args[0] or s == spared}

@@ -295,8 +295,7 @@ def _fence(batch: Batch) -> Piece:
     """The part that finds the session. A lease is as long as the batch says, from the server's now on."""
     if batch.renew_until is None:
         return Piece(FENCE, [batch.session])
-    lease_s = batch.renew_until - batch.at
-    return Piece(RENEW if lease_s >= 0 else END_LEASE, [lease_s, batch.session])
+    return Piece(END_LEASE if batch.ends_lease else RENEW, [batch.renew_until - batch.at, batch.session])
 
 
 def _starts(batch: Batch) -> list[Piece]:

@@ -77,7 +77,7 @@ HEAR = "UPDATE cloaca_run SET pausing = 'heard' WHERE id = ? AND owner = ? AND p
 
 def write(driver: sqlite3.Connection, batch: Batch) -> Receipt:
     """Write a batch inside the transaction that is open. Raises LeaseLost, before anything is written."""
-    fence(driver, batch.session, batch.renew_until, batch.at)
+    fence(driver, batch.session, batch.renew_until, END_LEASE if batch.ends_lease else RENEW)
     if batch.held is not None:
         release(driver, batch.session, batch.at, but=batch.held)
     if batch.plans:
@@ -115,13 +115,12 @@ def write(driver: sqlite3.Connection, batch: Batch) -> Receipt:
     return Receipt(submitted, foreign - _ended_already(driver, batch, foreign))
 
 
-def fence(driver: sqlite3.Connection, session: int, renew_until: float | None = None, at: float = 0.0) -> None:
-    """Refuse to go on for a session that is gone; renew its lease if asked, or end it by a time before ``at``."""
+def fence(driver: sqlite3.Connection, session: int, renew_until: float | None = None, renewing: str = RENEW) -> None:
+    """Refuse to go on for a session that is gone; renew its lease if asked, by the statement ``renewing``."""
     if renew_until is None:
         alive = driver.execute(FENCE, (session,)).fetchone() is not None
     else:
-        statement = RENEW if renew_until >= at else END_LEASE
-        alive = driver.execute(statement, (renew_until, session)).rowcount == 1
+        alive = driver.execute(renewing, (renew_until, session)).rowcount == 1
     if not alive:
         lost(session)
 
