@@ -194,6 +194,19 @@ async def test_a_signal_is_sent_to_the_child_run_of_an_element(database: Databas
         assert await handle.result() == Success(Book(book="0:b0 1:b1 2:b2"))
 
 
+class Wide(BaseModel):
+    docs: list[Doc]
+
+
+class Books(BaseModel):
+    books: list[Book]
+
+
+@task
+def gather(books: Books) -> Book:
+    return Book(book=" | ".join(book.book for book in books.books))
+
+
 class MaybeTexts(BaseModel):
     texts: list[Text | None]
 
@@ -218,16 +231,6 @@ async def test_a_child_run_that_answers_with_nothing_is_none_in_the_list(databas
 async def test_fan_outs_in_fan_outs_have_child_runs(database: Database) -> None:
     press = Press()
     press.refuses = {2}
-
-    class Wide(BaseModel):
-        docs: list[Doc]
-
-    class Books(BaseModel):
-        books: list[Book]
-
-    @task
-    def gather(books: Books) -> Book:
-        return Book(book=" | ".join(book.book for book in books.books))
 
     inner = split >> each(sleep(0.001) >> subflow(press.child()), over="pages", into="texts").named("in") >> bind
     workflow = Workflow("wide", each(inner, over="docs", into="books").named("out") >> gather, input=Wide)
@@ -381,16 +384,6 @@ async def test_an_element_at_work_counts_before_those_that_wait(database: Databa
 
 @asynchronous
 async def test_an_element_of_an_element_says_what_it_waits_for(database: Database) -> None:
-    class Wide(BaseModel):
-        docs: list[Doc]
-
-    class Books(BaseModel):
-        books: list[Book]
-
-    @task
-    def gather(books: Books) -> Book:
-        return Book(book="")
-
     inner = split >> each(sleep(DAY_S) >> write, over="pages", into="texts").named("in") >> bind
     workflow: Any = Workflow("deep", each(inner, over="docs", into="books").named("out") >> gather, input=Wide)
     async with database.runner(workflow) as runner, database.runner(workflow, work=False) as other:

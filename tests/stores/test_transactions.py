@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import asyncpg
@@ -62,15 +63,23 @@ class Clock:
         return AT + self.at
 
 
+@asynccontextmanager
+async def on_a_clock(path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[SqliteStore, int, Clock]]:
+    """A store with a session and the table, whose bodies' time a test moves on."""
+    clock = Clock()
+    monkeypatch.setattr("cloaca.stores.sql.sqlite_transactions.time", clock)
+    store = SqliteStore(path / "runs.db")
+    await store.open()
+    try:
+        yield store, await own_table(store), clock
+    finally:
+        await store.close()
+
+
 @asynchronous
 async def test_leases_do_not_run_while_a_body_holds_the_lock(quick_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody can renew one meanwhile: so the time does not count, whether the body's writes are kept or not."""
-    clock = Clock()
-    monkeypatch.setattr("cloaca.stores.sql.sqlite_transactions.time", clock)
-    store = SqliteStore(quick_path / "runs.db")
-    await store.open()
-    try:
-        session = await own_table(store)
+    async with on_a_clock(quick_path, monkeypatch) as (store, session, clock):
         lapsed = await store.open_session("gone:1", AT, AT + 5)
         running = await store.open_session("peer:1", AT, AT + 15)
         kept = await written(store, "kept")
@@ -88,8 +97,6 @@ async def test_leases_do_not_run_while_a_body_holds_the_lock(quick_path: Path, m
         assert expiries(store.path)[running] == AT + 15 + 50 + 40
         assert expiries(store.path)[lapsed] == AT + 5
         assert await words(store) == ["kept"]
-    finally:
-        await store.close()
 
 
 @asynchronous
@@ -97,12 +104,7 @@ async def test_a_renewal_that_has_waited_for_a_body_does_not_shorten_the_lease(
     quick_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It says until when by the time at which it was sent: that is over by now, and the lease is not."""
-    clock = Clock()
-    monkeypatch.setattr("cloaca.stores.sql.sqlite_transactions.time", clock)
-    store = SqliteStore(quick_path / "runs.db")
-    await store.open()
-    try:
-        session = await own_table(store)
+    async with on_a_clock(quick_path, monkeypatch) as (store, session, clock):
         polls, commits = [await store.open_session(f"peer:{n}", AT, AT + 15) for n in (1, 2)]
         body = await written(store, "slow")
         waiting = asyncio.gather(
@@ -115,8 +117,6 @@ async def test_a_renewal_that_has_waited_for_a_body_does_not_shorten_the_lease(
         await waiting
         left = expiries(store.path)
         assert (left[polls], left[commits]) == (AT + 15 + 50, AT + 15 + 50)
-    finally:
-        await store.close()
 
 
 def expiries(path: Path) -> dict[int, float]:
